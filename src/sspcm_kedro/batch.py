@@ -1,0 +1,42 @@
+"""What a training step sees: weak views on the device."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sspcm_kedro.augment.occlude import Donors
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """Weak views with targets: images (b, 3, H, W), heatmaps (b, k, h, w), weights (b, k)."""
+
+    images: Tensor
+    heatmaps: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Unlabeled:
+    """Weak views without labels.
+
+    Attributes:
+        images: (b, 3, H, W).
+        weights: (b, k) 1 for the joints that the labelled people have.
+        earlier: what teachers A and B saw in an earlier period, (b, k, h, w) each, moved with the
+            image; None where a method keeps its own past.
+        donors: people to cut occluders from; None where the batch itself serves.
+    """
+
+    images: Tensor
+    weights: Tensor
+    earlier: tuple[Tensor, Tensor] | None = None
+    donors: Donors | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's people; ``unlabeled`` is None in supervised training."""
+
+    labeled: Labeled
+    unlabeled: Unlabeled | None = None

@@ -1,0 +1,236 @@
+"""What the input must satisfy. A refusal names the file, the record, the rule and the remedy."""
+
+import json
+import math
+import os
+import struct
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.Image import DecompressionBombError as DecompressionBomb
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.progress import show_progress
+from sspcm_kedro.errors import BadInput
+
+Record = dict[str, Any]
+
+_VISIBILITY = (0, 1, 2)
+_BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBomb)
+
+
+def refuse(file: Path, broken: Sequence[tuple[str, str]], remedy: str) -> None:
+    """Raise ``BadInput`` for the first of the broken (record, rule) pairs and count the others."""
+    if not broken:
+        return
+    record, rule = broken[0]
+    others = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
+    raise BadInput(f"{file}, {record}" if record else file, rule + others, remedy)
+
+
+def need_file(file: Path) -> None:
+    """The file exists."""
+    if not file.is_file():
+        raise BadInput(file, "there must be such a file", "Correct the path in the parameters")
+
+
+def need_folder(folder: Path) -> None:
+    """The folder exists."""
+    if not folder.is_dir():
+        raise BadInput(folder, "there must be such a folder", "Correct the path in the parameters")
+
+
+def read_json(file: Path) -> Any:
+    """The content of a JSON file that parses."""
+    need_file(file)
+    try:
+        return json.loads(file.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        remedy = "The file may be cut short: copy or export it again"
+        raise BadInput(file, f"must be JSON, but {error}", remedy) from error
+
+
+def read_coco_json(file: Path, keys: Iterable[str]) -> dict[str, list[Record]]:
+    """The content of a JSON file with the given COCO lists in it."""
+    content = read_json(file)
+    remedy = "Export the annotations as COCO: an object with images, annotations and categories"
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise BadInput(file, f"a COCO file must hold one JSON object, found a {kind}", remedy)
+    for key in keys:
+        if not isinstance(content.get(key), list):
+            raise BadInput(file, f"a COCO file must have a list called '{key}'", remedy)
+        if not all(isinstance(record, dict) for record in content[key]):
+            raise BadInput(file, f"'{key}' must be a list of JSON objects", remedy)
+    return content
+
+
+def have_keys(file: Path, kind: str, records: Sequence[Record], keys: Iterable[str]) -> None:
+    """Every record has the given keys."""
+    broken = [
+        (name_of(kind, row, record), f"must have the key '{key}'")
+        for row, record in enumerate(records)
+        for key in keys
+        if key not in record
+    ]
+    refuse(file, broken, f"Add the key to every such {kind}")
+
+
+def name_of(kind: str, row: int, record: Record) -> str:
+    """What to call a record: its id, or its row in the file."""
+    return f"{kind} {record['id']}" if "id" in record else f"{kind} in row {row}"
+
+
+def unique_ids(file: Path, kind: str, records: Sequence[Record]) -> None:
+    """The ids of the records are whole numbers and differ."""
+    seen: set[int] = set()
+    wrong_type, repeated = [], []
+    for record in records:
+        value = record["id"]
+        if not isinstance(value, int) or isinstance(value, bool):
+            wrong_type.append((f"{kind} {value!r}", "the id must be a whole number"))
+        elif value in seen:
+            repeated.append((f"{kind} {value}", "the id must be unique, and occurs again"))
+        else:
+            seen.add(value)
+    refuse(file, wrong_type, f"Number the {kind}s")
+    refuse(file, repeated, f"Renumber the {kind}s, or remove the repetition")
+
+
+def known_images(file: Path, kind: str, records: Sequence[Record], ids: Collection[int]) -> None:
+    """The ``image_id`` of every record is the id of an image."""
+    broken = [
+        (name_of(kind, row, record), f"no image has the id image_id = {record['image_id']!r}")
+        for row, record in enumerate(records)
+        if record["image_id"] not in ids
+    ]
+    refuse(file, broken, f"Add the image to 'images', or remove the {kind}")
+
+
+def good_images(file: Path, images: Sequence[Record]) -> None:
+    """File names stay inside the image folder, and sizes are positive whole numbers."""
+    outside, sizes = [], []
+    for image in images:
+        name, size = image["file_name"], (image["width"], image["height"])
+        if not isinstance(name, str) or not _stays_inside(name):
+            rule = f"file_name must be a path inside the image folder, found {name!r}"
+            outside.append((f"image {image['id']}", rule))
+        if not all(isinstance(side, int) and side > 0 for side in size):
+            rule = f"width and height must be positive whole numbers, found {size}"
+            sizes.append((f"image {image['id']}", rule))
+    refuse(file, outside, "Write file names relative to the image folder, without '..'")
+    refuse(file, sizes, "Write the size of the image file in pixels")
+
+
+def _stays_inside(name: str) -> bool:
+    paths = (PurePosixPath(name), PureWindowsPath(name))
+    return bool(name) and not any(path.anchor or ".." in path.parts for path in paths)
+
+
+def finite_numbers(file: Path, kind: str, records: Sequence[Record], key: str) -> None:
+    """The value of a key, one number or a list, holds finite numbers only."""
+    broken = []
+    for row, record in enumerate(records):
+        value = record[key]
+        for number in value if isinstance(value, list) else (value,):
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                rule = f"'{key}' must hold numbers, found {number!r}"
+            elif not math.isfinite(number):
+                rule = f"'{key}' must be finite, found {number}"
+            else:
+                continue
+            broken.append((name_of(kind, row, record), rule))
+            break
+    refuse(file, broken, f"Correct the value, or remove the {kind}")
+
+
+def keypoint_lists(file: Path, annotations: Sequence[Record], k: int) -> None:
+    """Key points are k triples x, y, v, and v is COCO's 0, 1 or 2."""
+    lengths, meanings = [], []
+    for annotation in annotations:
+        record, values = f"annotation {annotation['id']}", annotation["keypoints"]
+        found = len(values) if isinstance(values, list) else 0
+        if found % 3:
+            rule = f"'keypoints' must hold triples x, y, v: a multiple of 3 numbers, found {found}"
+            lengths.append((record, rule))
+        elif found != 3 * k:
+            rule = f"'keypoints' must hold the category's {k} key points, found {found // 3}"
+            lengths.append((record, rule))
+        elif any(v not in _VISIBILITY for v in values[2::3]):
+            rule = f"v must be 0 (absent), 1 (covered) or 2 (visible), found {values[2::3]}"
+            meanings.append((record, rule))
+    refuse(file, lengths, "List every key point of the category, (0, 0, 0) where it is absent")
+    refuse(file, meanings, "Convert the visibility flags to COCO's meaning")
+
+
+def good_boxes(
+    file: Path, kind: str, records: Sequence[Record], image_hw: Sequence[tuple[int, int]]
+) -> None:
+    """Boxes x, y, w, h have positive sides and touch their image (height, width)."""
+    shapes, empty, outside = [], [], []
+    for row, (record, (height, width)) in enumerate(zip(records, image_hw, strict=True)):
+        name, box = name_of(kind, row, record), record["bbox"]
+        if not isinstance(box, list) or len(box) != 4:  # noqa: PLR2004
+            shapes.append((name, f"'bbox' must be [x, y, width, height], found {box!r}"))
+            continue
+        x, y, w, h = box
+        if w <= 0 or h <= 0:
+            empty.append((name, f"the box must have positive sides, found {box}"))
+        elif x >= width or y >= height or x + w <= 0 or y + h <= 0:
+            rule = f"the box must touch the image, (height, width) = {(height, width)}, found {box}"
+            outside.append((name, rule))
+    refuse(file, shapes, "Write boxes as COCO does")
+    refuse(file, empty, f"Correct the box, or remove the {kind}")
+    refuse(file, outside, "Boxes are [x, y, width, height] in pixels of the original image")
+
+
+def images_exist(file: Path, names: Iterable[str], folder: Path) -> None:
+    """Every named image is in the folder."""
+    need_folder(folder)
+    broken = [
+        (f"image {name}", f"the image must be in {folder}, and is not there")
+        for name in names
+        if not (folder / name).is_file()
+    ]
+    refuse(file, broken, "Copy the missing images, or correct the images folder in the parameters")
+
+
+def verify_images(instances: Instances, workers: int | None = None) -> None:
+    """Decode every distinct image once; it must be whole and of the size that was promised.
+
+    Sizes are those of the stored pixels: EXIF orientation is ignored, as in training.
+    """
+    _, rows = np.unique(instances.paths.astype(str), return_index=True)
+    paths = [Path(str(instances.paths[row])) for row in np.sort(rows)]
+    promised_hw = [tuple(instances.image_hw[row].tolist()) for row in np.sort(rows)]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        decoded = pool.map(_decoded_hw, paths)
+        found = list(show_progress(decoded, len(paths), "checking images"))
+
+    unreadable = [(path, hw) for path, hw in zip(paths, found, strict=True) if isinstance(hw, str)]
+    if unreadable:
+        rule = f"the image must decode, but {unreadable[0][1]}"
+        remedy = "Copy the file again, or remove the image and its people"
+        refuse(unreadable[0][0], [("", rule)] * len(unreadable), remedy)
+
+    triples = zip(paths, promised_hw, found, strict=True)
+    resized = [(path, wanted, hw) for path, wanted, hw in triples if wanted != hw]
+    if resized:
+        path, wanted, hw = resized[0]
+        rule = f"the image must have the annotated (height, width) {wanted}, the file has {hw}"
+        remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
+        refuse(path, [("", rule)] * len(resized), remedy)
+
+
+def _decoded_hw(path: Path) -> tuple[int, int] | str:
+    """The (height, width) of an image that decodes to its last row, else what went wrong."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.height, image.width
+    except _BROKEN_IMAGE as error:
+        return str(error)

@@ -1,0 +1,128 @@
+"""Which people are labelled, unlabelled and held out."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.sources import Source
+from sspcm_kedro.errors import BadInput
+
+People = Annotated[int, Field(ge=1)]
+
+
+class SplitConfig(BaseModel):
+    """How many people each part has.
+
+    Attributes:
+        labelled: people whose labels are used.
+        unlabelled: people whose labels are not, at most all that remain; all by default.
+        validation: people to validate on. By default the source's own validation part; a source
+            without one must say how many to hold out, and gives a few more when the last image
+            has several.
+        order: "first" labels the first people of the file (the published protocol) and holds out
+            its last images; "seeded" does the same after shuffling the images.
+        unlabelled_includes_labelled: the released protocol, which also learns from the labelled
+            people as if they were not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labelled: People
+    unlabelled: People | None = None
+    validation: People | None = None
+    order: Literal["first", "seeded"] = "first"
+    unlabelled_includes_labelled: bool = False
+
+
+@dataclass(frozen=True)
+class Split:
+    """The people of one experiment.
+
+    Attributes:
+        labelled: people with labels.
+        unlabelled: people without any (visibility 0).
+        validation: people with labels, on images of no other part.
+        hidden_truth: ``unlabelled``, same order, with labels where known. Never trained on.
+    """
+
+    labelled: Instances
+    unlabelled: Instances
+    validation: Instances
+    hidden_truth: Instances
+
+
+def split(source: Source, config: SplitConfig, seed: int) -> Split:
+    """The people of a source, split. More labels mean the same people and some more."""
+    rows = _image_order(source.annotated, config.order, seed)
+    _refuse_fewer("labelled", config.labelled, len(rows), "annotated people")
+    labelled, rest = rows[: config.labelled], rows[config.labelled :]
+    if source.validation is None:
+        held_out = _last_images(source.annotated, rows, config)
+        rest = rest[~np.isin(rest, held_out)]
+        validation = source.annotated.take(held_out)
+    else:
+        validation = _first("validation", source.validation, config.validation)
+
+    pool = np.concatenate([labelled, rest]) if config.unlabelled_includes_labelled else rest
+    truth = [source.annotated.take(pool)] if len(pool) else []
+    if source.unlabelled is not None:
+        known = source.hidden_truth or source.unlabelled
+        apart = ~np.isin(known.paths.astype(str), validation.paths.astype(str))
+        truth += [known.take(apart)] if apart.any() else []
+    if not truth:
+        rule = "at least one person must remain unlabelled, and none does"
+        raise BadInput("split", rule, "Ask for fewer labelled or validation people")
+    hidden_truth = _first("unlabelled", _join(truth), config.unlabelled)
+    return Split(
+        labelled=source.annotated.take(labelled),
+        unlabelled=hidden_truth.without_labels(),
+        validation=validation,
+        hidden_truth=hidden_truth,
+    )
+
+
+def _image_order(people: Instances, order: str, seed: int) -> np.ndarray:
+    """Rows (n) in file order, or image by image in seeded order."""
+    if order == "first":
+        return np.arange(len(people))
+    image = _image_numbers(people)
+    place = np.random.default_rng(seed).permutation(image.max() + 1)
+    return np.argsort(place[image], kind="stable")
+
+
+def _image_numbers(people: Instances) -> np.ndarray:
+    """(n) the number of each person's image file, whatever its id."""
+    return np.unique(people.paths.astype(str), return_inverse=True)[1].reshape(-1)
+
+
+def _last_images(people: Instances, rows: np.ndarray, config: SplitConfig) -> np.ndarray:
+    """Rows of whole images, from the end, on which no labelled person is."""
+    if config.validation is None:
+        rule = "the source has no validation part, so 'validation' must be a number, found none"
+        raise BadInput("split", rule, "Say how many annotated people to hold out")
+    image = _image_numbers(people)
+    free = rows[~np.isin(image[rows], image[rows[: config.labelled]])]
+    _refuse_fewer("validation", config.validation, len(free), "people on unlabelled images")
+    last = image[free[-config.validation :]]
+    return free[np.isin(image[free], last)]
+
+
+def _first(name: str, people: Instances, count: int | None) -> Instances:
+    if count is None:
+        return people
+    _refuse_fewer(name, count, len(people), "people for it")
+    return people.take(slice(count))
+
+
+def _refuse_fewer(name: str, wanted: int, there: int, what: str) -> None:
+    if wanted > there:
+        rule = f"{wanted} people were asked for, and the source has {there} {what}"
+        raise BadInput(f"split, {name}", rule, f"Ask for at most {there}, or add people")
+
+
+def _join(parts: list[Instances]) -> Instances:
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(Instances))
+    return Instances(*(np.concatenate(column) for column in columns))

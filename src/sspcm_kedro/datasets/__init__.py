@@ -1,0 +1,1 @@
+"""Catalog entries of this project: the only code that writes files."""

@@ -1,0 +1,52 @@
+"""A training state on disk."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from kedro.io import AbstractDataset
+
+from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.errors import BadInput
+
+
+class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
+    """Tensors, numbers and text, written whole or not at all; read without executing code.
+
+    Args:
+        filepath: a ``.pt`` file.
+        optional: a missing file loads as None instead of failing. A training node reads its own
+            output this way, to go on where it was killed.
+        metadata: for kedro-viz.
+    """
+
+    def __init__(
+        self, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._filepath = Path(filepath)
+        self._optional = optional
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Any] | None:
+        if self._optional and not self._exists():
+            return None
+        try:
+            return torch.load(self._filepath, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise BadInput(
+                self._filepath,
+                f"must be a checkpoint of this project ({type(error).__name__})",
+                "Delete it; training then starts that stage afresh",
+            ) from error
+
+    def save(self, data: dict[str, Any]) -> None:
+        with replacing(self._filepath) as path:
+            torch.save(data, path)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "optional": self._optional}

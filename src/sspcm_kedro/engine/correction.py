@@ -1,0 +1,55 @@
+"""Correction of stored pseudo-labels, and the occluders that reliable ones give."""
+
+import torch
+from torch import Tensor
+
+from sspcm_kedro.pose.consistency import choose_pair, members
+
+
+def correct(
+    keypoints: tuple[Tensor, Tensor],
+    scores: tuple[Tensor, Tensor],
+    frame_hw: tuple[int, int],
+    *,
+    min_score: float,
+    max_inconsistency: float,
+) -> dict[str, Tensor]:
+    """Per joint, the pair of predictions that agrees best (SSPCM, section 3; method.md 5.2).
+
+    Args:
+        keypoints: now and earlier, each (2, n, k, 2): teacher A, teacher B.
+        scores: now and earlier, each (2, n, k).
+        frame_hw: size of the frame; its diagonal is the unit of inconsistency.
+        min_score: a joint is kept where the pair's mean score exceeds it,
+        max_inconsistency: and its two positions are no further apart than this.
+
+    Returns:
+        keypoints (n, k, 2), score, inconsistency, pair and kept (n, k). A kept joint lies midway
+        between its two positions; a rejected one stays at the likelier of the two, since between
+        two far peaks there is nothing.
+    """
+    first, second = ((keypoints[0][t], keypoints[1][t]) for t in (0, 1))
+    choice = choose_pair(first, second, frame_hw)
+    a, b = members(choice, first, second)
+    score_a, score_b = members(
+        choice, (scores[0][0], scores[1][0]), (scores[0][1], scores[1][1])
+    )
+    score = (score_a + score_b) / 2
+    agree = choice.inconsistency <= max_inconsistency
+    likelier = torch.where((score_a >= score_b)[..., None], a, b)
+    return {
+        "keypoints": torch.where(agree[..., None], (a + b) / 2, likelier),
+        "score": score,
+        "inconsistency": choice.inconsistency,
+        "pair": choice.pair.to(torch.int32),
+        "kept": (agree & (score > min_score)).to(torch.uint8),
+    }
+
+
+def occluder_bank(keypoints: Tensor, kept: Tensor, frame_hw: tuple[int, int]) -> Tensor:
+    """Rows (q, 3) of person, x, y: every kept keypoint (n, k, 2) that lies inside the crop."""
+    height, width = frame_hw
+    x, y = keypoints.unbind(dim=2)
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    person, joint = torch.nonzero(kept & inside, as_tuple=True)
+    return torch.cat([person[:, None].float(), keypoints[person, joint]], dim=1)

@@ -1,0 +1,84 @@
+"""The training loop: a generator that knows no files, trackers or stopping rules."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sspcm_kedro.data.loader import mixed_seed
+from sspcm_kedro.engine.optimiser import StepDecay
+from sspcm_kedro.batch import Batch
+from sspcm_kedro.methods.base import Method
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch did.
+
+    Attributes:
+        epoch: counted from 0 over the whole training, all rounds included.
+        step: optimiser steps done so far.
+        learning_rate: of the last step.
+        scalars: means over the epoch of what ``training_step`` returned.
+        people_per_second: labelled and unlabelled views per second of training time.
+    """
+
+    epoch: int
+    step: int
+    learning_rate: float
+    scalars: dict[str, float]
+    people_per_second: float
+
+
+def fit(
+    method: Method,
+    batches: Callable[[int], Iterator[Batch]],
+    optimiser: torch.optim.Optimizer,
+    schedule: StepDecay,
+    *,
+    epochs: range,
+    steps: int,
+    seed: int,
+    on_step: Callable[[dict[str, Tensor]], None] = lambda _: None,
+) -> Iterator[EpochReport]:
+    """Train epoch by epoch; yield after each.
+
+    Args:
+        method: what is trained, on its device.
+        batches: the batches of an epoch, given its number.
+        optimiser: over the method's parameters.
+        schedule: learning rate of a step.
+        epochs: numbers of the epochs to do; a resumed run starts where the last one ended.
+        steps: optimiser steps an epoch.
+        seed: of the experiment; an epoch's randomness comes from (seed, epoch) alone.
+        on_step: told the scalars of each step, on the device, e.g. for a progress bar.
+    """
+    device = next(method.parameters()).device
+    for epoch in epochs:
+        rng = torch.Generator(device).manual_seed(mixed_seed(seed, 9, epoch))
+        method.train()
+        sums: dict[str, Tensor] = {}
+        people, began = 0, time.perf_counter()
+        for i, batch in enumerate(batches(epoch)):
+            step = epoch * steps + i
+            schedule.apply(optimiser, step)
+            scalars = method.training_step(batch, rng)
+            loss = torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            method.after_step(step + 1)
+            for name, value in scalars.items():  # on the device: nothing is read before the end
+                sums[name] = sums.get(name, 0) + value.detach()
+            people += len(batch.labeled.images) * (1 if batch.unlabeled is None else 2)
+            on_step(scalars)
+        means = {name: (value / steps).item() for name, value in sums.items()}
+        if not all(map(torch.isfinite, map(torch.tensor, means.values()))):
+            raise FloatingPointError(
+                f"training diverged in epoch {epoch}: {means}; lower training.learning_rate"
+            )
+        seconds = time.perf_counter() - began
+        rate = optimiser.param_groups[0]["lr"]
+        yield EpochReport(epoch, (epoch + 1) * steps, rate, means, people / seconds)

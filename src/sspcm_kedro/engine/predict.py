@@ -1,0 +1,61 @@
+"""People through a network, back to keypoints in image pixels."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.loader import weak_view
+from sspcm_kedro.pose.geometry import invert, move_points
+from sspcm_kedro.pose.heatmap import Refinement, decode_heatmaps, flip_back
+from sspcm_kedro.pose.skeleton import Skeleton
+
+
+@torch.no_grad()
+def predict(
+    net: nn.Module,
+    crops: Crops,
+    skeleton: Skeleton,
+    *,
+    flip_test: bool,
+    refinement: Refinement,
+    device: torch.device,
+    batch: int = 128,
+    on_batch: Callable[[int], None] = lambda _: None,
+) -> tuple[Tensor, Tensor]:
+    """Keypoints (n, k, 2) in canonical input pixels and scores (n, k), of the unrotated crops.
+
+    Args:
+        net: the network, on ``device``; evaluated in eval mode and left in the mode it was in.
+        crops: the people (n).
+        skeleton: for the flip order.
+        flip_test: average with the mirrored view (method.md 6.4).
+        refinement: of the decoder.
+        device: where to compute.
+        batch: people at once.
+        on_batch: told how many people are done.
+    """
+    training = net.training
+    net.eval()
+    keypoints, scores = [], []
+    for rows in torch.arange(len(crops)).split(batch):
+        identity = torch.eye(2, 3, device=device).expand(len(rows), 2, 3)
+        images = weak_view(crops, rows, identity, device)
+        heatmaps = net(images)
+        if flip_test:
+            heatmaps = (heatmaps + flip_back(net(images.flip(3)), skeleton.flip_order)) / 2
+        stride = crops.input_hw[0] // heatmaps.shape[2]
+        xy, score = decode_heatmaps(heatmaps.float(), stride=stride, refinement=refinement)
+        keypoints.append(xy.cpu())
+        scores.append(score.cpu())
+        on_batch(len(rows))
+    net.train(training)
+    return torch.cat(keypoints), torch.cat(scores)
+
+
+def to_image(keypoints: Tensor, crops: Crops) -> np.ndarray:
+    """Keypoints (n, k, 2) of canonical input pixels in image pixels."""
+    matrix = torch.from_numpy(crops.matrix)
+    return move_points(keypoints.double(), invert(matrix)).float().numpy()

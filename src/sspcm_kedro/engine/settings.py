@@ -1,0 +1,90 @@
+"""How people are shown to networks and how long networks learn."""
+
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sspcm_kedro.data.loader import Heatmap
+from sspcm_kedro.methods.settings import AffineConfig
+from sspcm_kedro.pose.heatmap import Refinement
+
+
+class Settings(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ViewConfig(Settings):
+    """The crop of a person, its heatmaps, and the weak view.
+
+    The defaults of ``weak`` are the published ones (method.md 3.1).
+    """
+
+    input_hw: tuple[int, int] = (64, 48)
+    border: int = Field(12, ge=0, description="context in pixels that weak views may turn into")
+    sigma: float = Field(1.0, gt=0, description="of the target Gaussian, in heatmap cells")
+    weak: AffineConfig = AffineConfig(scale=0.25, rotation=30, rotated=0.6, flipped=0.5)
+
+    @model_validator(mode="after")
+    def _multiple(self) -> "ViewConfig":
+        if any(size <= 0 or size % 16 for size in self.input_hw):
+            raise ValueError(
+                f"input_hw must be multiples of 16 (32 for ResNets), got {self.input_hw}"
+            )
+        return self
+
+    def heatmap(self) -> Heatmap:
+        return Heatmap(stride=4, sigma=self.sigma)
+
+
+class TrainingConfig(Settings):
+    """Length and optimiser of the whole training: warm-up, then rounds, under one schedule.
+
+    ``baseline`` trains as many steps as all of them together.
+    """
+
+    batch: int = Field(32, ge=2, description="people of each kind in a batch")
+    steps: int = Field(100, ge=1, description="optimiser steps an epoch")
+    warmup_epochs: int = Field(8, ge=1, description="labels only")
+    round_epochs: int = Field(8, ge=1, description="epochs of each round")
+    rounds: int = Field(2, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
+    milestones: tuple[float, ...] = (0.7, 0.9)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole training."""
+        return self.warmup_epochs + self.rounds * self.round_epochs
+
+    def span(self, stage: int) -> range:
+        """Epochs of the warm-up (0) or of round ``stage``."""
+        if stage == 0:
+            return range(self.warmup_epochs)
+        start = self.warmup_epochs + (stage - 1) * self.round_epochs
+        return range(start, start + self.round_epochs)
+
+
+class EvaluationConfig(Settings):
+    """How predictions are made and judged."""
+
+    flip_test: bool = True
+    refinement: Refinement = "shift"
+    pck_threshold: float = Field(0.2, gt=0, description="share of the torso's length")
+    nms_threshold: float = Field(0.9, gt=0, le=1, description="OKS above which people are one")
+    score_threshold: float = Field(0.2, ge=0, description="joints below do not re-score a box")
+    monitor: int = Field(200, ge=0, description="validation people judged after each epoch")
+
+
+class MachineConfig(Settings):
+    """Where it runs; does not count as part of the experiment."""
+
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
+    workers: int = Field(2, ge=1, description="threads that decode images")
+    crop_memory_gib: float = Field(1.0, ge=0, description="crops are kept decoded up to this")
+
+    def pick(self) -> torch.device:
+        """The device; ``auto`` is CUDA where there is one."""
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,55 @@
+"""What every learning algorithm is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Generator, Tensor, nn
+
+from sspcm_kedro.batch import Batch
+
+MakeNet = Callable[[int], nn.Module]
+"""Builds the i-th network of a method; networks of different i start from different weights."""
+
+STRIDE = 4
+
+
+class Method(nn.Module, ABC):
+    """One learning algorithm: owns its networks; knows no loader, file or tracker.
+
+    Attributes:
+        networks: the trained networks by name.
+        deployed: the name of the one that ships.
+    """
+
+    networks: nn.ModuleDict
+    deployed: str
+    needs_unlabeled: bool = True
+
+    @abstractmethod
+    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+        """Scalars by name. Those named ``loss/...`` are summed and minimised, others are watched."""
+
+    def after_step(self, step: int) -> None:  # noqa: B027 - most methods have nothing to do
+        """Called with the number of optimiser steps done, after each of them."""
+
+
+@contextmanager
+def frozen_statistics(*networks: nn.Module) -> Iterator[None]:
+    """Batch norm uses the batch's statistics without recording them, as a reader should.
+
+    The release lets these label-free passes move the running statistics (method.md D4).
+    """
+    layers = [
+        module
+        for network in networks
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True

@@ -1,0 +1,65 @@
+"""PoseCons (Xie, Wang, Wu and Wang, ICCV 2021): one network, easy view teaches hard view."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+
+from sspcm_kedro.augment.affine import RandomAffine
+from sspcm_kedro.augment.occlude import JointCutout
+from sspcm_kedro.batch import Batch
+from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics
+from sspcm_kedro.methods.settings import AffineConfig, PatchConfig, Settings
+from sspcm_kedro.pose.geometry import at_stride, warp
+from sspcm_kedro.pose.heatmap import peaks
+from sspcm_kedro.pose.losses import keypoint_mse
+
+
+class PoseCons(Method):
+    """The network learns, on a cut-out and warped view, what it saw on the weak view.
+
+    Args:
+        make_net: builds the network.
+        affine: the strong view.
+        cutout: Joint Cutout at the network's own peaks.
+        weight: of the consistency loss.
+    """
+
+    deployed = "student"
+
+    def __init__(
+        self, make_net: MakeNet, *, affine: RandomAffine, cutout: JointCutout, weight: float
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({"student": make_net(2)})
+        self.affine, self.cutout, self.weight = affine, cutout, weight
+
+    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+        net, labeled, unlabeled = self.networks["student"], batch.labeled, batch.unlabeled
+        losses = {
+            "loss/supervised": keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights)
+        }
+        if unlabeled is None:
+            return losses
+        with torch.no_grad(), frozen_statistics(net):
+            pseudo = net(unlabeled.images)
+        theta, _ = self.affine.sample(len(pseudo), unlabeled.images.shape[2:], rng)
+        hard = self.cutout(unlabeled.images, peaks(pseudo)[0] * STRIDE, unlabeled.weights, rng)
+        target = warp(pseudo, at_stride(theta, STRIDE))
+        loss = keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights)
+        return {**losses, "loss/consistency": self.weight * loss}
+
+
+class PoseConsConfig(Settings):
+    """PoseCons's numbers: one network."""
+
+    kind: Literal["pose_cons"]
+    affine: AffineConfig = AffineConfig()
+    cutout: PatchConfig = PatchConfig(patches=5)
+    weight: float = Field(1.0, gt=0, description="of the consistency loss")
+
+    def build(self, make_net: MakeNet) -> PoseCons:
+        return PoseCons(
+            make_net, affine=self.affine.build(), cutout=self.cutout.cutout(), weight=self.weight
+        )

@@ -1,0 +1,69 @@
+"""PoseDual (Xie, Wang, Wu and Wang, ICCV 2021): two networks teach each other."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+
+from sspcm_kedro.augment.affine import RandomAffine
+from sspcm_kedro.augment.occlude import JointCutout
+from sspcm_kedro.batch import Batch
+from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics
+from sspcm_kedro.methods.settings import AffineConfig, PatchConfig, Settings
+from sspcm_kedro.pose.geometry import at_stride, warp
+from sspcm_kedro.pose.heatmap import peaks
+from sspcm_kedro.pose.losses import keypoint_mse
+
+
+class PoseDual(Method):
+    """Each network learns, on a view cut out at the other's joints, what the other saw.
+
+    Args:
+        make_net: builds network A (0) and B (1).
+        affine: the strong view, shared by both.
+        cutout: Joint Cutout at the other network's peaks.
+        weight: of the consistency losses.
+    """
+
+    deployed = "teacher_a"
+
+    def __init__(
+        self, make_net: MakeNet, *, affine: RandomAffine, cutout: JointCutout, weight: float
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({"teacher_a": make_net(0), "teacher_b": make_net(1)})
+        self.affine, self.cutout, self.weight = affine, cutout, weight
+
+    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+        labeled, unlabeled, nets = batch.labeled, batch.unlabeled, self.networks.values()
+        supervised = [
+            keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights) for net in nets
+        ]
+        losses = {"loss/supervised": 0.5 * torch.stack(supervised).sum()}
+        if unlabeled is None:
+            return losses
+        with torch.no_grad(), frozen_statistics(self.networks):
+            seen = [net(unlabeled.images) for net in nets]
+        theta, _ = self.affine.sample(len(seen[0]), unlabeled.images.shape[2:], rng)
+        consistency = []
+        for net, pseudo in zip(nets, reversed(seen), strict=True):
+            keypoints = peaks(pseudo)[0] * STRIDE
+            hard = self.cutout(unlabeled.images, keypoints, unlabeled.weights, rng)
+            target = warp(pseudo, at_stride(theta, STRIDE))
+            consistency.append(keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights))
+        return {**losses, "loss/consistency": self.weight * torch.stack(consistency).sum()}
+
+
+class PoseDualConfig(Settings):
+    """PoseDual's numbers: two networks."""
+
+    kind: Literal["pose_dual"]
+    affine: AffineConfig = AffineConfig()
+    cutout: PatchConfig = PatchConfig(patches=5)
+    weight: float = Field(1.0, gt=0, description="of the consistency loss")
+
+    def build(self, make_net: MakeNet) -> PoseDual:
+        return PoseDual(
+            make_net, affine=self.affine.build(), cutout=self.cutout.cutout(), weight=self.weight
+        )

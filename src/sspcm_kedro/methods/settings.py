@@ -1,0 +1,41 @@
+"""Settings that several methods share."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sspcm_kedro.augment.affine import RandomAffine
+from sspcm_kedro.augment.occlude import CutOcclude, JointCutout
+
+
+class Settings(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AffineConfig(Settings):
+    """A random similarity; the defaults are the published strong view (method.md 3.2)."""
+
+    scale: float = Field(0.25, ge=0, lt=1)
+    rotation: float = Field(30.0, ge=0, le=90, description="degrees; drawn up to twice this")
+    rotated: float = Field(0.8, ge=0, le=1)
+    flipped: float = Field(0.0, ge=0, le=1)
+
+    def build(self) -> RandomAffine:
+        return RandomAffine(self.scale, self.rotation, self.rotated, self.flipped)
+
+
+class PatchConfig(Settings):
+    """Square patches at key points: how many, and how large as shares of the input height.
+
+    The published sizes are pixels of a 256x192 input: half sides 10 to 19, jitter 10.
+    """
+
+    patches: int = Field(2, ge=0)
+    half_size: tuple[float, float] = (0.04, 0.075)
+    jitter: float = Field(0.04, ge=0)
+
+    def occlude(self) -> CutOcclude:
+        return CutOcclude(self.patches, self.half_size, self.jitter)
+
+    def cutout(self) -> JointCutout:
+        return JointCutout(self.patches, self.half_size, self.jitter)

@@ -1,0 +1,133 @@
+"""SSPCM (Huang et al., CVPR 2023): two teachers, position-inconsistency correction, one student."""
+
+import copy
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+
+from sspcm_kedro.augment.affine import RandomAffine
+from sspcm_kedro.augment.occlude import CutOcclude, Donors
+from sspcm_kedro.batch import Batch, Unlabeled
+from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics
+from sspcm_kedro.methods.settings import AffineConfig, PatchConfig, Settings
+from sspcm_kedro.pose.consistency import least_inconsistent
+from sspcm_kedro.pose.geometry import at_stride, warp
+from sspcm_kedro.pose.heatmap import peaks
+from sspcm_kedro.pose.losses import keypoint_mse
+
+
+class SSPCM(Method):
+    """A learns from B, B from A, the student from the corrected heatmap.
+
+    Args:
+        make_net: builds teacher A (0), teacher B (1) and the student (2).
+        affine: the strong view.
+        occlude: Cut-Occlude.
+        min_score: a joint counts where the teachers' mean peak exceeds it.
+        max_inconsistency: a joint is an outlier where even the best pair is further apart than
+            this share of the heatmap's diagonal; 1 keeps all.
+        weight: of the consistency losses.
+        snapshot_every: None reads the earlier period from the batch (stored predictions); a number
+            keeps frozen copies of the teachers, refreshed every so many steps (the release's way).
+    """
+
+    deployed = "student"
+
+    def __init__(
+        self, make_net: MakeNet, *, affine: RandomAffine, occlude: CutOcclude, min_score: float,
+        max_inconsistency: float, weight: float, snapshot_every: int | None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        names = ("teacher_a", "teacher_b", "student")
+        self.networks = nn.ModuleDict({name: make_net(i) for i, name in enumerate(names)})
+        self.affine, self.occlude = affine, occlude
+        self.min_score, self.max_inconsistency, self.weight = min_score, max_inconsistency, weight
+        self.snapshot_every = snapshot_every
+        if snapshot_every is not None:
+            self.snapshots = copy.deepcopy(self.teachers).requires_grad_(False)
+
+    @property
+    def teachers(self) -> nn.ModuleList:
+        return nn.ModuleList([self.networks["teacher_a"], self.networks["teacher_b"]])
+
+    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+        labeled, unlabeled, nets = batch.labeled, batch.unlabeled, self.networks.values()
+        supervised = [
+            keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights) for net in nets
+        ]
+        losses = {"loss/supervised": 0.5 * torch.stack(supervised).sum()}
+        if unlabeled is None:
+            return losses
+
+        with torch.no_grad():  # both teachers read the weak view, now and in an earlier period
+            now = self.read(self.teachers, unlabeled.images)
+            earlier = self.earlier(unlabeled)
+            corrected, choice = least_inconsistent((now[0], earlier[0]), (now[1], earlier[1]))
+            score = 0.5 * (now[0].amax(dim=(2, 3)) + now[1].amax(dim=(2, 3)))
+            trusted = unlabeled.weights * (score > self.min_score)
+            agreed = trusted * (choice.inconsistency <= self.max_inconsistency)
+            theta, _ = self.affine.sample(len(score), unlabeled.images.shape[2:], rng)
+
+        consistency = []  # each network learns, on its strong view, what the others saw
+        targets = ((now[1], trusted), (now[0], trusted), (corrected, agreed))
+        for net, (pseudo, weights) in zip(nets, targets, strict=True):
+            keypoints = peaks(pseudo)[0] * STRIDE
+            donors = unlabeled.donors or Donors(unlabeled.images, keypoints)
+            hard = self.occlude(unlabeled.images, keypoints, weights, donors, rng)
+            predicted = net(warp(hard, theta))
+            consistency.append(
+                keypoint_mse(predicted, warp(pseudo, at_stride(theta, STRIDE)), weights)
+            )
+        losses["loss/consistency"] = self.weight * torch.stack(consistency).sum()
+        losses["kept"] = agreed.sum() / unlabeled.weights.sum()
+        losses["inconsistency"] = choice.inconsistency.mean()
+        return losses
+
+    @staticmethod
+    def read(networks: nn.ModuleList, images: Tensor) -> tuple[Tensor, Tensor]:
+        with frozen_statistics(networks):
+            a, b = (net(images) for net in networks)
+        return a, b
+
+    def earlier(self, unlabeled: Unlabeled) -> tuple[Tensor, Tensor]:
+        if self.snapshot_every is not None:
+            return self.read(self.snapshots, unlabeled.images)
+        if unlabeled.earlier is None:
+            raise ValueError(
+                "SSPCM without snapshots reads the earlier period from the batch, and it has none; "
+                "give Unlabeled.earlier, or set snapshot_every"
+            )
+        return unlabeled.earlier
+
+    def after_step(self, step: int) -> None:
+        if self.snapshot_every is not None and step % self.snapshot_every == 0:
+            self.snapshots.load_state_dict(self.teachers.state_dict())
+
+
+class SSPCMConfig(Settings):
+    """SSPCM's numbers; the defaults are the published ones where there are any."""
+
+    kind: Literal["sspcm"]
+    affine: AffineConfig = AffineConfig()
+    occlude: PatchConfig = PatchConfig(patches=2)
+    min_score: float = Field(0.1, ge=0, le=1, description="a joint counts above this mean peak")
+    max_inconsistency: float = Field(
+        1.0, gt=0, le=1, description="an outlier lies further apart, as a share of the diagonal"
+    )
+    weight: float = Field(1.0, gt=0, description="of the consistency losses")
+    snapshot_every: int | None = Field(
+        None, ge=1, description="optimiser steps between frozen copies; null reads stored labels"
+    )
+
+    def build(self, make_net: MakeNet) -> SSPCM:
+        return SSPCM(
+            make_net,
+            affine=self.affine.build(),
+            occlude=self.occlude.occlude(),
+            min_score=self.min_score,
+            max_inconsistency=self.max_inconsistency,
+            weight=self.weight,
+            snapshot_every=self.snapshot_every,
+        )

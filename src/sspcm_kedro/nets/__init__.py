@@ -1,0 +1,87 @@
+"""Networks, and the tagged union that chooses one."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import torchvision
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets.simple_baseline import Depth, resnet_baseline, small_baseline
+
+
+class SmallBaselineConfig(BaseModel):
+    """A SimpleBaseline of CPU size: three residual stages to stride 16, two deconvolutions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["small_baseline"]
+    width: int = Field(16, ge=4, description="channels of the first stage")
+    blocks: int = Field(1, ge=1, description="residual blocks a stage")
+
+    @property
+    def multiple(self) -> int:
+        """Input sizes are multiples of this."""
+        return 16
+
+    def build(self, keypoints: int) -> nn.Module:
+        return small_baseline(keypoints, width=self.width, blocks=self.blocks)
+
+
+class SimpleBaselineConfig(BaseModel):
+    """SimpleBaseline on torchvision's ResNet; weights: none, a torchvision name, or a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["simple_baseline"]
+    depth: Depth = 18
+    weights: str | None = Field(
+        None, description="e.g. ResNet18_Weights.IMAGENET1K_V1 (downloaded), or a local file"
+    )
+
+    @property
+    def multiple(self) -> int:
+        """Input sizes are multiples of this."""
+        return 32
+
+    def build(self, keypoints: int) -> nn.Module:
+        state = None if self.weights is None else backbone_weights(self.weights, self.depth)
+        return resnet_baseline(self.depth, keypoints, state)
+
+
+class NetworkConfig(
+    RootModel[Annotated[SmallBaselineConfig | SimpleBaselineConfig, Field(discriminator="kind")]]
+):
+    """Which network all learners of a run have."""
+
+    def build(self, keypoints: int) -> nn.Module:
+        return self.root.build(keypoints)
+
+
+def backbone_weights(name: str, depth: int) -> dict[str, Tensor]:
+    """ImageNet weights by torchvision's name (downloaded once) or from a local file.
+
+    Files never execute code: safetensors, or torch files read with ``weights_only=True``.
+
+    Raises:
+        BadInput: the file does not exist or cannot be read, or the name is not this ResNet's.
+    """
+    known = [str(w) for w in torchvision.models.get_model_weights(f"resnet{depth}")]
+    if name in known:
+        return dict(torchvision.models.get_weight(name).get_state_dict(progress=True))
+    path = Path(name)
+    if not path.is_file():
+        raise BadInput(
+            f"network.weights = {name}",
+            f"must be a file that exists or one of {known}",
+            "Give a local path to a .safetensors or .pth file, or null for random weights.",
+        )
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise BadInput(
+            path, f"must be a torch file of tensors ({error})", "Save a state_dict() of tensors."
+        ) from error

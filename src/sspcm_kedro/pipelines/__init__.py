@@ -1,0 +1,1 @@
+"""The shell: thin nodes and their wiring, one folder a pipeline."""

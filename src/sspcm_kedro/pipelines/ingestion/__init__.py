@@ -1,0 +1,5 @@
+"""Ingestion: a source of people becomes labelled, unlabelled and validation tables."""
+
+from sspcm_kedro.pipelines.ingestion.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,55 @@
+"""From a source to the tables of people that training and evaluation read."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sspcm_kedro.data.checks import verify_images
+from sspcm_kedro.data.drawn_folder import DrawnPeople
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.sources import DrawnSource, Source, SourceConfig
+from sspcm_kedro.data.split import SplitConfig, split
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import Skeleton
+
+PARTS = ("annotated", "validation", "unlabelled", "hidden_truth")
+
+
+def draw_people(source: SourceConfig, seed: int) -> DrawnPeople:
+    """What to draw; the catalog entry that saves it does the drawing."""
+    if not isinstance(source.root, DrawnSource):
+        rule = f"node 'draw' needs a source of kind 'drawn', got '{source.root.kind}'"
+        raise BadInput("parameter source", rule, "Build the pipeline with drawn=False")
+    return source.root.people(seed)
+
+
+def read_people(
+    source: SourceConfig, drawn_folder: Path | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """All people in one table, told apart by the column ``part``, and their skeleton."""
+    read = source.root.read(drawn_folder)
+    parts = {name: getattr(read, name) for name in PARTS}
+    tables = [
+        people.to_frame().assign(part=name) for name, people in parts.items() if people is not None
+    ]
+    instances = pd.concat(tables, ignore_index=True)
+    verify_images(Instances.from_frame(instances))
+    return instances, read.skeleton.to_dict()
+
+
+def split_people(
+    instances: pd.DataFrame, skeleton: dict[str, Any], config: SplitConfig, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Tables of the labelled, unlabelled and validation people, and of the hidden truth."""
+    parts = {
+        str(name): Instances.from_frame(table)
+        for name, table in instances.groupby("part", sort=False)
+    }
+    people = split(Source(Skeleton.from_dict(skeleton), **parts), config, seed)
+    return (
+        people.labelled.to_frame(),
+        people.unlabelled.to_frame(),
+        people.validation.to_frame(),
+        people.hidden_truth.to_frame(),
+    )

@@ -1,0 +1,168 @@
+"""What the training nodes of warm-up, rounds and baseline share."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.loader import Batches, Pool, Pseudo
+from sspcm_kedro.engine.evaluate import judge
+from sspcm_kedro.engine.fit import EpochReport, fit
+from sspcm_kedro.engine.learner import Learner, State
+from sspcm_kedro.engine.predict import predict
+from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.methods.base import Method
+from sspcm_kedro.pipelines.people import crops_of
+from sspcm_kedro.pose.skeleton import Skeleton
+
+logger = logging.getLogger(__name__)
+Monitor = Callable[[Method], dict[str, float]]
+
+
+def make_batches(
+    labelled: pd.DataFrame,
+    unlabelled: pd.DataFrame | None,
+    pseudo: Pseudo | None,
+    skeleton: Skeleton,
+    *,
+    view: ViewConfig,
+    training: TrainingConfig,
+    machine: MachineConfig,
+    seed: int,
+) -> Batches:
+    """The batches of a stage, from tables of people."""
+    pools = [
+        Pool.of(crops_of(people, view, machine)) if people is not None else None
+        for people in (labelled, unlabelled)
+    ]
+    assert pools[0] is not None
+    return Batches(
+        pools[0], pools[1], pseudo, skeleton, view.heatmap(), view.weak.build(), training.batch,
+        training.steps, seed, machine.pick(),
+    )  # fmt: skip
+
+
+def make_monitor(
+    validation: pd.DataFrame, skeleton: Skeleton, view: ViewConfig,
+    evaluation: EvaluationConfig, machine: MachineConfig,
+) -> Monitor:  # fmt: skip
+    """Scores of every network of a method on some validation people, without flip test."""
+    if evaluation.monitor == 0:
+        return lambda method: {}
+    rows = np.unique(np.linspace(0, len(validation) - 1, evaluation.monitor).round().astype(int))
+    crops = crops_of(validation.iloc[rows], view, machine)
+
+    def monitor(method: Method) -> dict[str, float]:
+        found = {}
+        for name, net in method.networks.items():
+            keypoints, scores = predict(
+                net, crops, skeleton, flip_test=False, refinement=evaluation.refinement,
+                device=machine.pick(),
+            )  # fmt: skip
+            judged = judge(keypoints, scores, crops, skeleton, evaluation).scores
+            found |= {f"{name}/{k}": judged[k] for k in ("AP", "PCK") if k in judged}
+        return found
+
+    return monitor
+
+
+def train(
+    learner: Learner,
+    batches: Callable[[int], Iterator[Any]],
+    monitor: Monitor,
+    *,
+    stage: str,
+    span: range,
+    training: TrainingConfig,
+    seed: int,
+    fingerprint: str,
+    resume: State | None,
+) -> Iterator[dict[str, Any]]:
+    """Train the epochs of a stage; yield checkpoint and history after each, for the catalog.
+
+    A checkpoint of the same fingerprint is gone on from; one of another is of other settings or
+    data, and the stage starts afresh. A finished stage yields what it has.
+    """
+    if resume is not None and resume["fingerprint"] == fingerprint:
+        learner.restore(resume)
+        logger.info("%s goes on after epoch %d of %d", stage, learner.epoch, span.stop)
+    elif resume is not None:
+        logger.warning("%s has a checkpoint of other settings or data: it starts afresh", stage)
+
+    def outputs() -> dict[str, Any]:
+        return {
+            "checkpoint": learner.state(fingerprint),
+            "history": pd.DataFrame(learner.history),
+        }
+
+    epochs = range(max(span.start, learner.epoch), span.stop)
+    if not epochs:
+        yield outputs()
+        return
+    with progress_bar(stage, len(epochs) * training.steps) as on_step:
+        for report in fit(
+            learner.method, batches, learner.optimiser, learner.schedule,
+            epochs=epochs, steps=training.steps, seed=seed, on_step=on_step,
+        ):  # fmt: skip
+            learner.epoch = report.epoch + 1
+            learner.history.append(row(stage, report, monitor(learner.method)))
+            logger.info("%s", described(learner.history[-1]))
+            yield outputs()
+
+
+def row(stage: str, report: EpochReport, scores: dict[str, float]) -> dict[str, float | str]:
+    """One line of the history."""
+    return {
+        "stage": stage,
+        "epoch": report.epoch + 1,
+        "step": report.step,
+        "learning_rate": report.learning_rate,
+        "people_per_second": report.people_per_second,
+        **report.scalars,
+        **scores,
+    }
+
+
+def described(line: dict[str, Any]) -> str:
+    """A history line for the log."""
+    skip = {"stage", "epoch", "step", "learning_rate"}
+    numbers = ", ".join(f"{k} {v:.4g}" for k, v in line.items() if k not in skip)
+    return f"{line['stage']} epoch {line['epoch']} (step {line['step']}): {numbers}"
+
+
+class progress_bar:  # noqa: N801 - used as a context manager, like a function
+    """A bar with loss and time left on a terminal; nothing elsewhere (the log has a line an epoch).
+
+    Entering it gives the function that is told each step's scalars.
+    """
+
+    def __init__(self, title: str, total: int) -> None:
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+            TextColumn("loss {task.fields[loss]}"), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        self.task = self.bar.add_task(title, total=total, loss="-")
+        self.steps = 0
+
+    def __enter__(self) -> Callable[[dict[str, torch.Tensor]], None]:
+        self.bar.start()
+        return self.advance
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def advance(self, scalars: dict[str, torch.Tensor]) -> None:
+        """Count a step; the loss is read every 20 steps, since reading stops a GPU's queue."""
+        self.steps += 1
+        if not self.bar.disable and self.steps % 20 == 0:
+            loss = sum(v.item() for k, v in scalars.items() if k.startswith("loss/"))
+            self.bar.update(self.task, loss=f"{loss:.5f}")
+        self.bar.advance(self.task)

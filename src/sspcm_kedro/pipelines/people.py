@@ -1,0 +1,24 @@
+"""Tables of the catalog to the objects of the library."""
+
+from typing import Any
+
+import pandas as pd
+
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.settings import MachineConfig, ViewConfig
+
+
+def crops_of(people: pd.DataFrame | Instances, view: ViewConfig, machine: MachineConfig) -> Crops:
+    """The pixels of people, read once and kept if the machine's limit allows."""
+    if isinstance(people, pd.DataFrame):
+        people = Instances.from_frame(people)
+    return Crops(
+        people, view.input_hw, border=view.border, workers=machine.workers,
+        memory=int(machine.crop_memory_gib * 2**30),
+    )  # fmt: skip
+
+
+def content(people: pd.DataFrame) -> Any:
+    """What a table says, as text that ``fingerprint`` can read."""
+    return people.to_json(orient="values", double_precision=6)

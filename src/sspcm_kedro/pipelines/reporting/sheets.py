@@ -1,0 +1,258 @@
+"""Pictures of people with skeletons on them, as tiles in a matplotlib figure.
+
+n people, k joints; crops are (n, 3, H, W) uint8 RGB; points are (x, y) in pixels of the crop, a
+pixel's index being its centre, y pointing down.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.patheffects as effects
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from sspcm_kedro.pipelines.reporting.style import NETWORK_COLOURS, legend_below, readable
+from sspcm_kedro.pose.skeleton import flip_pairs_from_names
+
+Limbs = Sequence[tuple[int, int]]
+
+LEFT_COLOUR, RIGHT_COLOUR, MIDDLE_COLOUR = "#ff7f0e", "#2f9bff", "#f0f0f0"
+TRUTH_COLOUR, KEPT_COLOUR, REJECTED_COLOUR = "#ffffff", "#33dd55", "#ff3355"
+
+_TILE_WIDTH, _TILES_ACROSS = 2.1, 6
+
+
+def pseudo_label_sheet(
+    crops: np.ndarray,
+    teacher_a: np.ndarray,
+    teacher_b: np.ndarray,
+    corrected: np.ndarray,
+    kept: np.ndarray,
+    truth: np.ndarray | None,
+    truth_visibility: np.ndarray | None,
+    limbs: Limbs,
+) -> Figure:
+    """Each person twice: what both teachers said, and the corrected pseudo-label.
+
+    On the right tile kept joints are filled dots and rejected ones hollow crosses, limbs that end
+    in one being thin; the truth, where known, is a thin white skeleton on both.
+
+    Args:
+        crops: (n, 3, H, W) uint8.
+        teacher_a: (n, k, 2) crop pixels.
+        teacher_b: (n, k, 2) crop pixels.
+        corrected: (n, k, 2) crop pixels.
+        kept: (n, k) bool, the joints the student learns from.
+        truth: (n, k, 2) crop pixels, or ``None``.
+        truth_visibility: (n, k), above 0 where labelled; ``None`` where there is no truth, and
+            for a truth with every joint.
+        limbs: joint pairs to connect.
+
+    Raises:
+        ValueError: if the crops are not (n, 3, H, W) uint8 or the points not n people.
+    """
+    _check(crops, {"teacher_a": teacher_a, "teacher_b": teacher_b, "corrected": corrected})
+    figure, tiles = _grid(crops, 2)
+    for person, (before, after) in enumerate(tiles):
+        for ax, title in ((before, "before"), (after, "after")):
+            _show(ax, crops[person], f"{person + 1} {title}")
+            if truth is not None:
+                seen = _labelled(truth[person], truth_visibility, person)
+                _draw_limbs(ax, truth[person], limbs, TRUTH_COLOUR, seen, width=1.0)
+        for points, name in ((teacher_a, "teacher_a"), (teacher_b, "teacher_b")):
+            _draw_limbs(before, points[person], limbs, NETWORK_COLOURS[name])
+            _draw_joints(before, points[person], NETWORK_COLOURS[name])
+        mask = np.asarray(kept[person], dtype=bool)
+        doubtful = [(a, b) for a, b in limbs if not (mask[a] and mask[b])]
+        _draw_limbs(after, corrected[person], doubtful, REJECTED_COLOUR, width=0.7)
+        _draw_limbs(after, corrected[person], limbs, KEPT_COLOUR, mask)
+        _draw_joints(after, corrected[person][mask], KEPT_COLOUR)
+        _draw_crosses(after, corrected[person][~mask])
+    key = [
+        _key("teacher a", NETWORK_COLOURS["teacher_a"], marker="o"),
+        _key("teacher b", NETWORK_COLOURS["teacher_b"], marker="o"),
+        _key("corrected, kept", KEPT_COLOUR, marker="o"),
+        _key("corrected, rejected", REJECTED_COLOUR, marker="X", hollow=True),
+    ]
+    truth_key = [_key("truth", TRUTH_COLOUR)] if truth is not None else []
+    legend_below(figure, [*key, *truth_key], columns=5)
+    return figure
+
+
+def occlusion_sheet(
+    before: np.ndarray, after: np.ndarray, keypoints: np.ndarray, limbs: Limbs
+) -> Figure:
+    """Each person before and after occlusion, the pseudo-keypoints it aimed at on the latter.
+
+    Args:
+        before: (n, 3, H, W) uint8.
+        after: (n, 3, H, W) uint8, in the frame of ``before``.
+        keypoints: (n, k, 2) crop pixels.
+        limbs: joint pairs to connect.
+
+    Raises:
+        ValueError: if the crops are not (n, 3, H, W) uint8 or the points not n people.
+    """
+    _check(before, {"keypoints": keypoints})
+    _check(after, {"keypoints": keypoints})
+    figure, tiles = _grid(before, 2)
+    colour = NETWORK_COLOURS["teacher_b"]
+    for person, (left, right) in enumerate(tiles):
+        _show(left, before[person], f"{person + 1} before")
+        _show(right, after[person], f"{person + 1} after")
+        _draw_limbs(right, keypoints[person], limbs, colour, width=1.0)
+        _draw_joints(right, keypoints[person], colour)
+    legend_below(figure, [_key("pseudo-keypoints", colour, marker="o")])
+    return figure
+
+
+def prediction_sheet(
+    crops: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    visibility: np.ndarray,
+    limbs: Limbs,
+    errors: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    *,
+    names: Sequence[str],
+) -> Figure:
+    """Each person with the truth and with every network's prediction, left and right told apart.
+
+    Args:
+        crops: (n, 3, H, W) uint8.
+        predictions: (n, k, 2) crop pixels by network.
+        truth: (n, k, 2) crop pixels.
+        visibility: (n, k), above 0 where the truth is labelled.
+        limbs: joint pairs to connect.
+        errors: a number a person to print, (n) at the truth or by network at its tile.
+        names: the k joints; their words left and right (or l and r) choose the colours.
+
+    Raises:
+        ValueError: if the crops are not (n, 3, H, W) uint8 or the points not n people.
+    """
+    _check(crops, {"truth": truth, **predictions})
+    figure, tiles = _grid(crops, 1 + len(predictions))
+    by_tile = errors if isinstance(errors, Mapping) else {"truth": errors}
+    colours = _side_colours(names)
+    everything = np.ones(len(names), dtype=bool)
+    for person, row in enumerate(tiles):
+        drawn = {"truth": truth, **predictions}
+        for ax, (name, points) in zip(row, drawn.items(), strict=True):
+            numbers = by_tile.get(name)
+            note = "" if numbers is None else f" ({float(numbers[person]):.3g})"
+            _show(ax, crops[person], f"{person + 1} {readable(name)}{note}")
+            seen = visibility[person] > 0 if name == "truth" else everything
+            _draw_limbs(ax, points[person], limbs, colours, seen)
+            _draw_joints(ax, points[person][seen], colours[seen])
+    legend_below(
+        figure,
+        [
+            _key("left", LEFT_COLOUR, marker="o"),
+            _key("right", RIGHT_COLOUR, marker="o"),
+            _key("middle", MIDDLE_COLOUR, marker="o"),
+        ],
+    )
+    return figure
+
+
+def _side_colours(names: Sequence[str]) -> np.ndarray:
+    """The colour (k) of each joint by the side its name tells."""
+    colours = np.full(len(names), MIDDLE_COLOUR, dtype=object)
+    for left, right in flip_pairs_from_names(names):
+        colours[left], colours[right] = LEFT_COLOUR, RIGHT_COLOUR
+    return colours
+
+
+def _grid(crops: np.ndarray, tiles: int) -> tuple[Figure, list[Sequence[Axes]]]:
+    """A figure and, for each person, its tiles side by side; several people a row if they fit."""
+    n, _, height, width = crops.shape
+    across = min(n, max(1, _TILES_ACROSS // tiles))
+    down = -(-n // across)
+    tall = _TILE_WIDTH * height / width + 0.28
+    figure = Figure(figsize=(_TILE_WIDTH * tiles * across, tall * down + 0.5), layout="compressed")
+    axes: list[Axes] = figure.subplots(down, across * tiles, squeeze=False).ravel().tolist()
+    for unused in axes[n * tiles :]:
+        figure.delaxes(unused)
+    return figure, [axes[person * tiles : (person + 1) * tiles] for person in range(n)]
+
+
+def _show(ax: Axes, crop: np.ndarray, title: str) -> None:
+    """The crop, every pixel a sharp square: crops are small and blur would hide their truth."""
+    _, height, width = crop.shape
+    ax.imshow(np.asarray(crop).transpose(1, 2, 0), interpolation="nearest")
+    ax.set_autoscale_on(False)  # a point outside the crop must not shrink the picture
+    ax.set_xlim(-0.5, width - 0.5)
+    ax.set_ylim(height - 0.5, -0.5)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_title(title, fontsize=9, pad=3)
+
+
+def _draw_limbs(
+    ax: Axes,
+    points: np.ndarray,
+    limbs: Limbs,
+    colour: str | np.ndarray,
+    shown: np.ndarray | None = None,
+    width: float = 2.0,
+) -> None:
+    """Lines between the shown joints; colours (k) of joints make a limb of two sides neutral."""
+    drawn = [(a, b) for a, b in limbs if shown is None or (shown[a] and shown[b])]
+    colours = [colour if isinstance(colour, str) else _limb_colour(colour, a, b) for a, b in drawn]
+    segments = [np.asarray(points)[[a, b]] for a, b in drawn]
+    lines = LineCollection(segments, colors=colours, linewidths=width, capstyle="round")
+    lines.set_path_effects([effects.withStroke(linewidth=width + 1.2, foreground="black")])
+    ax.add_collection(lines)
+
+
+def _limb_colour(colours: np.ndarray, first: int, second: int) -> str:
+    """The side of a limb: that of its sided end, or the middle's where it joins two sides."""
+    sides = {colours[first], colours[second]} - {MIDDLE_COLOUR}
+    return sides.pop() if len(sides) == 1 else MIDDLE_COLOUR
+
+
+def _draw_joints(ax: Axes, points: np.ndarray, colour: str | np.ndarray) -> None:
+    colours = colour if isinstance(colour, str) else list(colour)
+    ax.scatter(*np.asarray(points).T, s=22, c=colours, edgecolors="black", linewidths=0.7, zorder=3)
+
+
+def _draw_crosses(ax: Axes, points: np.ndarray) -> None:
+    ax.scatter(
+        *np.asarray(points).T, s=45, marker="X", facecolors="none",
+        edgecolors=REJECTED_COLOUR, linewidths=1.3, zorder=4,
+    )  # fmt: skip
+
+
+def _labelled(points: np.ndarray, visibility: np.ndarray | None, person: int) -> np.ndarray:
+    if visibility is None:
+        return np.ones(len(points), dtype=bool)
+    return np.asarray(visibility[person]) > 0
+
+
+def _key(label: str, colour: str, marker: str = "", *, hollow: bool = False) -> Line2D:
+    """A legend entry; the black rim keeps white ones visible on white paper."""
+    key = Line2D(
+        [], [], color=colour, marker=marker, label=label, linestyle="" if hollow else "-",
+        linewidth=2.0, markersize=7, markerfacecolor="none" if hollow else colour,
+        markeredgecolor=colour if hollow else "black",
+    )  # fmt: skip
+    if not hollow:
+        key.set_path_effects([effects.withStroke(linewidth=3.2, foreground="black")])
+    return key
+
+
+def _check(crops: np.ndarray, points: Mapping[str, np.ndarray]) -> None:
+    kind = str(crops.dtype).split(".")[-1]  # a tensor says torch.uint8
+    if [crops.ndim, *crops.shape[1:2], kind] != [4, 3, "uint8"] or not len(crops):
+        raise ValueError(
+            f"crops must be (n, 3, height, width) uint8 of at least one person, got "
+            f"{tuple(crops.shape)} {kind}; scale to 0..255 and put the channels first"
+        )
+    for name, values in points.items():
+        if tuple(values.shape) != (len(crops), *values.shape[1:2], 2):
+            raise ValueError(
+                f"{name} must be ({len(crops)}, k, 2), one person a crop, "
+                f"got {tuple(values.shape)}; pass the points of these crops"
+            )

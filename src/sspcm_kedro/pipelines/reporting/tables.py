@@ -1,0 +1,111 @@
+"""The numbers of an experiment for people: a table in the terminal, a page in the browser."""
+
+import math
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from rich.table import Table
+from rich.text import Text
+
+from sspcm_kedro.pipelines.reporting.style import readable
+
+Metrics = Mapping[str, Mapping[str, float]]
+
+_ROWS = ("baseline", "teacher_a", "teacher_b", "student")
+_COLUMNS = ("AP", "AP50", "AR", "PCK")
+_NOTHING = "\N{EN DASH}"
+
+_CSS = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
+       color: #222; background: #fff; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child { text-align: left; }
+figure { margin: 2rem 0; } img { max-width: 100%; } figcaption { color: #666; }
+"""
+
+
+def comparison_table(metrics: Metrics, *, baseline: str = "baseline") -> Table:
+    """What the networks score, and what each gains over the supervised baseline.
+
+    Args:
+        metrics: scores (0 to 1) by network, then by metric. The columns AP, AP50, AR and PCK are
+            shown where some network has the number; the gain is of AP, or of PCK without AP.
+        baseline: the row to compare with; without it the gains are blank.
+    """
+    columns = [name for name in _COLUMNS if any(_known(row.get(name)) for row in metrics.values())]
+    headline = columns[0] if columns and columns[0] == "AP" else "PCK"
+    table = Table(title="Validation")
+    table.add_column("network")
+    for name in [*columns, f"{headline} vs baseline"]:
+        table.add_column(name, justify="right")
+    start = metrics.get(baseline, {}).get(headline)
+    first = [name for name in (baseline, *_ROWS) if name in metrics]
+    for name in dict.fromkeys([*first, *metrics]):
+        row = metrics[name]
+        gain = Text(_NOTHING) if name == baseline else _gain(row.get(headline), start)
+        table.add_row(readable(name), *(_number(row.get(c)) for c in columns), gain)
+    return table
+
+
+def report_html(
+    title: str, metrics: Metrics, figures: Mapping[str, bytes], notes: Sequence[str] | str = ()
+) -> str:
+    """One self-contained page: notes, a table of every metric, the figures inline.
+
+    Args:
+        title: the heading.
+        metrics: numbers by row, then by column; columns appear in first-seen order.
+        figures: PNG files by caption.
+        notes: paragraphs, plain text; all text is escaped.
+    """
+    paragraphs = [notes] if isinstance(notes, str) else notes
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        *(f"<p>{escape(note)}</p>" for note in paragraphs),
+        _html_table(metrics) if metrics else "",
+        *(_html_figure(caption, png) for caption, png in figures.items()),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
+        + "\n".join(part for part in body if part)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _html_table(metrics: Metrics) -> str:
+    columns = list(dict.fromkeys(name for row in metrics.values() for name in row))
+    head = "".join(f'<th scope="col">{escape(readable(name))}</th>' for name in columns)
+    lines = [
+        f'<tr><th scope="row">{escape(readable(name))}</th>'
+        + "".join(f"<td>{_number(row.get(column))}</td>" for column in columns)
+        + "</tr>"
+        for name, row in metrics.items()
+    ]
+    return f"<table>\n<tr><th></th>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
+
+
+def _html_figure(caption: str, png: bytes) -> str:
+    text = escape(readable(caption))
+    source = f"data:image/png;base64,{b64encode(png).decode('ascii')}"
+    return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
+
+
+def _gain(value: float | None, start: float | None) -> Text:
+    """The signed difference, green where it is a gain; a dash where either side is unknown."""
+    if value is None or start is None or not (_known(value) and _known(start)):
+        return Text(_NOTHING)
+    gain = value - start
+    return Text(f"{gain:+.3f}", style="green" if gain > 0 else "red" if gain < 0 else "")
+
+
+def _number(value: float | None) -> str:
+    if value is None or not _known(value):
+        return _NOTHING
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)

@@ -1,0 +1,151 @@
+"""The four nodes of a round: a period of SSPCM whose every product can be looked at."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Generator, Tensor
+
+from sspcm_kedro.augment.occlude import Donors
+from sspcm_kedro.data.loader import Pseudo, mixed_seed, weak_view
+from sspcm_kedro.engine.correction import correct, occluder_bank
+from sspcm_kedro.engine.learner import Learner, State, fingerprint, network_maker, networks_of
+from sspcm_kedro.engine.predict import predict
+from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods.sspcm import SSPCMConfig
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pipelines.learning import make_batches, make_monitor, train
+from sspcm_kedro.pipelines.people import content, crops_of
+from sspcm_kedro.pipelines.reporting.figures import occlusion_sheet
+from sspcm_kedro.pipelines.reporting.pixels import to_uint8
+from sspcm_kedro.pose.skeleton import Skeleton
+
+
+def pseudo_labels(
+    checkpoint: State,
+    unlabelled: pd.DataFrame,
+    skeleton: dict[str, Any],
+    view: ViewConfig,
+    network: NetworkConfig,
+    evaluation: EvaluationConfig,
+    machine: MachineConfig,
+) -> dict[str, Tensor]:
+    """What both teachers, as the last stage left them, see in every unlabelled person.
+
+    Returns:
+        ids (n), keypoints (2, n, k, 2) in canonical input pixels and scores (2, n, k), flip-averaged.
+    """
+    joints = Skeleton.from_dict(skeleton)
+    networks = networks_of(checkpoint, network, joints.size)
+    crops = crops_of(unlabelled, view, machine)
+    seen = [
+        predict(
+            networks[name].to(machine.pick()), crops, joints, flip_test=True,
+            refinement=evaluation.refinement, device=machine.pick(),
+        )
+        for name in ("teacher_a", "teacher_b")
+    ]  # fmt: skip
+    keypoints, scores = (torch.stack(parts) for parts in zip(*seen, strict=True))
+    return {"ids": torch.tensor(crops.instances.ids), "keypoints": keypoints, "scores": scores}
+
+
+def correction(
+    now: dict[str, Tensor], earlier: dict[str, Tensor], view: ViewConfig, method: SSPCMConfig
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Of the four pairs of predictions, per joint the one that agrees best; and a report."""
+    corrected = correct(
+        (now["keypoints"], earlier["keypoints"]),
+        (now["scores"], earlier["scores"]),
+        view.input_hw,
+        min_score=method.min_score,
+        max_inconsistency=method.max_inconsistency,
+    )
+    kept, inconsistency = corrected["kept"].bool(), corrected["inconsistency"]
+    shares = torch.bincount(corrected["pair"].flatten(), minlength=4) / corrected["pair"].numel()
+    report = {
+        "kept": kept.float().mean().item(),
+        "kept_per_joint": kept.float().mean(dim=0).tolist(),
+        "pair_shares": dict(zip(("now_now", "earlier_now", "now_earlier", "earlier_earlier"),
+                                shares.tolist(), strict=True)),
+        "inconsistency_quantiles": {
+            str(q): torch.quantile(inconsistency.flatten(), q).item() for q in (0.1, 0.5, 0.9)
+        },
+    }  # fmt: skip
+    return {"ids": now["ids"], **corrected}, report
+
+
+def cut_occlude(
+    corrected: dict[str, Tensor],
+    unlabelled: pd.DataFrame,
+    skeleton: dict[str, Any],
+    view: ViewConfig,
+    method: SSPCMConfig,
+    machine: MachineConfig,
+    seed: int,
+) -> tuple[dict[str, Tensor], Figure]:
+    """The bank of limbs worth pasting, all of reliable key points; and a sheet of samples."""
+    bank = occluder_bank(corrected["keypoints"], corrected["kept"].bool(), view.input_hw)
+    rows = np.unique(np.linspace(0, len(unlabelled) - 1, 10).round().astype(int))
+    shown = crops_of(unlabelled.iloc[rows], view, machine)
+    rng = Generator().manual_seed(mixed_seed(seed, 7))
+    identity = torch.eye(2, 3).expand(len(rows), 2, 3)
+    images = weak_view(shown, torch.arange(len(rows)), identity, torch.device("cpu"))
+    keypoints, kept = corrected["keypoints"][rows], corrected["kept"][rows]
+    donors = Donors(images, keypoints)
+    if len(bank):
+        chosen = bank[torch.randint(len(bank), (len(rows),), generator=rng)]
+        donor_crops = crops_of(unlabelled.iloc[chosen[:, 0].long().numpy()], view, machine)
+        pixels = weak_view(donor_crops, torch.arange(len(rows)), identity, torch.device("cpu"))
+        donors = Donors(pixels, chosen[:, None, 1:])
+    occluded = method.occlude.occlude()(images, keypoints, kept, donors, rng)
+    limbs = Skeleton.from_dict(skeleton).limbs
+    sheet = occlusion_sheet(to_uint8(images), to_uint8(occluded), keypoints.numpy(), limbs)
+    return {"ids": corrected["ids"], "occluders": bank}, sheet
+
+
+def train_round(
+    previous: State,
+    resume: State | None,
+    labelled: pd.DataFrame,
+    unlabelled: pd.DataFrame,
+    validation: pd.DataFrame,
+    skeleton: dict[str, Any],
+    predictions: dict[str, Tensor],
+    occluders: dict[str, Tensor],
+    seed: int,
+    view: ViewConfig,
+    network: NetworkConfig,
+    method: SSPCMConfig,
+    training: TrainingConfig,
+    evaluation: EvaluationConfig,
+    machine: MachineConfig,
+) -> Iterator[dict[str, Any]]:
+    """Yield checkpoint and history after each epoch of SSPCM, from where the last stage ended."""
+    joints = Skeleton.from_dict(skeleton)
+    number = (previous["epoch"] - training.warmup_epochs) // training.round_epochs + 1
+    maker = network_maker(network, joints.size, seed)
+    learner = Learner(MethodConfig(method), maker, training, machine.pick())
+    learner.restore(previous)
+    learner.history = []
+    pseudo = Pseudo(predictions["keypoints"], predictions["scores"], occluders["occluders"])
+    batches = make_batches(
+        labelled, unlabelled, pseudo, joints, view=view, training=training, machine=machine,
+        seed=seed,
+    )  # fmt: skip
+    yield from train(
+        learner,
+        batches.epoch,
+        make_monitor(validation, joints, view, evaluation, machine),
+        stage=f"round_{number}",
+        span=training.span(number),
+        training=training,
+        seed=seed,
+        fingerprint=fingerprint(
+            number, previous["fingerprint"], evaluation.refinement, content(unlabelled)
+        ),
+        resume=resume,
+    )

@@ -1,0 +1,49 @@
+"""Both teachers and the student, from different weights, on labels alone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from sspcm_kedro.engine.learner import Learner, State, fingerprint, network_maker
+from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods.sspcm import SSPCMConfig
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pipelines.learning import make_batches, make_monitor, train
+from sspcm_kedro.pipelines.people import content
+from sspcm_kedro.pose.skeleton import Skeleton
+
+
+def warm_up(
+    labelled: pd.DataFrame,
+    validation: pd.DataFrame,
+    skeleton: dict[str, Any],
+    resume: State | None,
+    seed: int,
+    view: ViewConfig,
+    network: NetworkConfig,
+    method: SSPCMConfig,
+    training: TrainingConfig,
+    evaluation: EvaluationConfig,
+    machine: MachineConfig,
+) -> Iterator[dict[str, Any]]:
+    """Yield checkpoint and history after each epoch of supervised training of all three networks."""
+    joints = Skeleton.from_dict(skeleton)
+    maker = network_maker(network, joints.size, seed)
+    learner = Learner(MethodConfig(method), maker, training, machine.pick())
+    batches = make_batches(
+        labelled, None, None, joints, view=view, training=training, machine=machine, seed=seed
+    )
+    settings = [x.model_dump() for x in (view, network, method, training)]
+    yield from train(
+        learner,
+        batches.epoch,
+        make_monitor(validation, joints, view, evaluation, machine),
+        stage="warmup",
+        span=training.span(0),
+        training=training,
+        seed=seed,
+        fingerprint=fingerprint("warmup", seed, settings, skeleton, content(labelled)),
+        resume=resume,
+    )

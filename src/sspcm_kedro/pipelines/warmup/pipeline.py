@@ -1,0 +1,30 @@
+"""The wiring of warm-up."""
+
+from kedro.pipeline import Node, Pipeline
+
+from sspcm_kedro.pipelines.warmup.nodes import warm_up
+
+SETTINGS = {
+    name: f"params:{name}"
+    for name in ("seed", "view", "network", "method", "training", "evaluation", "machine")
+}
+
+
+def create_pipeline() -> Pipeline:
+    """Labels to three supervised networks."""
+    return Pipeline(
+        [
+            Node(
+                warm_up,
+                {
+                    "labelled": "labelled",
+                    "validation": "validation",
+                    "skeleton": "skeleton",
+                    "resume": "resume_warmup",
+                    **SETTINGS,
+                },
+                {"checkpoint": "warmup_checkpoint", "history": "warmup_history"},
+                name="warmup",
+            )
+        ]
+    )

@@ -1,0 +1,195 @@
+"""COCO keypoint average precision of predictions in memory, for any skeleton."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+"""COCO's ten keypoint numbers, in the order of ``COCOeval.stats``."""
+
+_PERSON = 1
+
+
+class LabelledPeople(Protocol):
+    """The columns of true people that AP reads; ``data.instances.Instances`` has them."""
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """(n) ids of their images."""
+        ...
+
+    @property
+    def keypoints(self) -> np.ndarray:
+        """(n, k, 2) image pixels, (x, y)."""
+        ...
+
+    @property
+    def visibility(self) -> np.ndarray:
+        """(n, k), above 0 where labelled."""
+        ...
+
+    @property
+    def areas(self) -> np.ndarray:
+        """(n) square pixels: the scale of OKS and what medium and large mean."""
+        ...
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(n, 4) x0, y0, x1, y1, image pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Predicted people, one row each.
+
+    Attributes:
+        image_ids: (m) ids of their images.
+        keypoints: (m, k, 2) image pixels, (x, y).
+        scores: (m) confidence of the whole person, after rescoring and OKS-NMS.
+    """
+
+    image_ids: np.ndarray
+    keypoints: np.ndarray
+    scores: np.ndarray
+
+
+def coco_ap(
+    truth: LabelledPeople, detections: Detections, sigmas: Sequence[float] | np.ndarray
+) -> dict[str, float]:
+    """COCO's keypoint AP and AR (pycocotools ``COCOeval``, at most 20 detections an image).
+
+    OKS thresholds are .50:.05:.95; medium people have areas of 32^2 to 96^2 square pixels, large
+    ones more. True people without labelled joints are ignored, and so are detections matched to
+    them. Images are those of either side: a detection where nobody is annotated is a false one.
+
+    Args:
+        truth: the true people.
+        detections: the predicted people; none at all scores 0.
+        sigmas: (k) OKS sigmas of the skeleton.
+
+    Returns:
+        The ten numbers of ``METRICS``, 0 to 1; nan where there are no such people to find.
+
+    Raises:
+        ValueError: if the sigmas or the two sides disagree about k, or lengths within a side do,
+            or the coordinates or scores are not finite.
+    """
+    _check(truth, detections, len(sigmas))
+    images = np.union1d(truth.image_ids, detections.image_ids)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(
+            _index(images, _truth_records(truth, images)),
+            _index(images, _detection_records(detections, images)),
+            "keypoints",
+        )
+        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, dtype=np.float64)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = np.asarray(evaluation.stats, dtype=np.float64)
+    return {
+        name: float("nan") if value < 0 else float(value)
+        for name, value in zip(METRICS, values, strict=True)
+    }
+
+
+def _truth_records(truth: LabelledPeople, images: np.ndarray) -> list[dict[str, Any]]:
+    """True people as COCO annotations."""
+    rows = np.searchsorted(images, truth.image_ids)
+    return [
+        {
+            **_record(number, int(row), keypoints, visibility),
+            "bbox": _xywh(box),
+            "area": float(area),
+            "num_keypoints": int((visibility > 0).sum()),
+        }
+        for number, (row, keypoints, visibility, box, area) in enumerate(
+            zip(rows, truth.keypoints, truth.visibility, truth.boxes, truth.areas, strict=True)
+        )
+    ]
+
+
+def _detection_records(detections: Detections, images: np.ndarray) -> list[dict[str, Any]]:
+    """Predicted people as COCO results; box and area span the joints, as ``COCO.loadRes`` has it.
+
+    The area decides whether an unmatched detection counts against medium or large people.
+    """
+    rows = np.searchsorted(images, detections.image_ids)
+    records = []
+    for number, (row, points, score) in enumerate(
+        zip(rows, detections.keypoints, detections.scores, strict=True)
+    ):
+        box = np.concatenate([points.min(axis=0), points.max(axis=0)])
+        x, y, width, height = _xywh(box)
+        records.append(
+            {
+                **_record(number, int(row), points, np.ones(len(points))),
+                "bbox": [x, y, width, height],
+                "area": width * height,
+                "score": float(score),
+            }
+        )
+    return records
+
+
+def _record(
+    number: int, image: int, keypoints: np.ndarray, visibility: np.ndarray
+) -> dict[str, Any]:
+    """What true and predicted people share. Ids start at 1: pycocotools reads 0 as unmatched."""
+    triples = np.column_stack([keypoints, visibility]).astype(np.float64)
+    return {
+        "id": number + 1,
+        "image_id": image,
+        "category_id": _PERSON,
+        "iscrowd": 0,
+        "keypoints": triples.ravel().tolist(),
+    }
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    """x0, y0, x1, y1 as x, y, width, height."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return [x0, y0, x1 - x0, y1 - y0]
+
+
+def _index(images: np.ndarray, annotations: list[dict[str, Any]]) -> COCO:
+    """A COCO object without files; an image's id is its position in ``images``."""
+    coco = COCO()
+    dataset: Any = {  # pycocotools' own types demand fields that it never reads
+        "info": {},
+        "images": [{"id": position} for position in range(len(images))],
+        "categories": [{"id": _PERSON, "name": "person"}],
+        "annotations": annotations,
+    }
+    coco.dataset = dataset
+    coco.createIndex()
+    return coco
+
+
+def _check(truth: LabelledPeople, detections: Detections, k: int) -> None:
+    """Refuse what pycocotools would misread in silence."""
+    n, m = len(truth.image_ids), len(detections.image_ids)
+    expected = {
+        "truth.keypoints": (truth.keypoints, (n, k, 2)),
+        "truth.visibility": (truth.visibility, (n, k)),
+        "truth.areas": (truth.areas, (n,)),
+        "truth.boxes": (truth.boxes, (n, 4)),
+        "detections.keypoints": (detections.keypoints, (m, k, 2)),
+        "detections.scores": (detections.scores, (m,)),
+    }
+    for name, (values, shape) in expected.items():
+        if values.shape != shape:
+            raise ValueError(
+                f"{name} must have the shape {shape} ({k} sigmas were given), got {values.shape}; "
+                "pass one row a person and the sigmas of the same skeleton"
+            )
+    for name in ("detections.keypoints", "detections.scores"):
+        if not np.isfinite(expected[name][0]).all():
+            raise ValueError(f"{name} must be finite, got nan or inf; drop or repair those people")

@@ -1,0 +1,136 @@
+"""Keypoints to heatmaps and back (method.md 2.2 and 6)."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Refinement = Literal["none", "shift", "dark"]
+
+
+def encode_heatmaps(
+    keypoints: Tensor, visibility: Tensor, heatmap_hw: tuple[int, int], *, stride: int, sigma: float
+) -> tuple[Tensor, Tensor]:
+    """Targets (b, k, h, w) and weights (b, k) of keypoints (b, k, 2) in input pixels.
+
+    An unnormalised Gaussian of peak 1 about the nearest cell, on a square of 3 sigma either side,
+    without circular cut-off. A joint that is not labelled, or whose square misses the map, has
+    weight 0 and an empty map. Source: method.md 2.2 (SimpleBaseline's encoding).
+    """
+    height, width = heatmap_hw
+    centre = torch.trunc(keypoints / stride + 0.5)
+    reach = 3 * sigma
+    sizes = centre.new_tensor([width, height])
+    misses = ((centre - reach >= sizes) | (centre + reach + 1 < 0)).any(dim=2)
+    weights = ((visibility > 0) & ~misses).to(centre.dtype)
+
+    def profile(axis: int, size: int) -> Tensor:
+        cells = torch.arange(size, device=centre.device, dtype=centre.dtype)
+        offset = cells - centre[..., axis, None]
+        return torch.exp(-(offset**2) / (2 * sigma**2)) * (offset.abs() <= reach)
+
+    heatmaps = profile(1, height)[..., :, None] * profile(0, width)[..., None, :]
+    return heatmaps * weights[..., None, None], weights
+
+
+def peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Highest cells (b, k, 2), integers as (x, y), and their values (b, k).
+
+    On a CPU numpy's argmax is several times faster than torch's and returns the same cell.
+    """
+    flat = heatmaps.flatten(2)
+    if flat.device.type == "cpu":
+        index = torch.from_numpy(np.argmax(flat.detach().numpy(), axis=2))
+    else:
+        index = flat.argmax(dim=2)
+    scores = flat.gather(2, index[..., None])[..., 0]
+    width = heatmaps.shape[3]
+    return torch.stack([index % width, index // width], dim=2), scores
+
+
+def decode_heatmaps(
+    heatmaps: Tensor, *, stride: int, refinement: Refinement = "shift", blur: int = 11
+) -> tuple[Tensor, Tensor]:
+    """Keypoints (b, k, 2) in input pixels and scores (b, k) of heatmaps (b, k, h, w).
+
+    Args:
+        heatmaps: network outputs.
+        stride: input pixels a cell.
+        refinement: ``shift`` moves a quarter cell towards the higher neighbour; ``dark`` is the
+            Taylor step of DARK (Zhang et al. 2020) on the blurred logarithm.
+        blur: DARK's kernel size, 11 for sigma 2 and 17 for sigma 3.
+    """
+    cells, scores = peaks(heatmaps)
+    offset = torch.zeros_like(cells, dtype=heatmaps.dtype)
+    if refinement == "shift":
+        offset = _quarter_shift(heatmaps, cells)
+    elif refinement == "dark":
+        offset = _dark_shift(heatmaps, cells, blur)
+    keypoints = (cells + offset) * stride
+    return torch.where((scores > 0)[..., None], keypoints, torch.zeros_like(keypoints)), scores
+
+
+def _inside(cells: Tensor, hw: torch.Size, border: int) -> Tensor:
+    """Whether cells (b, k, 2) keep ``border`` cells from the edges: border < x < w - border - ..."""
+    size = cells.new_tensor([hw[1], hw[0]])
+    return ((cells > border) & (cells < size - 1 - (border - 1))).all(dim=2)
+
+
+def _neighbours(heatmaps: Tensor, cells: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
+    """Values (b, k, o) at cells + offsets (x, y), clamped to the map."""
+    height, width = heatmaps.shape[2:]
+    shift = cells.new_tensor(offsets)
+    x = (cells[..., None, 0] + shift[:, 0]).clamp(0, width - 1)
+    y = (cells[..., None, 1] + shift[:, 1]).clamp(0, height - 1)
+    return heatmaps.flatten(2).gather(2, y * width + x)
+
+
+def _quarter_shift(heatmaps: Tensor, cells: Tensor) -> Tensor:
+    values = _neighbours(heatmaps, cells, [(1, 0), (-1, 0), (0, 1), (0, -1)])
+    shift = 0.25 * torch.stack(
+        [torch.sign(values[..., 0] - values[..., 1]), torch.sign(values[..., 2] - values[..., 3])],
+        dim=2,
+    )
+    return shift * _inside(cells, heatmaps.shape[2:], 1)[..., None]
+
+
+def _dark_shift(heatmaps: Tensor, cells: Tensor, blur: int) -> Tensor:
+    log = torch.log(_blurred(heatmaps, blur).clamp_min(1e-10))
+    ring = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 0), (-2, 0), (0, 2), (0, -2)]
+    corners = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
+    at = _neighbours(log, cells, ring + corners).unbind(dim=2)
+    dx, dy = 0.5 * (at[1] - at[2]), 0.5 * (at[3] - at[4])
+    dxx, dyy = 0.25 * (at[5] - 2 * at[0] + at[6]), 0.25 * (at[7] - 2 * at[0] + at[8])
+    dxy = 0.25 * (at[9] - at[10] - at[11] + at[12])
+    determinant = dxx * dyy - dxy**2
+    solvable = (determinant != 0) & _inside(cells, heatmaps.shape[2:], 2)
+    safe = torch.where(solvable, determinant, torch.ones_like(determinant))
+    shift = -torch.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], dim=2) / safe[..., None]
+    return shift * solvable[..., None]
+
+
+def _blurred(heatmaps: Tensor, size: int) -> Tensor:
+    """Gaussian blur with zero border, each map rescaled to its old maximum."""
+    sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8  # the sigma that OpenCV derives from a kernel size
+    x = torch.arange(size, device=heatmaps.device, dtype=heatmaps.dtype) - (size - 1) / 2
+    kernel = torch.exp(-(x**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum())[None, None]
+    flat = heatmaps.flatten(0, 1)[:, None]
+    blurred = functional.conv2d(flat, kernel[:, :, None], padding=(0, size // 2))
+    blurred = functional.conv2d(blurred, kernel[:, :, :, None], padding=(size // 2, 0))
+    blurred = blurred.reshape(heatmaps.shape)
+    highest = blurred.amax(dim=(2, 3), keepdim=True).clamp_min(1e-10)
+    return blurred * heatmaps.amax(dim=(2, 3), keepdim=True) / highest
+
+
+def flip_back(heatmaps: Tensor, flip_order: tuple[int, ...]) -> Tensor:
+    """Heatmaps (b, k, h, w) of mirrored images, in the frame of the unmirrored ones.
+
+    Mirroring pixels puts x at W - 1 - x, mirroring cells at stride * (w - 1) - x: the map lies
+    (stride - 1) / stride cells to the left, so it moves right by one, its first column kept
+    (method.md 6.4).
+    """
+    mirrored = heatmaps.flip(3)[:, list(flip_order)]
+    return torch.cat([mirrored[..., :1], mirrored[..., :-1]], dim=3)

@@ -1,0 +1,24 @@
+"""The one loss of the field: mean squared difference of heatmaps."""
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def keypoint_mse(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Half the mean of (w (P - T))^2 over all (b, k, h, w), a scalar (method.md 2.3).
+
+    Args:
+        predicted: (b, k, h, w).
+        target: (b, k, h, w).
+        weights: (b, k); a masked joint stays in the denominator, a fraction acts squared.
+
+    Raises:
+        ValueError: the shapes do not agree; nothing is broadcast in silence.
+    """
+    if predicted.shape != target.shape or weights.shape != predicted.shape[:2]:
+        raise ValueError(
+            "predicted and target must both be (b, k, h, w) and weights (b, k); got "
+            f"{tuple(predicted.shape)}, {tuple(target.shape)} and {tuple(weights.shape)}"
+        )
+    a_map = functional.mse_loss(predicted, target, reduction="none").mean(dim=(2, 3))
+    return 0.5 * (a_map * weights**2).mean()

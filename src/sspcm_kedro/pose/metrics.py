@@ -1,0 +1,209 @@
+"""How right predicted keypoints are: PCK, OKS, and what turns people into scored detections.
+
+Numpy only. n people, k joints; points are (x, y) in image pixels, areas in square pixels,
+boxes x0, y0, x1, y1. A joint is labelled where its visibility is above 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Pck:
+    """The percentage (here 0 to 1) of correct keypoints.
+
+    Attributes:
+        mean: hits over all judged joints of all people; nan where nothing was judged.
+        per_joint: (k) hits per joint; nan where a joint was never judged.
+        count: (k) how many times each joint was judged.
+    """
+
+    mean: float
+    per_joint: np.ndarray
+    count: np.ndarray
+
+
+def pck(
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    visibility: np.ndarray,
+    reference: np.ndarray,
+    *,
+    threshold: float = 0.2,
+) -> Pck:
+    """The share of labelled joints found within ``threshold`` times a person's reference length.
+
+    Defined as in Yang and Ramanan, "Articulated human detection with flexible mixtures of parts"
+    (2013); the mean weighs every joint alike, not every person. A predicted nan is a miss.
+
+    Args:
+        predicted: (n, k, 2) predicted points, pixels.
+        truth: (n, k, 2) true points, pixels of the same frame.
+        visibility: (n, k), above 0 where labelled.
+        reference: (n) lengths in pixels; people whose length is nan or not positive are left out.
+        threshold: the tolerated share of the reference length; the bound itself is a hit.
+
+    Returns:
+        The scores.
+
+    Raises:
+        ValueError: if the shapes do not agree.
+    """
+    _check_people(predicted, truth, visibility)
+    _check_shape("reference", reference, (len(truth),))
+    distance = np.linalg.norm(_float(predicted) - _float(truth), axis=-1)
+    judged = (visibility > 0) & (reference > 0)[:, None]  # nan > 0 is False
+    hit = judged & (distance <= threshold * _float(reference)[:, None])
+    count = judged.sum(axis=0)
+    per_joint = np.full(count.shape, np.nan)
+    np.divide(hit.sum(axis=0), count, out=per_joint, where=count > 0)
+    mean = float(hit.sum() / count.sum()) if count.sum() else float("nan")
+    return Pck(mean, per_joint, count)
+
+
+def pck_reference(
+    truth: np.ndarray,
+    visibility: np.ndarray,
+    boxes: np.ndarray,
+    torso: tuple[int, int] | None,
+) -> np.ndarray:
+    """The length (n), in pixels, that PCK measures each person's errors by.
+
+    Args:
+        truth: (n, k, 2) true points, pixels.
+        visibility: (n, k), above 0 where labelled.
+        boxes: (n, 4) person boxes x0, y0, x1, y1, pixels; read only without a torso.
+        torso: the two joints whose distance is the length; people who lack one of them get nan.
+            ``None`` takes the longer box side instead.
+    """
+    if torso is None:
+        return (_float(boxes)[:, 2:] - _float(boxes)[:, :2]).max(axis=1)
+    ends = list(torso)
+    length = np.linalg.norm(_float(truth)[:, torso[0]] - _float(truth)[:, torso[1]], axis=-1)
+    return np.where((visibility[:, ends] > 0).all(axis=1), length, np.nan)
+
+
+def oks(
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    visibility: np.ndarray,
+    areas: np.ndarray,
+    sigmas: Sequence[float] | np.ndarray,
+) -> np.ndarray:
+    """Object keypoint similarity (n), 0 to 1, as COCO defines it.
+
+    The mean over labelled joints of exp(-e) with e = d^2 / ((2 sigma)^2 * 2 * area)
+    (pycocotools ``COCOeval.computeOks``).
+
+    Args:
+        predicted: (n, k, 2) predicted points, pixels.
+        truth: (n, k, 2) true points, pixels of the same frame.
+        visibility: (n, k), above 0 where labelled.
+        areas: (n) square pixels.
+        sigmas: (k) per-joint spreads.
+
+    Returns:
+        (n); nan for a person without labelled joints.
+
+    Raises:
+        ValueError: if the shapes do not agree.
+    """
+    _check_people(predicted, truth, visibility)
+    _check_shape("areas", areas, (len(truth),))
+    labelled = visibility > 0
+    similarity = np.where(labelled, _joint_similarity(predicted, truth, areas, sigmas), 0.0)
+    count = labelled.sum(axis=1)
+    mean = np.full(len(truth), np.nan)
+    np.divide(similarity.sum(axis=1), count, out=mean, where=count > 0)
+    return mean
+
+
+def oks_nms(
+    keypoints: np.ndarray,
+    scores: np.ndarray,
+    areas: np.ndarray,
+    sigmas: Sequence[float] | np.ndarray,
+    *,
+    threshold: float = 0.9,
+) -> np.ndarray:
+    """Indices of the people of ONE image that survive non-maximum suppression, best first.
+
+    Greedy, as HRNet's ``oks_nms``: the best person drops all others whose OKS with them is above
+    the threshold. OKS of two predictions uses all joints and the mean of the two areas.
+
+    Args:
+        keypoints: (n, k, 2) predicted people, pixels.
+        scores: (n); of equal scores the earlier person counts as the better.
+        areas: (n) square pixels (HRNet: of the padded box).
+        sigmas: (k) per-joint spreads.
+        threshold: the highest OKS at which two people both stay.
+
+    Raises:
+        ValueError: if scores or areas do not have one value a person.
+    """
+    _check_shape("scores", scores, (len(keypoints),))
+    _check_shape("areas", areas, (len(keypoints),))
+    left = np.argsort(-_float(scores), kind="stable")
+    kept = []
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        shared = (areas[best] + areas[left]) / 2
+        overlap = _joint_similarity(keypoints[left], keypoints[best][None], shared, sigmas)
+        left = left[overlap.mean(axis=1) <= threshold]
+    return np.array(kept, dtype=np.int64)
+
+
+def rescore(
+    box_scores: np.ndarray, joint_scores: np.ndarray, *, threshold: float = 0.2
+) -> np.ndarray:
+    """Detection scores (n): box score times the mean of the joint scores above the threshold.
+
+    As HRNet's COCO evaluation; 0 where no joint is above the threshold.
+
+    Args:
+        box_scores: (n) detector confidence; 1 for annotated boxes.
+        joint_scores: (n, k) heatmap maxima.
+        threshold: joints at or below it do not count.
+
+    Raises:
+        ValueError: if there is not one row of joint scores a box.
+    """
+    _check_shape("box_scores", box_scores, joint_scores.shape[:1])
+    clear = joint_scores > threshold
+    total = np.where(clear, _float(joint_scores), 0.0).sum(axis=1)
+    return _float(box_scores) * total / np.maximum(clear.sum(axis=1), 1)
+
+
+def _joint_similarity(
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    areas: np.ndarray,
+    sigmas: Sequence[float] | np.ndarray,
+) -> np.ndarray:
+    """exp(-e) of every joint, (n, k); the smallest float keeps an area of 0 from dividing by 0."""
+    _check_shape("sigmas", np.asarray(sigmas), predicted.shape[1:2])
+    squared = ((_float(predicted) - _float(truth)) ** 2).sum(axis=-1)
+    variance = (2 * np.asarray(sigmas, dtype=np.float64)) ** 2
+    return np.exp(-squared / (variance * 2 * (_float(areas)[:, None] + np.spacing(1))))
+
+
+def _float(values: np.ndarray) -> np.ndarray:
+    """Double precision: squares of float32 pixels would cost the fourth digit of OKS."""
+    return np.asarray(values, dtype=np.float64)
+
+
+def _check_people(predicted: np.ndarray, truth: np.ndarray, visibility: np.ndarray) -> None:
+    """Refuse arrays that broadcast but do not describe the same people."""
+    _check_shape("predicted", predicted, truth.shape)
+    _check_shape("truth", truth, (*visibility.shape, 2))
+
+
+def _check_shape(name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        raise ValueError(
+            f"{name} must have the shape {shape} of the other arrays, got {values.shape}; "
+            "pass the same people and joints to all of them"
+        )

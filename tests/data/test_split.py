@@ -1,0 +1,133 @@
+"""Splits: exact people, no leak, no label where there must be none."""
+
+import numpy as np
+import pytest
+
+from sspcm_kedro.data.sources import Source
+from sspcm_kedro.data.split import SplitConfig, split
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import Skeleton
+
+SKELETON = Skeleton(names=("a", "b", "c"))
+
+
+@pytest.fixture
+def source(make_people):
+    """Eight annotated people on five images, two validation and two unlabelled people."""
+    return Source(
+        SKELETON,
+        annotated=make_people("aabccdee"),
+        validation=make_people("vw", first_id=11),
+        unlabelled=make_people("xy", first_id=21, labelled=False),
+        hidden_truth=make_people("xy", first_id=21),
+    )
+
+
+def only_annotated(make_people) -> Source:
+    return Source(SKELETON, make_people("aabccdee"))
+
+
+def ids(people) -> list[int]:
+    return people.ids.tolist()
+
+
+def test_first_people_of_the_file(source):
+    parts = split(source, SplitConfig(labelled=3), seed=0)
+    assert ids(parts.labelled) == [1, 2, 3]
+    assert ids(parts.unlabelled) == ids(parts.hidden_truth) == [4, 5, 6, 7, 8, 21, 22]
+    assert ids(parts.validation) == [11, 12]
+
+
+def test_labels_are_erased_and_kept_aside(source):
+    parts = split(source, SplitConfig(labelled=3), seed=0)
+    assert not parts.unlabelled.visibility.any()
+    assert not parts.unlabelled.keypoints.any()
+    assert np.unique(parts.hidden_truth.visibility).tolist() == [2]
+    assert parts.hidden_truth.keypoints[:, 0, 0].tolist() == [4, 5, 6, 7, 8, 21, 22]
+    assert np.unique(parts.labelled.visibility).tolist() == [2]
+
+
+def test_unknown_truth_has_visibility_0(source):
+    blind = Source(SKELETON, source.annotated, source.validation, source.unlabelled)
+    parts = split(blind, SplitConfig(labelled=3), seed=0)
+    assert ids(parts.hidden_truth) == [4, 5, 6, 7, 8, 21, 22]
+    assert parts.hidden_truth.visibility[:, 0].tolist() == [2, 2, 2, 2, 2, 0, 0]
+
+
+def test_caps_keep_the_first(source):
+    parts = split(source, SplitConfig(labelled=1, unlabelled=2, validation=1), seed=0)
+    assert (ids(parts.unlabelled), ids(parts.validation)) == ([2, 3], [11])
+
+
+def test_the_released_protocol_keeps_the_labelled_people(source):
+    parts = split(source, SplitConfig(labelled=3, unlabelled_includes_labelled=True), seed=0)
+    assert ids(parts.unlabelled) == [1, 2, 3, 4, 5, 6, 7, 8, 21, 22]
+    assert not parts.unlabelled.visibility.any()
+
+
+@pytest.mark.parametrize(("asked", "held_out"), [(1, [7, 8]), (2, [7, 8]), (3, [6, 7, 8])])
+def test_whole_images_are_held_out_from_the_end(make_people, asked, held_out):
+    config = SplitConfig(labelled=2, validation=asked)
+    parts = split(only_annotated(make_people), config, seed=0)
+    assert ids(parts.validation) == held_out
+    assert ids(parts.unlabelled) == [i for i in range(3, 9) if i not in held_out]
+
+
+def test_an_image_with_a_labelled_person_is_not_held_out(make_people):
+    scattered = Source(SKELETON, make_people("abca"))
+    parts = split(scattered, SplitConfig(labelled=1, validation=1), seed=0)
+    assert (ids(parts.labelled), ids(parts.validation)) == ([1], [3])
+    assert ids(parts.unlabelled) == [2, 4]
+
+
+def test_unlabelled_people_on_held_out_images_are_dropped(make_people):
+    source = Source(SKELETON, make_people("abc"), unlabelled=make_people("cx", 11, labelled=False))
+    parts = split(source, SplitConfig(labelled=1, validation=1), seed=0)
+    assert (ids(parts.validation), ids(parts.unlabelled)) == ([3], [2, 12])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_seeded_split_is_repeatable_nested_and_disjoint(make_people, seed):
+    source = only_annotated(make_people)
+    config = SplitConfig(labelled=3, validation=2, order="seeded")
+    parts, again = (split(source, config, seed) for _ in range(2))
+    assert ids(parts.labelled) == ids(again.labelled)
+    fewer = split(source, config.model_copy(update={"labelled": 1}), seed)
+    assert ids(fewer.labelled) == ids(parts.labelled)[:1]
+    assert ids(fewer.validation) == ids(parts.validation)
+    everyone = [*ids(parts.labelled), *ids(parts.unlabelled), *ids(parts.validation)]
+    assert sorted(everyone) == list(range(1, 9))
+    assert not {*parts.validation.paths} & {*parts.labelled.paths, *parts.unlabelled.paths}
+
+
+def test_seeds_differ(make_people):
+    config = SplitConfig(labelled=3, validation=1, order="seeded")
+    drawn = {tuple(ids(split(only_annotated(make_people), config, s).labelled)) for s in range(9)}
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labelled": 9, "validation": 1}, r"split, labelled: 9 .* has 8 annotated.*at most 8"),
+        ({"labelled": 2}, r"split: .*'validation' must be a number.*how many"),
+        (
+            {"labelled": 2, "validation": 7},
+            r"split, validation: 7 .* has 6 people on unlab.*most 6",
+        ),
+        (
+            {"labelled": 2, "validation": 1, "unlabelled": 5},
+            r"split, unlabelled: 5 .* has 4.*most 4",
+        ),
+        ({"labelled": 6, "validation": 1}, r"split: at least one person must remain.*fewer lab"),
+    ],
+)
+def test_impossible_splits_are_refused(make_people, settings, message):
+    with pytest.raises(BadInput, match=message):
+        split(only_annotated(make_people), SplitConfig(**settings), seed=0)
+
+
+def test_frames_survive(source):
+    parts = split(source, SplitConfig(labelled=3), seed=0)
+    back = type(parts.labelled).from_frame(parts.labelled.to_frame())
+    np.testing.assert_array_equal(back.keypoints, parts.labelled.keypoints)

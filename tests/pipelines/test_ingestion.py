@@ -1,0 +1,112 @@
+"""The pipeline on a catalog in memory, with really drawn people."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.pandas import ParquetDataset
+
+from sspcm_kedro.data.drawn import DrawnSettings
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.sources import CocoSource, DrawnSource, SourceConfig
+from sspcm_kedro.data.split import SplitConfig
+from sspcm_kedro.datasets.coco_folder import DrawnFolderDataset
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pipelines.ingestion import create_pipeline
+from sspcm_kedro.pipelines.ingestion.nodes import draw_people
+from sspcm_kedro.pose.skeleton import COCO, Skeleton
+
+CONF = Path(__file__).parents[2] / "conf" / "base"
+TABLES = ("labelled", "unlabelled", "validation", "hidden_truth")
+LOOK = DrawnSettings(image_hw=(64, 48), person_px=(40, 44), people=(1, 2), supersample=1)
+DRAWN = DrawnSource(annotated=3, unlabelled=2, validation=2, look=LOOK)
+
+
+def run(source, split: SplitConfig, folder: Path) -> dict:
+    """All that the pipeline writes, read back from its files."""
+    params = {"source": SourceConfig(source), "split": split, "seed": 1}
+    catalog = DataCatalog({f"params:{key}": MemoryDataset(value) for key, value in params.items()})
+    catalog["drawn_folder"] = DrawnFolderDataset(str(folder))
+    for name in (*TABLES, "instances"):
+        catalog[name] = ParquetDataset(filepath=str(folder.parent / f"{name}.parquet"))
+    catalog["skeleton"] = JSONDataset(filepath=str(folder.parent / "skeleton.json"))
+    drawn = source.kind == "drawn"
+    SequentialRunner().run(create_pipeline(drawn=drawn), catalog)
+    return {name: catalog[name].load() for name in (*TABLES, "instances", "skeleton")}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory) -> dict:
+    """One run on drawn people."""
+    return run(DRAWN, SplitConfig(labelled=2), tmp_path_factory.mktemp("raw") / "drawn")
+
+
+def test_instances_hold_every_part(outputs):
+    counts = outputs["instances"].groupby("part")["path"].nunique().to_dict()
+    assert counts == {"annotated": 3, "validation": 2, "unlabelled": 2, "hidden_truth": 2}
+    assert Skeleton.from_dict(outputs["skeleton"]) == COCO
+
+
+def test_split_tables(outputs):
+    people = {name: Instances.from_frame(outputs[name]) for name in TABLES}
+    assert people["labelled"].ids.tolist() == outputs["instances"]["id"].tolist()[:2]
+    assert people["labelled"].visibility.any(axis=1).all()
+    assert people["validation"].visibility.any(axis=1).all()
+    assert not people["unlabelled"].visibility.any()
+    assert not people["unlabelled"].keypoints.any()
+    np.testing.assert_array_equal(people["unlabelled"].ids, people["hidden_truth"].ids)
+    assert people["hidden_truth"].visibility.any()
+    trained = {*people["labelled"].paths, *people["unlabelled"].paths}
+    assert not trained & {*people["validation"].paths}
+
+
+def test_a_drawn_folder_is_a_coco_source(tmp_path):
+    folder = tmp_path / "drawn"
+    split = SplitConfig(labelled=2, validation=1)
+    drawn = run(DRAWN, split, folder)
+    part = {"annotations": "annotations/person_keypoints_train.json", "images": "images/train"}
+    read = run(CocoSource.model_validate({"root": folder, "train": part}), split, folder)
+    pd.testing.assert_frame_equal(read["labelled"], drawn["labelled"])
+    assert read["instances"]["part"].unique().tolist() == ["annotated"]
+    assert set(read["validation"]["path"]) <= {str(folder / "images/train/000002.jpg")}
+
+
+def test_a_second_run_does_not_draw(tmp_path):
+    run(DRAWN, SplitConfig(labelled=2), tmp_path / "drawn")
+    written = (tmp_path / "drawn" / "fingerprint.json").stat().st_mtime_ns
+    run(DRAWN, SplitConfig(labelled=1), tmp_path / "drawn")
+    assert (tmp_path / "drawn" / "fingerprint.json").stat().st_mtime_ns == written
+
+
+def test_broken_images_stop_the_run(tmp_path):
+    run(DRAWN, SplitConfig(labelled=2), tmp_path / "drawn")
+    (tmp_path / "drawn" / "images" / "val" / "000001.jpg").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"000001\.jpg: the image must decode"):
+        run(DRAWN, SplitConfig(labelled=2), tmp_path / "drawn")
+
+
+def test_only_drawn_sources_are_drawn():
+    record = {"kind": "lspet", "root": "."}
+    with pytest.raises(BadInput, match=r"parameter source: .*got 'lspet'.*drawn=False"):
+        draw_people(SourceConfig.model_validate(record), 0)
+
+
+def test_wiring_matches_the_catalog():
+    catalog = yaml.safe_load((CONF / "catalog_ingestion.yml").read_text())
+    pipeline = create_pipeline(drawn=True)
+    assert pipeline.datasets() - set(catalog) == {"params:source", "params:seed", "params:split"}
+    assert [node.short_name for node in pipeline.nodes] == ["draw", "read", "split"]
+    assert [node.short_name for node in create_pipeline(drawn=False).nodes] == ["read", "split"]
+
+
+def test_shipped_parameters_are_valid():
+    parameters = yaml.safe_load((CONF / "parameters_ingestion.yml").read_text())
+    source = SourceConfig.model_validate(parameters["source"]).root
+    assert isinstance(source, DrawnSource)
+    assert (source.annotated, source.unlabelled, source.validation) == (1200, 2400, 400)
+    assert SplitConfig.model_validate(parameters["split"]) == SplitConfig(labelled=100)

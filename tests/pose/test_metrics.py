@@ -1,0 +1,142 @@
+"""PCK and OKS against slow loops; suppression and rescoring against numbers worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sspcm_kedro.pose.metrics import oks, oks_nms, pck, pck_reference, rescore
+from sspcm_kedro.pose.skeleton import COCO, LSP
+
+
+@pytest.fixture
+def people():
+    """Seven people of five joints: predicted, truth, visibility (0, 1, 2), areas."""
+    rng = np.random.default_rng(3)
+    truth = rng.uniform(0, 100, (7, 5, 2))
+    predicted = truth + rng.normal(0, 8, truth.shape)
+    visibility = rng.integers(0, 3, (7, 5))
+    visibility[2] = 0
+    return predicted, truth, visibility, rng.uniform(400, 9000, 7)
+
+
+def test_pck_is_the_slow_loop(people):
+    predicted, truth, visibility, _ = people
+    visibility[:, 3] = 0
+    reference = np.array([30.0, 45.0, 60.0, np.nan, 0.0, -5.0, 80.0])
+
+    hits, count = np.zeros(5), np.zeros(5, dtype=int)
+    for n in range(7):
+        for k in range(5):
+            if visibility[n, k] > 0 and reference[n] > 0:
+                error = math.dist(predicted[n, k], truth[n, k])
+                hits[k] += error <= 0.2 * reference[n]
+                count[k] += 1
+
+    score = pck(predicted, truth, visibility, reference)
+    assert 0 < hits.sum() < count.sum()
+    assert score.mean == pytest.approx(hits.sum() / count.sum())
+    assert score.count.tolist() == count.tolist()
+    assert math.isnan(score.per_joint[3])
+    np.testing.assert_allclose(score.per_joint[count > 0], hits[count > 0] / count[count > 0])
+
+
+def test_pck_counts_the_bound_itself_as_a_hit():
+    truth = np.zeros((1, 3, 2))
+    predicted = np.array([[[3.0, 4.0], [5.001, 0.0], [np.nan, 0.0]]])
+    score = pck(predicted, truth, np.ones((1, 3)), np.array([10.0]), threshold=0.5)
+    assert score.per_joint.tolist() == [1, 0, 0]
+    assert score.mean == pytest.approx(1 / 3)
+
+
+def test_pck_of_nobody_is_nan():
+    for people in (0, 2):
+        points, unlabelled = np.zeros((people, 4, 2)), np.zeros((people, 4))
+        score = pck(points, points, unlabelled, np.ones(people))
+        assert math.isnan(score.mean)
+        assert np.isnan(score.per_joint).all()
+        assert score.count.tolist() == [0, 0, 0, 0]
+
+
+def test_pck_refuses_other_people():
+    points = np.zeros((2, 4, 2))
+    with pytest.raises(ValueError, match=r"reference must have the shape \(2,\).*got \(1,\)"):
+        pck(points, points, np.ones((2, 4)), np.ones(1))
+    with pytest.raises(ValueError, match="predicted"):
+        pck(points[:1], points, np.ones((2, 4)), np.ones(2))
+
+
+def test_reference_is_the_torso_or_the_longer_side():
+    truth = np.zeros((2, 14, 2))
+    truth[:, 9], truth[:, 2] = (10, 20), (40, 60)  # left shoulder, right hip: 30 and 40 apart
+    visibility = np.full((2, 14), 2)
+    visibility[1, 2] = 0
+    boxes = np.array([[0, 0, 30, 80], [10, 10, 110, 50.0]])
+    torso = pck_reference(truth, visibility, boxes, LSP.torso)
+    assert torso[0] == 50
+    assert math.isnan(torso[1])
+    assert pck_reference(truth, visibility, boxes, None).tolist() == [80, 100]
+
+
+def test_oks_is_the_slow_loop(people):
+    predicted, truth, visibility, areas = people
+    sigmas = [0.026, 0.079, 0.107, 0.087, 0.062]
+    similarity = oks(predicted, truth, visibility, areas, sigmas)
+    assert math.isnan(similarity[2])
+    for n in (0, 1, 3, 4, 5, 6):
+        terms = []
+        for k, sigma in enumerate(sigmas):
+            if visibility[n, k] > 0:
+                (x, y), (u, v) = predicted[n, k], truth[n, k]
+                squared = (x - u) ** 2 + (y - v) ** 2
+                terms.append(math.exp(-squared / ((2 * sigma) ** 2 * 2 * areas[n])))
+        assert similarity[n] == pytest.approx(sum(terms) / len(terms))
+
+
+def test_oks_at_two_sigma_is_the_root_of_e():
+    """An error of 2 sigma sqrt(area) is one standard deviation: exp(-1/2)."""
+    truth = np.full((1, 17, 2), 50.0, dtype=np.float32)
+    predicted = truth.copy()
+    predicted[0, :, 1] += 2 * np.array(COCO.sigmas, dtype=np.float32) * 80
+    similarity = oks(predicted, truth, np.ones((1, 17)), np.array([6400.0]), COCO.sigmas)
+    assert similarity[0] == pytest.approx(math.exp(-0.5), rel=1e-5)
+
+
+def test_oks_of_an_empty_area_is_a_number():
+    points = np.zeros((1, 2, 2))
+    assert oks(points, points, np.ones((1, 2)), np.zeros(1), [0.1, 0.1]).tolist() == [1]
+    assert oks(points + 9, points, np.ones((1, 2)), np.zeros(1), [0.1, 0.1]).tolist() == [0]
+
+
+def test_nms_keeps_the_best_of_each_cluster():
+    """Sigma 0.5 makes (2 sigma)^2 = 1, so OKS = exp(-d^2 / 200) at an area of 100."""
+    shift = np.array([0.0, 4.0, 8.0, 300.0])  # OKS: 0 and 1 0.923, 1 and 2 0.923, 0 and 2 0.726
+    keypoints = np.repeat(shift, 3).reshape(4, 3, 1) * [1.0, 0.0]
+    areas, sigmas = np.full(4, 100.0), [0.5, 0.5, 0.5]
+    scores = np.array([0.9, 0.8, 0.7, 0.95])
+    assert oks_nms(keypoints, scores, areas, sigmas).tolist() == [3, 0, 2]
+    assert oks_nms(keypoints, scores, areas, sigmas, threshold=0.93).tolist() == [3, 0, 1, 2]
+    assert oks_nms(keypoints, scores, areas, sigmas, threshold=0.7).tolist() == [3, 0]
+    middle_first = np.array([0.7, 0.9, 0.8, 0.1])
+    assert oks_nms(keypoints, middle_first, areas, sigmas).tolist() == [1, 3]
+
+
+def test_nms_takes_the_mean_of_the_areas():
+    """d = 4, so OKS is exp(-16 / 200) = 0.923 at a mean area of 100 and 0.852 at one of 50."""
+    keypoints = np.array([[[0.0, 0.0]], [[0.0, 4.0]]])
+    scores = np.array([1.0, 0.5])
+    for areas, kept in (((150.0, 50.0), [0]), ((90.0, 10.0), [0, 1])):
+        assert oks_nms(keypoints, scores, np.array(areas), [0.5]).tolist() == kept
+
+
+def test_nms_of_equals_keeps_the_first_and_of_nobody_nobody():
+    keypoints = np.zeros((3, 2, 2))
+    assert oks_nms(keypoints, np.ones(3), np.ones(3), [0.1, 0.1]).tolist() == [0]
+    assert oks_nms(keypoints[:0], np.ones(0), np.ones(0), [0.1, 0.1]).tolist() == []
+
+
+def test_rescore_takes_the_mean_of_clear_joints():
+    joints = np.array([[0.9, 0.2, 0.3], [0.1, 0.2, 0.0], [0.5, 0.5, 0.5]])
+    scores = rescore(np.array([1.0, 1.0, 0.8]), joints)
+    np.testing.assert_allclose(scores, [0.6, 0.0, 0.4])
+    np.testing.assert_allclose(rescore(np.ones(3), joints, threshold=0.4), [0.9, 0.0, 0.5])
