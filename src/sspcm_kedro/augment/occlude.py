@@ -79,7 +79,9 @@ class JointCutout:
     half_size: tuple[float, float] = (0.04, 0.075)
     jitter: float = 0.04
 
-    def __call__(self, images: Tensor, keypoints: Tensor, weights: Tensor, rng: Generator) -> Tensor:
+    def __call__(
+        self, images: Tensor, keypoints: Tensor, weights: Tensor, rng: Generator
+    ) -> Tensor:
         """Images (b, 3, H, W), set to 0 around some of their keypoints (b, k, 2)."""
         b, _, height, width = images.shape
         joint = draw_joints(weights, self.joints, rng)[..., None].expand(-1, -1, 2)
@@ -97,9 +99,11 @@ class JointCutout:
 
 
 def draw_joints(weights: Tensor, count: int, rng: Generator) -> Tensor:
-    """Indices (b, count) of joints with weight above 0, with replacement; any joint where none has."""
+    """Indices (b, count) of joints with weight above 0, repeats allowed; any where none has."""
     odds = (weights > 0).float()
     odds = torch.where(odds.sum(dim=1, keepdim=True) > 0, odds, torch.ones_like(odds))
+    if count == 0:  # multinomial refuses to draw nothing
+        return torch.empty((len(odds), 0), dtype=torch.long, device=odds.device)
     return torch.multinomial(odds, count, replacement=True, generator=rng)
 
 
@@ -118,7 +122,7 @@ def pixel_range(shares: tuple[float, float], height: int) -> tuple[int, int]:
 def paste(
     images: Tensor, pixels: Tensor, target: Tensor, source: Tensor, half: Tensor, *, reach: int
 ) -> Tensor:
-    """Copy the window [source - half, source + half) of ``pixels`` to the same window about target.
+    """Copy the window [source - half, source + half) of ``pixels`` to that about ``target``.
 
     All at once, with fixed shapes and no host read: windows are gathered at the largest size, and
     what lies outside its own half size, the donor or the image goes to a spare cell.

@@ -1,1 +1,1 @@
-"""Reading annotations and images: the only place below the shell that opens files, and only to read."""
+"""Reading annotations and images; the only place below the shell that opens files, only to read."""

@@ -174,7 +174,7 @@ def good_boxes(
     shapes, empty, outside = [], [], []
     for row, (record, (height, width)) in enumerate(zip(records, image_hw, strict=True)):
         name, box = name_of(kind, row, record), record["bbox"]
-        if not isinstance(box, list) or len(box) != 4:  # noqa: PLR2004
+        if not isinstance(box, list) or len(box) != 4:
             shapes.append((name, f"'bbox' must be [x, y, width, height], found {box!r}"))
             continue
         x, y, w, h = box

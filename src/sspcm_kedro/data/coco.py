@@ -21,7 +21,7 @@ AREA_OF_BOX = 0.53
 """Area of a person in units of his box, where the file has no areas (as CrowdPose evaluates)."""
 
 
-def read_coco(  # noqa: PLR0913 - each names one thing a COCO file may leave out
+def read_coco(
     annotation_file: Path,
     image_root: Path,
     *,

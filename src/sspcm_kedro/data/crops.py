@@ -59,7 +59,7 @@ class Crops:
         crops = torch.empty((len(rows), *self._shape), dtype=torch.uint8)
         by_image: dict[str, list[int]] = {}
         for place, row in enumerate(rows):
-            by_image.setdefault(self.instances.paths[row], []).append(place)
+            by_image.setdefault(str(self.instances.paths[row]), []).append(place)
 
         def read(item: tuple[str, list[int]]) -> None:
             path, places = item
@@ -74,9 +74,7 @@ class Crops:
         return crops
 
 
-def cut(
-    image: Image.Image, matrix: np.ndarray, out_hw: tuple[int, int], border: int
-) -> np.ndarray:
+def cut(image: Image.Image, matrix: np.ndarray, out_hw: tuple[int, int], border: int) -> np.ndarray:
     """One crop (H, W, 3) of an image through an image-to-input matrix (2, 3); black outside.
 
     Shrinking is antialiased: a person of 500 pixels on an input of 64 would otherwise be sampled

@@ -67,16 +67,16 @@ class Instances:
                 "y1": self.boxes[:, 3],
                 "area": self.areas,
                 "box_score": self.box_scores,
-                "keypoints": list(self.keypoints.reshape(len(self), -1)),
+                "keypoints": list(self.keypoints.reshape(len(self), 2 * self.keypoints.shape[1])),
                 "visibility": list(self.visibility),
             }
         )
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> "Instances":
-        """The people of a table that ``to_frame`` made."""
+        """The people of a table (with at least one row) that ``to_frame`` made."""
         n = len(frame)
-        visibility = np.array(frame["visibility"].tolist(), dtype=np.int64).reshape(n, -1)
+        visibility = np.array(frame["visibility"].tolist(), dtype=np.int64)
         keypoints = np.array(frame["keypoints"].tolist(), dtype=np.float32)
         return cls(
             ids=frame["id"].to_numpy(np.int64),

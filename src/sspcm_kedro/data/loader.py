@@ -10,7 +10,7 @@ from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.data.crops import Crops
-from sspcm_kedro.pose.geometry import at_stride, flip_keypoints, move_points, warp
+from sspcm_kedro.pose.geometry import flip_keypoints, move_points, warp
 from sspcm_kedro.pose.heatmap import encode_heatmaps
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -111,7 +111,7 @@ class Batches:
             yield Batch(labeled, unlabeled)
 
     def _view(self, pool: Pool, rows: Tensor, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Weak views (b, 3, H, W) of people, the maps (b, 2, 3) that made them, the mirrored (b)."""
+        """Weak views (b, 3, H, W), the maps (b, 2, 3) that made them, and who is mirrored (b)."""
         matrix, flip = self.affine.sample(len(rows), pool.crops.input_hw, rng)
         return weak_view(pool.crops, rows, matrix, self.device), matrix, flip
 

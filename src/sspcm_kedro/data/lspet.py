@@ -65,7 +65,7 @@ def _read_joints(file: Path) -> np.ndarray:
         raise BadInput(file, "must hold the matrix 'joints', found none", remedy)
     if not np.issubdtype(joints.dtype, np.number) or np.iscomplexobj(joints):
         raise BadInput(f"{file}, joints", f"must be real numbers, found {joints.dtype}", remedy)
-    if joints.shape[:2] != (LSP.size, 3) or joints.ndim != 3:  # noqa: PLR2004
+    if joints.shape[:2] != (LSP.size, 3) or joints.ndim != 3:
         rule = f"must have the shape (14, 3, n), found {joints.shape}"
         raise BadInput(f"{file}, joints", rule, remedy)
     joints = joints.transpose(2, 0, 1).astype(np.float64)

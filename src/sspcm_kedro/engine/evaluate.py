@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.engine.settings import EvaluationConfig
 from sspcm_kedro.pose.coco_ap import Detections, coco_ap
@@ -27,14 +27,18 @@ class Judgement:
 
 
 def judge(
-    keypoints: Tensor, scores: Tensor, crops: Crops, skeleton: Skeleton, config: EvaluationConfig
+    keypoints: Tensor,
+    scores: Tensor,
+    people: Instances,
+    input_hw: tuple[int, int],
+    skeleton: Skeleton,
+    config: EvaluationConfig,
 ) -> Judgement:
     """Compare predictions (n, k, 2) in canonical input pixels, scores (n, k), with the labels.
 
     OKS AP follows the reference: boxes re-scored by their joints, OKS-NMS an image, pycocotools.
     """
-    people = crops.instances
-    predicted = to_image(keypoints, crops)
+    predicted = to_image(keypoints, people, input_hw)
     reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
     hits = pck(
         predicted, people.keypoints, people.visibility, reference, threshold=config.pck_threshold
@@ -54,4 +58,3 @@ def judge(
     rows = np.concatenate(kept)
     found = Detections(people.image_ids[rows], predicted[rows], person_scores[rows])
     return Judgement({**coco_ap(people, found, sigmas), "PCK": hits.mean}, hits)
-

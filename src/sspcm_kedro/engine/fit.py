@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.loader import mixed_seed
 from sspcm_kedro.engine.optimiser import StepDecay
-from sspcm_kedro.batch import Batch
 from sspcm_kedro.methods.base import Method
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from sspcm_kedro.data.loader import mixed_seed
 from sspcm_kedro.engine.optimiser import StepDecay, adam
 from sspcm_kedro.engine.settings import TrainingConfig
-from sspcm_kedro.data.loader import mixed_seed
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import MakeNet, Method
 from sspcm_kedro.nets import NetworkConfig
@@ -44,9 +44,7 @@ class Learner:
         self, method: MethodConfig, make_net: MakeNet, training: TrainingConfig,
         device: torch.device,
     ) -> None:  # fmt: skip
-        self.method: Method = method.build(make_net).to(
-            device, memory_format=torch.channels_last
-        )  # pyright: ignore[reportCallIssue]
+        self.method: Method = method.build(make_net).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimiser = adam(self.method, training.learning_rate)
         total = training.epochs * training.steps
         self.schedule = StepDecay(training.learning_rate, training.milestones, total)
@@ -61,6 +59,7 @@ class Learner:
             "epoch": self.epoch,
             "history": self.history,
             "fingerprint": fingerprint,
+            "deployed": self.method.deployed,
         }
 
     def restore(self, state: State) -> None:
@@ -75,7 +74,11 @@ def fingerprint(*parts: Any) -> str:
     """Twelve hex digits that change when any of the parts (JSON-able, or frames' bytes) does."""
     digest = hashlib.sha256()
     for part in parts:
-        data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
+        data = (
+            part
+            if isinstance(part, bytes)
+            else json.dumps(part, sort_keys=True, default=str).encode()
+        )
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()[:12]
 

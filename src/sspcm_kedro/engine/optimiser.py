@@ -26,7 +26,7 @@ class StepDecay:
         return self.rate * 0.1**passed
 
     def apply(self, optimiser: torch.optim.Optimizer, step: int) -> None:
-        """Set the rate before a step. A function of the step alone, so there is no state to lose."""
+        """Set the rate of a step; it depends on the step alone, so there is no state to lose."""
         for group in optimiser.param_groups:
             group["lr"] = self.at(step)
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.loader import weak_view
-from sspcm_kedro.pose.geometry import invert, move_points
+from sspcm_kedro.pose.geometry import crop_matrix, invert, move_points
 from sspcm_kedro.pose.heatmap import Refinement, decode_heatmaps, flip_back
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -55,7 +56,7 @@ def predict(
     return torch.cat(keypoints), torch.cat(scores)
 
 
-def to_image(keypoints: Tensor, crops: Crops) -> np.ndarray:
-    """Keypoints (n, k, 2) of canonical input pixels in image pixels."""
-    matrix = torch.from_numpy(crops.matrix)
+def to_image(keypoints: Tensor, people: Instances, input_hw: tuple[int, int]) -> np.ndarray:
+    """Keypoints (n, k, 2) of people's canonical input pixels, in image pixels."""
+    matrix = torch.from_numpy(crop_matrix(people.boxes, input_hw))
     return move_points(keypoints.double(), invert(matrix)).float().numpy()

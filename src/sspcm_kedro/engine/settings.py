@@ -1,6 +1,5 @@
 """How people are shown to networks and how long networks learn."""
 
-
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,8 +21,10 @@ class ViewConfig(Settings):
     """
 
     input_hw: tuple[int, int] = (64, 48)
-    border: int = Field(12, ge=0, description="context in pixels that weak views may turn into")
-    sigma: float = Field(1.0, gt=0, description="of the target Gaussian, in heatmap cells")
+    border: int = Field(
+        default=12, ge=0, description="context in pixels that weak views may turn into"
+    )
+    sigma: float = Field(default=1.0, gt=0, description="of the target Gaussian, in heatmap cells")
     weak: AffineConfig = AffineConfig(scale=0.25, rotation=30, rotated=0.6, flipped=0.5)
 
     @model_validator(mode="after")
@@ -44,12 +45,12 @@ class TrainingConfig(Settings):
     ``baseline`` trains as many steps as all of them together.
     """
 
-    batch: int = Field(32, ge=2, description="people of each kind in a batch")
-    steps: int = Field(100, ge=1, description="optimiser steps an epoch")
-    warmup_epochs: int = Field(8, ge=1, description="labels only")
-    round_epochs: int = Field(8, ge=1, description="epochs of each round")
-    rounds: int = Field(2, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
+    batch: int = Field(default=32, ge=2, description="people of each kind in a batch")
+    steps: int = Field(default=100, ge=1, description="optimiser steps an epoch")
+    warmup_epochs: int = Field(default=8, ge=1, description="labels only")
+    round_epochs: int = Field(default=8, ge=1, description="epochs of each round")
+    rounds: int = Field(default=2, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
     milestones: tuple[float, ...] = (0.7, 0.9)
 
     @property
@@ -70,18 +71,24 @@ class EvaluationConfig(Settings):
 
     flip_test: bool = True
     refinement: Refinement = "shift"
-    pck_threshold: float = Field(0.2, gt=0, description="share of the torso's length")
-    nms_threshold: float = Field(0.9, gt=0, le=1, description="OKS above which people are one")
-    score_threshold: float = Field(0.2, ge=0, description="joints below do not re-score a box")
-    monitor: int = Field(200, ge=0, description="validation people judged after each epoch")
+    pck_threshold: float = Field(default=0.2, gt=0, description="share of the torso's length")
+    nms_threshold: float = Field(
+        default=0.9, gt=0, le=1, description="OKS above which people are one"
+    )
+    score_threshold: float = Field(
+        default=0.2, ge=0, description="joints below do not re-score a box"
+    )
+    monitor: int = Field(default=200, ge=0, description="validation people judged after each epoch")
 
 
 class MachineConfig(Settings):
     """Where it runs; does not count as part of the experiment."""
 
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
-    workers: int = Field(2, ge=1, description="threads that decode images")
-    crop_memory_gib: float = Field(1.0, ge=0, description="crops are kept decoded up to this")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:1")
+    workers: int = Field(default=2, ge=1, description="threads that decode images")
+    crop_memory_gib: float = Field(
+        default=1.0, ge=0, description="crops are kept decoded up to this"
+    )
 
     def pick(self) -> torch.device:
         """The device; ``auto`` is CUDA where there is one."""

@@ -28,9 +28,9 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        """Scalars by name. Those named ``loss/...`` are summed and minimised, others are watched."""
+        """Scalars by name; those named ``loss/...`` are summed and minimised."""
 
-    def after_step(self, step: int) -> None:  # noqa: B027 - most methods have nothing to do
+    def after_step(self, step: int) -> None:
         """Called with the number of optimiser steps done, after each of them."""
 
 
@@ -53,3 +53,9 @@ def frozen_statistics(*networks: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.track_running_stats = True
+
+
+def input_size(images: Tensor) -> tuple[int, int]:
+    """(height, width) of images (b, 3, H, W)."""
+    _, _, height, width = images.shape
+    return height, width

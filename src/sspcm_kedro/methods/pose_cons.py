@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.occlude import JointCutout
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics
+from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size
 from sspcm_kedro.methods.settings import AffineConfig, PatchConfig, Settings
 from sspcm_kedro.pose.geometry import at_stride, warp
 from sspcm_kedro.pose.heatmap import peaks
@@ -44,7 +44,7 @@ class PoseCons(Method):
             return losses
         with torch.no_grad(), frozen_statistics(net):
             pseudo = net(unlabeled.images)
-        theta, _ = self.affine.sample(len(pseudo), unlabeled.images.shape[2:], rng)
+        theta, _ = self.affine.sample(len(pseudo), input_size(unlabeled.images), rng)
         hard = self.cutout(unlabeled.images, peaks(pseudo)[0] * STRIDE, unlabeled.weights, rng)
         target = warp(pseudo, at_stride(theta, STRIDE))
         loss = keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights)
@@ -57,7 +57,7 @@ class PoseConsConfig(Settings):
     kind: Literal["pose_cons"]
     affine: AffineConfig = AffineConfig()
     cutout: PatchConfig = PatchConfig(patches=5)
-    weight: float = Field(1.0, gt=0, description="of the consistency loss")
+    weight: float = Field(default=1.0, gt=0, description="of the consistency loss")
 
     def build(self, make_net: MakeNet) -> PoseCons:
         return PoseCons(

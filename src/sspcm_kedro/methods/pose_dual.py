@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.occlude import JointCutout
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics
+from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size
 from sspcm_kedro.methods.settings import AffineConfig, PatchConfig, Settings
 from sspcm_kedro.pose.geometry import at_stride, warp
 from sspcm_kedro.pose.heatmap import peaks
@@ -45,7 +45,7 @@ class PoseDual(Method):
             return losses
         with torch.no_grad(), frozen_statistics(self.networks):
             seen = [net(unlabeled.images) for net in nets]
-        theta, _ = self.affine.sample(len(seen[0]), unlabeled.images.shape[2:], rng)
+        theta, _ = self.affine.sample(len(seen[0]), input_size(unlabeled.images), rng)
         consistency = []
         for net, pseudo in zip(nets, reversed(seen), strict=True):
             keypoints = peaks(pseudo)[0] * STRIDE
@@ -61,7 +61,7 @@ class PoseDualConfig(Settings):
     kind: Literal["pose_dual"]
     affine: AffineConfig = AffineConfig()
     cutout: PatchConfig = PatchConfig(patches=5)
-    weight: float = Field(1.0, gt=0, description="of the consistency loss")
+    weight: float = Field(default=1.0, gt=0, description="of the consistency loss")
 
     def build(self, make_net: MakeNet) -> PoseDual:
         return PoseDual(

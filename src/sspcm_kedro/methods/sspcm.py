@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.occlude import CutOcclude, Donors
 from sspcm_kedro.batch import Batch, Unlabeled
-from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics
+from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size
 from sspcm_kedro.methods.settings import AffineConfig, PatchConfig, Settings
 from sspcm_kedro.pose.consistency import least_inconsistent
 from sspcm_kedro.pose.geometry import at_stride, warp
@@ -68,7 +68,7 @@ class SSPCM(Method):
             score = 0.5 * (now[0].amax(dim=(2, 3)) + now[1].amax(dim=(2, 3)))
             trusted = unlabeled.weights * (score > self.min_score)
             agreed = trusted * (choice.inconsistency <= self.max_inconsistency)
-            theta, _ = self.affine.sample(len(score), unlabeled.images.shape[2:], rng)
+            theta, _ = self.affine.sample(len(score), input_size(unlabeled.images), rng)
 
         consistency = []  # each network learns, on its strong view, what the others saw
         targets = ((now[1], trusted), (now[0], trusted), (corrected, agreed))
@@ -112,13 +112,20 @@ class SSPCMConfig(Settings):
     kind: Literal["sspcm"]
     affine: AffineConfig = AffineConfig()
     occlude: PatchConfig = PatchConfig(patches=2)
-    min_score: float = Field(0.1, ge=0, le=1, description="a joint counts above this mean peak")
-    max_inconsistency: float = Field(
-        1.0, gt=0, le=1, description="an outlier lies further apart, as a share of the diagonal"
+    min_score: float = Field(
+        default=0.1, ge=0, le=1, description="a joint counts above this mean peak"
     )
-    weight: float = Field(1.0, gt=0, description="of the consistency losses")
+    max_inconsistency: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="an outlier lies further apart, as a share of the diagonal",
+    )
+    weight: float = Field(default=1.0, gt=0, description="of the consistency losses")
     snapshot_every: int | None = Field(
-        None, ge=1, description="optimiser steps between frozen copies; null reads stored labels"
+        default=None,
+        ge=1,
+        description="optimiser steps between frozen copies; null reads stored labels",
     )
 
     def build(self, make_net: MakeNet) -> SSPCM:

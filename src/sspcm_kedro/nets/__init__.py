@@ -18,8 +18,8 @@ class SmallBaselineConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["small_baseline"]
-    width: int = Field(16, ge=4, description="channels of the first stage")
-    blocks: int = Field(1, ge=1, description="residual blocks a stage")
+    width: int = Field(default=16, ge=4, description="channels of the first stage")
+    blocks: int = Field(default=1, ge=1, description="residual blocks a stage")
 
     @property
     def multiple(self) -> int:
@@ -37,7 +37,8 @@ class SimpleBaselineConfig(BaseModel):
     kind: Literal["simple_baseline"]
     depth: Depth = 18
     weights: str | None = Field(
-        None, description="e.g. ResNet18_Weights.IMAGENET1K_V1 (downloaded), or a local file"
+        default=None,
+        description="e.g. ResNet18_Weights.IMAGENET1K_V1 (downloaded), or a local file",
     )
 
     @property
@@ -77,11 +78,15 @@ def backbone_weights(name: str, depth: int) -> dict[str, Tensor]:
             f"must be a file that exists or one of {known}",
             "Give a local path to a .safetensors or .pth file, or null for random weights.",
         )
-    if path.suffix == ".safetensors":
-        return load_file(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
+            raise TypeError(f"holds a {type(state).__name__}, not a dict of tensors")
     except Exception as error:
         raise BadInput(
             path, f"must be a torch file of tensors ({error})", "Save a state_dict() of tensors."
         ) from error
+    return state

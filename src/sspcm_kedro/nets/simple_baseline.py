@@ -12,7 +12,7 @@ Depth = Literal[18, 34, 50, 101, 152]
 def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int) -> nn.Sequential:
     """``layers`` x (4x4 transposed convolution, stride 2, BN, ReLU), then 1x1 to ``keypoints``.
 
-    Initialised as published: N(0, 0.001^2) for convolutions, 1 and 0 for batch norm (method.md 1.1).
+    Initialised as published: N(0, 0.001^2) for convolutions, 1 and 0 for batch norm.
     """
     modules: list[nn.Module] = []
     for i in range(layers):
@@ -28,7 +28,7 @@ def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int
 
 
 class SimpleBaseline(nn.Module):
-    """Images (b, 3, H, W) to heatmaps (b, k, H / 4, W / 4); H and W are multiples of ``multiple``."""
+    """Images (b, 3, H, W), of sizes that ``multiple`` divides, to heatmaps (b, k, H / 4, W / 4)."""
 
     stride = 4
 
@@ -42,7 +42,9 @@ class SimpleBaseline(nn.Module):
         return self.head(self.backbone(images))
 
 
-def resnet_baseline(depth: Depth, keypoints: int, state: dict[str, Tensor] | None = None) -> SimpleBaseline:
+def resnet_baseline(
+    depth: Depth, keypoints: int, state: dict[str, Tensor] | None = None
+) -> SimpleBaseline:
     """The published network on torchvision's ResNet.
 
     Args:
@@ -69,12 +71,14 @@ def resnet_baseline(depth: Depth, keypoints: int, state: dict[str, Tensor] | Non
 def load_backbone(resnet: nn.Module, state: dict[str, Tensor]) -> None:
     """Load torchvision-layout weights into a ResNet, all of them but the classifier.
 
+    Counters of batches may lack: files from before torch 0.4.1 have none.
+
     Raises:
         ValueError: keys are missing, unexpected, or of another shape.
     """
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     own = {key: value for key, value in resnet.state_dict().items() if not key.startswith("fc.")}
-    missing = sorted(own.keys() - state.keys())
+    missing = sorted(k for k in own.keys() - state.keys() if not k.endswith("num_batches_tracked"))
     unexpected = sorted(state.keys() - own.keys())
     reshaped = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
     if missing or unexpected or reshaped:
@@ -127,5 +131,3 @@ def _residual_block(channels: int, planes: int, *, stride: int) -> BasicBlock:
 def parameter_count(net: nn.Module) -> int:
     """Trainable numbers in a network."""
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
-
-

@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.loader import Batches, Pool, Pseudo
 from sspcm_kedro.engine.evaluate import judge
 from sspcm_kedro.engine.fit import EpochReport, fit
@@ -66,7 +65,9 @@ def make_monitor(
                 net, crops, skeleton, flip_test=False, refinement=evaluation.refinement,
                 device=machine.pick(),
             )  # fmt: skip
-            judged = judge(keypoints, scores, crops, skeleton, evaluation).scores
+            judged = judge(
+                keypoints, scores, crops.instances, view.input_hw, skeleton, evaluation
+            ).scores
             found |= {f"{name}/{k}": judged[k] for k in ("AP", "PCK") if k in judged}
         return found
 
@@ -137,7 +138,7 @@ def described(line: dict[str, Any]) -> str:
     return f"{line['stage']} epoch {line['epoch']} (step {line['step']}): {numbers}"
 
 
-class progress_bar:  # noqa: N801 - used as a context manager, like a function
+class progress_bar:
     """A bar with loss and time left on a terminal; nothing elsewhere (the log has a line an epoch).
 
     Entering it gives the function that is told each step's scalars.
@@ -145,7 +146,8 @@ class progress_bar:  # noqa: N801 - used as a context manager, like a function
 
     def __init__(self, title: str, total: int) -> None:
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.description}"), BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
             TextColumn("loss {task.fields[loss]}"), TimeElapsedColumn(), TextColumn("left"),
             TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(),
         )  # fmt: skip

@@ -53,7 +53,9 @@ def pick(options: tuple[Tensor, Tensor], earlier: Tensor) -> Tensor:
     return torch.where(mask, options[1], options[0])
 
 
-def members(choice: Choice, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def members(
+    choice: Choice, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
     """The two members (b, k, ...) of the chosen pairs, from what each teacher offers."""
     return pick(first, choice.pair % 2 == 1), pick(second, choice.pair >= 2)
 

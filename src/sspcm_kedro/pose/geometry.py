@@ -23,7 +23,9 @@ def crop_extents(boxes: np.ndarray, input_hw: tuple[int, int]) -> tuple[np.ndarr
     sizes = boxes[:, 2:] - boxes[:, :2]
     if not np.isfinite(boxes).all() or (sizes <= 0).any():
         bad = int(np.flatnonzero(~np.isfinite(boxes).all(1) | (sizes <= 0).any(1))[0])
-        raise ValueError(f"boxes must be finite with x1 > x0 and y1 > y0, box {bad} is {boxes[bad]}")
+        raise ValueError(
+            f"boxes must be finite with x1 > x0 and y1 > y0, box {bad} is {boxes[bad]}"
+        )
     aspect = input_hw[1] / input_hw[0]
     width = np.maximum(sizes[:, 0], sizes[:, 1] * aspect)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -61,9 +63,7 @@ def at_stride(matrix: Tensor, stride: int) -> Tensor:
     return torch.cat([matrix[:, :, :2], matrix[:, :, 2:] / stride], dim=2)
 
 
-def similarity(
-    scale: Tensor, rotation: Tensor, flip: Tensor, input_hw: tuple[int, int]
-) -> Tensor:
+def similarity(scale: Tensor, rotation: Tensor, flip: Tensor, input_hw: tuple[int, int]) -> Tensor:
     """Maps (n, 2, 3) that mirror, then scale and rotate about the middle of the input, in pixels.
 
     Rigid at any aspect ratio, because it is written in pixels and not in normalised coordinates.

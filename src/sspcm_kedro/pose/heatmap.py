@@ -73,9 +73,9 @@ def decode_heatmaps(
 
 
 def _inside(cells: Tensor, hw: torch.Size, border: int) -> Tensor:
-    """Whether cells (b, k, 2) keep ``border`` cells from the edges: border < x < w - border - ..."""
+    """Whether 1 < x < w - border, and the same for y, of cells (b, k, 2)."""
     size = cells.new_tensor([hw[1], hw[0]])
-    return ((cells > border) & (cells < size - 1 - (border - 1))).all(dim=2)
+    return ((cells > 1) & (cells < size - border)).all(dim=2)
 
 
 def _neighbours(heatmaps: Tensor, cells: Tensor, offsets: list[tuple[int, int]]) -> Tensor:

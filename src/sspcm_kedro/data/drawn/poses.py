@@ -24,6 +24,7 @@ _ARM_ODDS = np.array([0.24, 0.13, 0.09, 0.09, 0.1, 0.08, 0.07, 0.1, 0.05, 0.05])
 
 _LEG_MODES = ("stand", "walk", "run", "sit", "squat", "jump", "lunge", "kick", "bend", "free")
 _LEG_ODDS = np.array([0.24, 0.15, 0.12, 0.15, 0.07, 0.06, 0.06, 0.04, 0.07, 0.04])
+_UPRIGHT_ODDS = np.array([0.65, 0.35] + [0.0] * 8)  # stand, walk
 
 
 def clamp_to_limits(angles: Angles) -> Angles:
@@ -39,11 +40,15 @@ def neutral_angles() -> Angles:
     return {name: 0.0 for name in LIMITS} | {"body_pitch": 0.0, "body_yaw": 0.0}
 
 
-def sample_angles(rng: np.random.Generator) -> Angles:
+def sample_angles(rng: np.random.Generator, variety: float = 1.0) -> Angles:
     """Draws one pose.
 
-    Legs and arms are drawn from separate modes, so that their product is broad; one pose in
+    Legs and arms are drawn from separate modes, so that their product is broad; one varied pose in
     twelve lies down (the whole body pitched by about 90 degrees).
+
+    Args:
+        rng: Randomness.
+        variety: Probability that the legs do anything; otherwise they stand or walk.
 
     Returns:
         All names of LIMITS within the limits, plus body_pitch and body_yaw.
@@ -62,7 +67,9 @@ def sample_angles(rng: np.random.Generator) -> Angles:
         neck_turn=normal(0, 24),
         body_pitch=normal(0, 4),
     )
-    legs = str(rng.choice(_LEG_MODES, p=_LEG_ODDS))
+    varied = rng.random() < variety
+    odds = _LEG_ODDS if varied else _UPRIGHT_ODDS
+    legs = str(rng.choice(_LEG_MODES, p=odds))
     _LEG_SAMPLERS[legs](angles, rng)
     if legs in ("walk", "run") and rng.random() < 0.6:
         _swing_arms(angles, rng, legs)
@@ -75,7 +82,7 @@ def sample_angles(rng: np.random.Generator) -> Angles:
             names = ("arm_raise", "arm_plane", "arm_twist", "elbow")
             for name, value in zip(names, values, strict=True):
                 angles[f"{name}_{side}"] = value
-    if rng.random() < 0.08:
+    if varied and rng.random() < 0.08:
         angles["body_pitch"] = float(rng.choice((-1.0, 1.0))) * normal(85, 10)
         angles["neck_flex"] = normal(-10, 15)
     return clamp_to_limits(angles)

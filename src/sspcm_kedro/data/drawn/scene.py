@@ -109,8 +109,8 @@ def sample_figure(
     Returns:
         The person in canvas coordinates.
     """
-    skeleton = pose_skeleton(sample_build(rng), sample_angles(rng))
-    view = sample_view(rng, settings.rotation)
+    skeleton = pose_skeleton(sample_build(rng), sample_angles(rng, settings.variety))
+    view = sample_view(rng, settings.rotation, settings.turned)
     look = sample_look(rng)
     height, width = settings.image_hw
     box = extent(skeleton, view)

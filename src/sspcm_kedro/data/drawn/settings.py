@@ -47,6 +47,9 @@ class DrawnSettings:
         truncation: Probability that a person is cut by the image border.
         clutter: 0 gives a plain background, 1 the usual clutter; may be larger.
         rotation: Probability of a strong in-plane rotation (up to 90 degrees, rarely upside down).
+        variety: Probability that a pose is drawn from all modes (sitting, jumping, lying, ...);
+            otherwise the person stands or walks.
+        turned: Probability that a person is seen from any side; otherwise about from the front.
         blur: Largest standard deviation of the blur in pixels.
         noise: Largest standard deviation of the sensor noise in grey levels (of 255).
         jpeg_quality: Smallest and largest JPEG quality (both included).
@@ -54,15 +57,17 @@ class DrawnSettings:
     """
 
     image_hw: tuple[int, int] = (192, 192)
-    people: tuple[int, int] = (1, 3)
+    people: tuple[int, int] = (1, 2)
     person_px: tuple[float, float] = (90.0, 140.0)
-    crowding: float = 0.45
-    occlusion: float = 0.35
-    truncation: float = 0.15
+    crowding: float = 0.2
+    occlusion: float = 0.2
+    truncation: float = 0.05
     clutter: float = 1.0
-    rotation: float = 0.12
-    blur: float = 1.1
-    noise: float = 12.0
+    rotation: float = 0.0
+    variety: float = 0.25
+    turned: float = 0.2
+    blur: float = 0.8
+    noise: float = 8.0
     jpeg_quality: tuple[int, int] = (60, 95)
     supersample: int = 2
 
@@ -78,7 +83,7 @@ class DrawnSettings:
             low, high = getattr(self, name)
             if not 1 <= low <= high:
                 raise ValueError(f"{name} must be a range (low, high) from 1, got {(low, high)}")
-        for name in ("crowding", "occlusion", "truncation", "rotation"):
+        for name in ("crowding", "occlusion", "truncation", "rotation", "variety", "turned"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
         for name in ("clutter", "blur", "noise"):

@@ -37,7 +37,7 @@ def pseudo_labels(
     """What both teachers, as the last stage left them, see in every unlabelled person.
 
     Returns:
-        ids (n), keypoints (2, n, k, 2) in canonical input pixels and scores (2, n, k), flip-averaged.
+        ids (n), keypoints (2, n, k, 2) in canonical input pixels, scores (2, n, k); flip-averaged.
     """
     joints = Skeleton.from_dict(skeleton)
     networks = networks_of(checkpoint, network, joints.size)

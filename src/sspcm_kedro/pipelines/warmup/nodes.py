@@ -28,7 +28,7 @@ def warm_up(
     evaluation: EvaluationConfig,
     machine: MachineConfig,
 ) -> Iterator[dict[str, Any]]:
-    """Yield checkpoint and history after each epoch of supervised training of all three networks."""
+    """Yield checkpoint and history after each epoch of supervised training of three networks."""
     joints = Skeleton.from_dict(skeleton)
     maker = network_maker(network, joints.size, seed)
     learner = Learner(MethodConfig(method), maker, training, machine.pick())

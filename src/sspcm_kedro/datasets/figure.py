@@ -1,0 +1,39 @@
+"""Figures as PNG files."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+from matplotlib.figure import Figure
+
+from sspcm_kedro.datasets.whole import replacing
+
+
+class FigureDataset(AbstractDataset[Figure, bytes]):
+    """Saves a matplotlib figure; loads the bytes of its PNG, to be embedded elsewhere.
+
+    Args:
+        filepath: a ``.png`` file.
+        dpi: resolution.
+        metadata: for kedro-viz.
+    """
+
+    def __init__(
+        self, filepath: str, dpi: int = 110, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._filepath = Path(filepath)
+        self._dpi = dpi
+        self.metadata = metadata
+
+    def load(self) -> bytes:
+        return self._filepath.read_bytes()
+
+    def save(self, data: Figure) -> None:
+        with replacing(self._filepath) as path:
+            data.savefig(path, format="png", dpi=self._dpi)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

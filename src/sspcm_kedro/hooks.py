@@ -1,0 +1,62 @@
+"""Hooks: parameters that shape the pipelines, and runs that stop cleanly."""
+
+import difflib
+import signal
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines, settings
+
+from sspcm_kedro.errors import BadInput
+
+
+class PipelineShape:
+    """Builds the pipelines for the run's own number of rounds and kind of source.
+
+    Kedro builds pipelines without parameters. The context is made before they are first looked at,
+    so what it knows is kept here for the registry.
+    """
+
+    parameters: dict[str, Any] | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        PipelineShape.parameters = context.config_loader["parameters"]
+        # A process may hold several sessions (tests, notebooks): each gets pipelines of its own.
+        pipelines.configure(pipelines._pipelines_module)
+
+
+class KnownParameters:
+    """A mistyped top-level key after --params is an error, not a new parameter."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        given = context.config_loader.runtime_params or {}
+        plain = OmegaConfigLoader(
+            conf_source=str(context.config_loader.conf_source),
+            env=context.env,
+            **settings.CONFIG_LOADER_ARGS,
+        )
+        known = sorted(plain["parameters"])
+        for key in given:
+            if key not in known:
+                close = difflib.get_close_matches(key, known, 1)
+                hint = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}."
+                raise BadInput(f"--params {key}", "is not a parameter of this project", hint)
+
+
+class Terminated(Exception):
+    """SIGTERM, raised in the main thread so that clean-up and error hooks run."""
+
+
+class GracefulStop:
+    """Turns SIGTERM into an exception; what was saved stays, and the same command goes on."""
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        def stop(signum: int, frame: object) -> None:
+            raise Terminated(signal.Signals(signum).name)
+
+        signal.signal(signal.SIGTERM, stop)

@@ -1,0 +1,150 @@
+"""From checkpoints and stored labels to numbers."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.evaluate import judge
+from sspcm_kedro.engine.learner import State, networks_of
+from sspcm_kedro.engine.predict import predict, to_image
+from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, ViewConfig
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pipelines.people import crops_of
+from sspcm_kedro.pose.metrics import pck, pck_reference
+from sspcm_kedro.pose.skeleton import Skeleton
+
+Scores = dict[str, dict[str, float]]
+
+
+def finished(
+    checkpoint: State, skeleton: dict[str, Any], view: ViewConfig, network: NetworkConfig
+) -> dict[str, Any]:
+    """The student's weights, with all that is needed to use them without this project's files."""
+    joints = Skeleton.from_dict(skeleton)
+    student = networks_of(checkpoint, network, joints.size)["student"]
+    return {
+        **student.state_dict(),
+        "skeleton": json.dumps(joints.to_dict()),
+        "network": network.model_dump_json(),
+        "view": view.model_dump_json(),
+    }
+
+
+def predict_validation(
+    checkpoint: State,
+    baseline: State,
+    validation: pd.DataFrame,
+    skeleton: dict[str, Any],
+    view: ViewConfig,
+    network: NetworkConfig,
+    evaluation: EvaluationConfig,
+    machine: MachineConfig,
+) -> dict[str, Tensor]:
+    """What teachers, student and baseline see in the validation people.
+
+    Returns:
+        ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k).
+    """
+    joints = Skeleton.from_dict(skeleton)
+    networks = networks_of(checkpoint, network, joints.size)
+    networks["baseline"] = networks_of(baseline, network, joints.size)[baseline["deployed"]]
+    crops = crops_of(validation, view, machine)
+    found: dict[str, Tensor] = {}
+    for name, net in networks.items():
+        found[f"{name}.keypoints"], found[f"{name}.scores"] = predict(
+            net.to(machine.pick()), crops, joints, flip_test=evaluation.flip_test,
+            refinement=evaluation.refinement, device=machine.pick(),
+        )  # fmt: skip
+    return found
+
+
+def score_networks(
+    predictions: dict[str, Tensor],
+    validation: pd.DataFrame,
+    skeleton: dict[str, Any],
+    view: ViewConfig,
+    evaluation: EvaluationConfig,
+) -> tuple[Scores, Scores]:
+    """AP, AR (where the skeleton has sigmas) and PCK of each network; and PCK joint by joint."""
+    joints, people = Skeleton.from_dict(skeleton), Instances.from_frame(validation)
+    scores, per_joint = {}, {}
+    for name in ("baseline", "teacher_a", "teacher_b", "student"):
+        judged = judge(
+            predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], people,
+            view.input_hw, joints, evaluation,
+        )  # fmt: skip
+        scores[name] = judged.scores
+        per_joint[name] = dict(zip(joints.names, judged.pck.per_joint.tolist(), strict=True))
+    return scores, per_joint
+
+
+def score_pseudo_labels(
+    hidden_truth: pd.DataFrame,
+    skeleton: dict[str, Any],
+    view: ViewConfig,
+    evaluation: EvaluationConfig,
+    *rounds: dict[str, Tensor],
+) -> list[dict[str, float]]:
+    """PCK of the unlabelled people's pseudo-labels in each round, where their truth is known.
+
+    Args:
+        hidden_truth: the unlabelled people with their labels, which nothing else reads.
+        skeleton: their joints.
+        view: the frame of the predictions.
+        evaluation: the PCK threshold.
+        rounds: predictions and corrected labels of round 1, of round 2, ...
+
+    Returns:
+        A row a round: teacher_a, teacher_b, their mean, corrected (all joints), kept_corrected and
+        kept_mean (corrected labels and plain mean, over the kept joints alone), rejected, and the
+        share kept of the joints whose truth is known. Empty where no truth is known.
+    """
+    people = Instances.from_frame(hidden_truth)
+    if not (people.visibility > 0).any():
+        return []
+    torso = Skeleton.from_dict(skeleton).torso
+    reference = pck_reference(people.keypoints, people.visibility, people.boxes, torso)
+
+    def quality(keypoints: Tensor, among: np.ndarray | bool = True) -> float:
+        predicted = to_image(keypoints, people, view.input_hw)
+        visibility = people.visibility * np.asarray(among)
+        threshold = evaluation.pck_threshold
+        return pck(predicted, people.keypoints, visibility, reference, threshold=threshold).mean
+
+    rows = []
+    for number, (predictions, corrected) in enumerate(
+        zip(rounds[::2], rounds[1::2], strict=True), start=1
+    ):
+        a, b = predictions["keypoints"]
+        kept = corrected["kept"].numpy().astype(bool)
+        known = people.visibility > 0
+        rows.append(
+            {
+                "round": number,
+                "teacher_a": quality(a),
+                "teacher_b": quality(b),
+                "mean": quality((a + b) / 2),
+                "corrected": quality(corrected["keypoints"]),
+                "kept_corrected": quality(corrected["keypoints"], kept),
+                "kept_mean": quality((a + b) / 2, kept),
+                "rejected": quality(corrected["keypoints"], ~kept),
+                "kept": float(kept[known].mean()),
+            }
+        )
+    return rows
+
+
+def collect(networks: Scores, rounds: list[dict[str, float]]) -> dict[str, Any]:
+    """All numbers of a run in one file, JSON without NaN (a score that does not exist is null)."""
+
+    def plain(value: float) -> float | None:
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    tables = {name: {k: plain(v) for k, v in scores.items()} for name, scores in networks.items()}
+    labels = {f"round_{row['round']}": {k: plain(v) for k, v in row.items() if k != "round"}
+              for row in rounds}  # fmt: skip
+    return {**tables, "pseudo_labels": labels}

@@ -1,0 +1,56 @@
+"""The wiring of evaluation."""
+
+from kedro.pipeline import Node, Pipeline
+
+from sspcm_kedro.pipelines.evaluation.nodes import (
+    collect,
+    finished,
+    predict_validation,
+    score_networks,
+    score_pseudo_labels,
+)
+
+
+def _settings(*names: str) -> dict[str, str]:
+    return {name: f"params:{name}" for name in names}
+
+
+def create_pipeline(rounds: int) -> Pipeline:
+    """Checkpoints to the student's weights, predictions and numbers."""
+    last = f"round_{rounds}_checkpoint"
+    labels = [
+        f"round_{number}_{name}"
+        for number in range(1, rounds + 1)
+        for name in ("predictions", "corrected")
+    ]
+    return Pipeline(
+        [
+            Node(
+                finished,
+                {"checkpoint": last, "skeleton": "skeleton", **_settings("view", "network")},
+                "student",
+                name="finish_student",
+            ),
+            Node(
+                predict_validation,
+                {"checkpoint": last, "baseline": "baseline_checkpoint", "validation": "validation",
+                 "skeleton": "skeleton", **_settings("view", "network", "evaluation", "machine")},
+                "validation_predictions",
+                name="predict_validation",
+            ),
+            Node(
+                score_networks,
+                {"predictions": "validation_predictions", "validation": "validation",
+                 "skeleton": "skeleton", **_settings("view", "evaluation")},
+                ["network_scores", "per_joint_scores"],
+                name="score_networks",
+            ),
+            Node(
+                score_pseudo_labels,
+                ["hidden_truth", "skeleton", "params:view", "params:evaluation", *labels],
+                "pseudo_label_scores",
+                name="score_pseudo_labels",
+            ),
+            Node(collect, ["network_scores", "pseudo_label_scores"], "metrics", name="collect"),
+        ]
+    )  # fmt: skip

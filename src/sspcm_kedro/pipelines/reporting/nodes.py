@@ -1,0 +1,135 @@
+"""Pictures of what a run did."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from torch import Tensor
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.settings import MachineConfig, ViewConfig
+from sspcm_kedro.pipelines.people import crops_of
+from sspcm_kedro.pipelines.reporting.figures import (
+    learning_curves,
+    per_joint_bars,
+    prediction_sheet,
+    pseudo_label_quality,
+    pseudo_label_sheet,
+)
+from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
+from sspcm_kedro.pose.geometry import crop_matrix, move_points
+from sspcm_kedro.pose.skeleton import Skeleton
+
+SHOWN = 8
+"""People on a sheet."""
+
+
+def curves(baseline: pd.DataFrame, *stages: pd.DataFrame) -> Figure:
+    """Warm-up and rounds as one training, and the baseline, on the same axes."""
+    baseline = baseline.rename(columns=lambda name: name.replace("student/", "baseline/"))
+    sspcm = pd.concat(stages, ignore_index=True)
+    return learning_curves({"SSPCM": sspcm, "baseline": baseline})
+
+
+def draw_pseudo_labels(
+    predictions: dict[str, Tensor],
+    corrected: dict[str, Tensor],
+    unlabelled: pd.DataFrame,
+    hidden_truth: pd.DataFrame,
+    skeleton: dict[str, Any],
+    view: ViewConfig,
+    machine: MachineConfig,
+) -> Figure:
+    """Unlabelled people, before and after correction; the truth where it is known."""
+    rows = spread(len(unlabelled))
+    truth = Instances.from_frame(hidden_truth.iloc[rows])
+    crops = bordered(unlabelled.iloc[rows], view, machine)
+    a, b = predictions["keypoints"][:, rows].numpy() + view.border
+    known = bool((truth.visibility > 0).any())
+    return pseudo_label_sheet(
+        crops, a, b,
+        corrected["keypoints"][rows].numpy() + view.border,
+        corrected["kept"][rows].numpy().astype(bool),
+        in_crop(truth, view) + view.border if known else None,
+        truth.visibility if known else None,
+        Skeleton.from_dict(skeleton).limbs,
+    )  # fmt: skip
+
+
+def draw_predictions(
+    predictions: dict[str, Tensor],
+    validation: pd.DataFrame,
+    skeleton: dict[str, Any],
+    view: ViewConfig,
+    machine: MachineConfig,
+) -> Figure:
+    """Validation people: truth, baseline and student side by side."""
+    rows, joints = spread(len(validation)), Skeleton.from_dict(skeleton)
+    people = Instances.from_frame(validation.iloc[rows])
+    shown = {
+        name: predictions[f"{name}.keypoints"][rows].numpy() + view.border
+        for name in ("baseline", "student")
+    }
+    truth = in_crop(people, view) + view.border
+    labelled = people.visibility > 0
+    errors = {
+        name: np.nanmean(np.where(labelled, np.linalg.norm(points - truth, axis=2), np.nan), axis=1)
+        for name, points in shown.items()
+    }
+    return prediction_sheet(
+        bordered(validation.iloc[rows], view, machine), shown, truth, people.visibility,
+        joints.limbs, errors, names=joints.names,
+    )  # fmt: skip
+
+
+def joints_figure(per_joint: dict[str, dict[str, float]]) -> Figure:
+    """PCK joint by joint, networks side by side."""
+    names = list(next(iter(per_joint.values())))
+    return per_joint_bars(
+        {
+            net: np.array([scores[name] for name in names], float)
+            for net, scores in per_joint.items()
+        },
+        names,
+    )
+
+
+def quality_figure(rounds: list[dict[str, float]]) -> Figure:
+    """Accuracy of the pseudo-labels round by round; says so where no truth is known."""
+    if rounds:
+        return pseudo_label_quality(rounds)
+    figure = Figure(figsize=(6, 2))
+    figure.text(0.5, 0.5, "No truth is known of the unlabelled people.", ha="center", va="center")
+    return figure
+
+
+def report(metrics: dict[str, Any], **figures: bytes) -> str:
+    """One page with everything; prints the comparison on the terminal."""
+    networks = {name: scores for name, scores in metrics.items() if name != "pseudo_labels"}
+    Console().print(comparison_table(networks))
+    return report_html(
+        "SSPCM: student, teachers and baseline",
+        networks,
+        {name.replace("_", " "): png for name, png in figures.items()},
+        notes="The baseline learned from the same labels, with the same network, weak view and "
+        "number of optimiser steps as the student.",
+    )
+
+
+def spread(count: int) -> np.ndarray:
+    """Up to ``SHOWN`` rows, evenly over ``count``, always the same."""
+    return np.unique(np.linspace(0, count - 1, SHOWN).round().astype(int))
+
+
+def bordered(people: pd.DataFrame, view: ViewConfig, machine: MachineConfig) -> np.ndarray:
+    """Crops (n, 3, H, W) with border; points lie ``view.border`` further right and down."""
+    return crops_of(people, view, machine)[torch.arange(len(people))].numpy()
+
+
+def in_crop(people: Instances, view: ViewConfig) -> np.ndarray:
+    """Labels (n, k, 2) in canonical input pixels."""
+    matrix = torch.from_numpy(crop_matrix(people.boxes, view.input_hw))
+    return move_points(torch.from_numpy(people.keypoints).double(), matrix).numpy()

@@ -1,0 +1,10 @@
+"""Kedro's settings: hooks and how configuration is read."""
+
+from sspcm_kedro.hooks import GracefulStop, KnownParameters, PipelineShape
+
+HOOKS = (PipelineShape(), KnownParameters(), GracefulStop())
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"globals": "soft", "parameters": "destructive"},
+}

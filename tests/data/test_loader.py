@@ -1,0 +1,344 @@
+"""Batches: the same (seed, epoch) gives the same, hidden labels are never read, labels move."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sspcm_kedro.augment.affine import RandomAffine
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.loader import (
+    MEAN,
+    STD,
+    Batches,
+    Heatmap,
+    Pool,
+    Pseudo,
+    mixed_seed,
+    normalised,
+    shuffled_rows,
+    weak_view,
+)
+from sspcm_kedro.pose.geometry import move_points
+from sspcm_kedro.pose.heatmap import decode_heatmaps
+from sspcm_kedro.pose.skeleton import Skeleton
+
+INPUT, BORDER = (128, 96), 12
+SKELETON = Skeleton(names=("left_hand", "right_hand", "nose"), flip_pairs=((0, 1),))
+CPU = torch.device("cpu")
+
+
+def picture(path, points, hw=(150, 130)) -> None:
+    """A red, a green and a blue spot on black: one for each key point."""
+    columns, rows = np.meshgrid(np.arange(hw[1]), np.arange(hw[0]))
+    planes = [
+        255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 3.0**2)) for x, y in points
+    ]
+    Image.fromarray(np.stack(planes, axis=2).round().astype(np.uint8)).save(path)
+
+
+def make_people(folder, n: int, seed: int) -> Instances:
+    rng = np.random.default_rng(seed)
+    keypoints = rng.uniform((40, 45), (90, 105), (n, 3, 2)).astype(np.float32)
+    paths = [folder / f"{seed}-{i}.png" for i in range(n)]
+    for path, points in zip(paths, keypoints, strict=True):
+        picture(path, points)
+    return Instances(
+        ids=np.arange(n),
+        image_ids=np.arange(n),
+        paths=np.array([str(path) for path in paths], object),
+        image_hw=np.full((n, 2), (150, 130)),
+        boxes=np.tile(np.array([30, 30, 100, 120], np.float32), (n, 1)),
+        areas=np.full(n, 6300, np.float32),
+        box_scores=np.ones(n, np.float32),
+        keypoints=keypoints,
+        visibility=np.full((n, 3), 2),
+    )
+
+
+@pytest.fixture(scope="module")
+def pools(tmp_path_factory) -> tuple[Pool, Pool]:
+    """Five labelled and seven unlabelled people; the latter's labels are there to be ignored."""
+    folder = tmp_path_factory.mktemp("pictures")
+    return tuple(
+        Pool.of(Crops(make_people(folder, n, seed), INPUT, border=BORDER))
+        for n, seed in ((5, 1), (7, 2))
+    )
+
+
+def make_batches(pools, *, pseudo: Pseudo | None = None, affine=None, **more) -> Batches:
+    settings = {
+        "labelled": pools[0], "unlabelled": pools[1], "pseudo": pseudo, "skeleton": SKELETON,
+        "heatmap": Heatmap(), "affine": affine or RandomAffine(), "size": 3, "steps": 2,
+        "seed": 11, "device": CPU,
+    }  # fmt: skip
+    return Batches(**{**settings, **more})
+
+
+def stored(pools, *, scores=(0.8, 0.5), occluders=None) -> Pseudo:
+    """What teachers saw: A the truth, B the truth moved by (8, 4) pixels of the input."""
+    truth = pools[1].keypoints
+    return Pseudo(
+        torch.stack([truth, truth + torch.tensor([8.0, 4.0])]),
+        torch.stack([torch.full(truth.shape[:2], score) for score in scores]),
+        torch.empty(0, 3) if occluders is None else occluders,
+    )
+
+
+def tensors(batch) -> list[torch.Tensor]:
+    """All tensors of a batch."""
+    out = [batch.labeled.images, batch.labeled.heatmaps, batch.labeled.weights]
+    if batch.unlabeled is not None:
+        out += [batch.unlabeled.images, batch.unlabeled.weights, *(batch.unlabeled.earlier or ())]
+        if batch.unlabeled.donors is not None:
+            out += [batch.unlabeled.donors.images, batch.unlabeled.donors.keypoints]
+    return out
+
+
+def equal(one, other) -> bool:
+    """Whether two epochs of batches are the same, bit by bit."""
+    pairs = list(zip(one, other, strict=True))
+    assert pairs
+    return all(
+        len(tensors(a)) == len(tensors(b))
+        and all(x.equal(y) for x, y in zip(tensors(a), tensors(b), strict=True))
+        for a, b in pairs
+    )
+
+
+class TestShuffledRows:
+    def test_each_pass_is_a_permutation_of_its_own(self):
+        rows = shuffled_rows(7, 3, 0, 28).reshape(4, 7)
+        assert all(sorted(part) == list(range(7)) for part in rows.tolist())
+        assert len({tuple(part) for part in rows.tolist()}) == 4
+
+    @pytest.mark.parametrize("n", [1, 2, 7, 50])
+    def test_any_part_is_that_part_of_the_whole(self, n):
+        whole = shuffled_rows(n, 5, 0, 60)
+        for start in (0, 1, 6, 7, 8, 20, 49):
+            for count in (1, 3, 7, 11):
+                assert shuffled_rows(n, 5, start, count).equal(whole[start : start + count])
+
+    def test_seeds_give_other_orders(self):
+        assert not shuffled_rows(50, 1, 0, 50).equal(shuffled_rows(50, 2, 0, 50))
+
+
+def test_mixed_seeds_differ_and_fit_a_generator():
+    """Order and position count, and neighbours do not share their leading bits."""
+    seeds = [mixed_seed(a, b) for a in range(30) for b in range(30)]
+    assert len(set(seeds)) == 900
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert mixed_seed(1, 2) != mixed_seed(2, 1)
+    assert mixed_seed(0) != mixed_seed(0, 0)
+    bits = [bin(mixed_seed(0, i) ^ mixed_seed(0, i + 1)).count("1") for i in range(50)]
+    assert min(bits) > 8
+
+
+def test_the_same_seed_and_epoch_give_the_same_batches(pools):
+    """Bit by bit, in new objects, whatever was drawn before; other epochs and seeds differ."""
+    pseudo = stored(pools, occluders=torch.tensor([[0.0, 30, 40], [3, 50, 60]]))
+    first = list(make_batches(pools, pseudo=pseudo).epoch(3))
+    torch.manual_seed(99)
+    again = make_batches(pools, pseudo=pseudo)
+    list(again.epoch(0))
+    assert equal(first, again.epoch(3))
+    assert not equal(first, again.epoch(4))
+    assert not equal(first, make_batches(pools, pseudo=pseudo, seed=12).epoch(3))
+
+
+def test_batches_do_not_depend_on_whether_crops_are_kept(pools):
+    slow = tuple(
+        replace(pool, crops=Crops(pool.crops.instances, INPUT, border=BORDER, memory=0))
+        for pool in pools
+    )
+    assert equal(make_batches(pools).epoch(1), make_batches(slow).epoch(1))
+
+
+def test_shapes_and_counts(pools):
+    batches = list(make_batches(pools, pseudo=stored(pools)).epoch(0))
+    assert len(batches) == 2
+    for batch in batches:
+        assert batch.labeled.images.shape == batch.unlabeled.images.shape == (3, 3, 128, 96)
+        assert batch.labeled.heatmaps.shape == (3, 3, 32, 24)
+        assert batch.labeled.weights.shape == batch.unlabeled.weights.shape == (3, 3)
+        assert all(e.shape == (3, 3, 32, 24) for e in batch.unlabeled.earlier)
+
+
+def test_without_unlabelled_people_or_predictions_there_are_none(pools):
+    assert next(make_batches(pools, unlabelled=None).epoch(0)).unlabeled is None
+    unlabeled = next(make_batches(pools).epoch(0)).unlabeled
+    assert unlabeled.earlier is None and unlabeled.donors is None
+
+
+def test_every_person_comes_once_before_any_comes_twice(pools):
+    """Across epochs too, and labelled and unlabelled people each at their own pace."""
+    batches = list(make_batches(pools, affine=RandomAffine(0, 0, 0, 0), steps=1).epoch(0))
+    for epoch in range(1, 7):
+        batches += make_batches(pools, affine=RandomAffine(0, 0, 0, 0), steps=1).epoch(epoch)
+    for pool, views in (
+        (pools[0], [batch.labeled.images for batch in batches]),
+        (pools[1], [batch.unlabeled.images for batch in batches]),
+    ):
+        n = len(pool.crops)
+        plain = weak_view(pool.crops, torch.arange(n), torch.eye(2, 3).expand(n, 2, 3), CPU)
+        seen = [int((plain - view).abs().amax(dim=(1, 2, 3)).argmin()) for view in torch.cat(views)]
+        passes = [seen[i : i + n] for i in range(0, 21 - n + 1, n)]
+        assert all(sorted(people) == list(range(n)) for people in passes)
+
+
+def test_labels_of_unlabelled_people_are_never_read(pools):
+    """Poison them: the batches stay the same, bit by bit."""
+    poisoned = replace(
+        pools[1],
+        keypoints=torch.full_like(pools[1].keypoints, torch.nan),
+        visibility=torch.full_like(pools[1].visibility, -1),
+    )
+    instances = pools[1].crops.instances
+    assert (instances.visibility == 2).all(), "there is something to hide"
+    pseudo = stored(pools, occluders=torch.tensor([[0.0, 30, 40]]))
+    for given in (None, pseudo):
+        clean = make_batches(pools, pseudo=given).epoch(0)
+        assert equal(clean, make_batches((pools[0], poisoned), pseudo=given).epoch(0))
+
+
+def spots(images: torch.Tensor) -> torch.Tensor:
+    """(b, 3, 2) where the red, green and blue spots lie, by centre of mass."""
+    mean, std = (torch.tensor(v)[None, :, None, None] for v in (MEAN, STD))
+    colours = ((images * std + mean) * 255).clamp_min(0)
+    colours = colours * (colours > 30)
+    total = colours.sum(dim=(2, 3))
+    x = (colours.sum(dim=2) * torch.arange(images.shape[3])).sum(dim=2) / total
+    y = (colours.sum(dim=3) * torch.arange(images.shape[2])).sum(dim=2) / total
+    return torch.stack([x, y], dim=2)
+
+
+def mirrored(found: torch.Tensor, heatmaps: torch.Tensor) -> list[bool]:
+    """Whether the first joint's heatmap lies at the second's colour, person by person."""
+    at, _ = decode_heatmaps(heatmaps, stride=4)
+    near = (at[:, 0] - found[:, 0]).norm(dim=1), (at[:, 0] - found[:, 1]).norm(dim=1)
+    return (near[1] < near[0]).tolist()
+
+
+MILD = RandomAffine(0.15, 15, 0.8, 0.5)
+"""Keeps the spots inside of the view."""
+
+
+def check_labels_on_spots(images, heatmaps, shift=0.0) -> set[bool]:
+    """Each joint's heatmap peaks on its spot; where mirrored, left and right have changed."""
+    found = spots(images)
+    flips = mirrored(found, heatmaps)
+    for n, flip in enumerate(flips):
+        order = [1, 0, 2] if flip else [0, 1, 2]
+        at, _ = decode_heatmaps(heatmaps[n : n + 1], stride=4)
+        apart = (at[0] - found[n, order]).norm(dim=1)
+        assert apart.max() < 3.5 + shift, "no more than half a cell in x and in y"
+    return set(flips)
+
+
+def test_labels_move_with_the_image(pools):
+    """Also when mirrored: then a colour belongs to the joint of the other side."""
+    flips = set()
+    for epoch in range(3):
+        for batch in make_batches(pools, affine=MILD).epoch(epoch):
+            flips |= check_labels_on_spots(batch.labeled.images, batch.labeled.heatmaps)
+            assert (batch.labeled.weights == 1).all()
+    assert flips == {True, False}
+
+
+def test_stored_predictions_move_with_the_image(pools):
+    """As Gaussians of the stored score; A's where it saw them, B's apart from them as stored."""
+    flips = set()
+    for epoch in range(3):
+        for batch in make_batches(pools, pseudo=stored(pools), affine=MILD).epoch(epoch):
+            first, second = batch.unlabeled.earlier
+            flips |= check_labels_on_spots(batch.unlabeled.images, first)
+            assert first.amax(dim=(2, 3)).flatten().tolist() == pytest.approx([0.8] * 9)
+            assert second.amax(dim=(2, 3)).flatten().tolist() == pytest.approx([0.5] * 9)
+            at = [decode_heatmaps(h, stride=4, refinement="none")[0] for h in (first, second)]
+            distance = (at[0] - at[1]).norm(dim=2)
+            assert ((distance > 2) & (distance < 16)).all(), "about 9 pixels, rounded to cells"
+    assert flips == {True, False}
+
+
+def test_scores_are_mirrored_with_their_joints(pools):
+    pseudo = stored(pools)
+    scores = torch.tensor([0.9, 0.3, 0.6]).expand(2, 7, 3)
+    batches = make_batches(
+        pools, pseudo=replace(pseudo, scores=scores), affine=RandomAffine(0, 0, 0, 1)
+    )
+    heights = next(batches.epoch(0)).unlabeled.earlier[0].amax(dim=(2, 3))
+    assert heights[0].tolist() == pytest.approx([0.3, 0.9, 0.6])
+
+
+def test_visibility_is_mirrored_with_its_joints(pools):
+    hidden = replace(pools[0], visibility=torch.tensor([[2, 0, 1]]).expand(5, 3))
+    for share, expected in ((0, [1, 0, 1]), (1, [0, 1, 1])):
+        batches = make_batches((hidden, pools[1]), affine=RandomAffine(0, 0, 0, share))
+        batch = next(batches.epoch(0))
+        assert batch.labeled.weights.tolist() == [expected] * 3
+
+
+def test_unlabelled_weights_are_those_of_joints_that_anyone_has(pools):
+    visibility = torch.tensor([[0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 2], [0, 0, 0]])
+    labelled = replace(pools[0], visibility=visibility)
+    batch = next(make_batches((labelled, pools[1])).epoch(0))
+    assert batch.unlabeled.weights.tolist() == [[1, 0, 1]] * 3
+
+
+def test_donors_come_from_the_bank(pools):
+    """Unturned crops of the listed people, at the listed points."""
+    bank = torch.tensor([[5.0, 31, 42], [2, 53, 64]])
+    pseudo = stored(pools, occluders=bank)
+    crops = pools[1].crops
+    identity = torch.eye(2, 3).expand(7, 2, 3)
+    plain = weak_view(crops, torch.arange(7), identity, CPU)
+    used = set()
+    for batch in make_batches(pools, pseudo=pseudo, steps=6).epoch(0):
+        donors = batch.unlabeled.donors
+        assert donors.images.shape == (3, 3, 128, 96) and donors.keypoints.shape == (3, 1, 2)
+        for image, point in zip(donors.images, donors.keypoints[:, 0].tolist(), strict=True):
+            row = {31: 5, 53: 2}[int(point[0])]
+            assert point == bank[0 if row == 5 else 1, 1:].tolist()
+            assert image.equal(plain[row])
+            used.add(row)
+    assert used == {2, 5}
+
+
+def test_an_empty_bank_leaves_the_donors_to_the_batch(pools):
+    assert next(make_batches(pools, pseudo=stored(pools)).epoch(0)).unlabeled.donors is None
+
+
+def test_the_border_is_context_and_moves_nothing(pools):
+    """Unturned views show the crop without its border; turned ones look into it."""
+    crops = pools[0].crops
+    rows = torch.tensor([3, 1])
+    view = weak_view(crops, rows, torch.eye(2, 3).expand(2, 2, 3), CPU)
+    inner = crops[rows].float()[:, :, BORDER:-BORDER, BORDER:-BORDER] / 255
+    torch.testing.assert_close(view, normalised(inner), atol=2e-3, rtol=0)
+    shifted = torch.eye(2, 3).repeat(2, 1, 1)
+    shifted[:, :, 2] = torch.tensor([BORDER, BORDER / 2])
+    view = weak_view(crops, rows, shifted, CPU)
+    context = crops[rows].float()[:, :, BORDER // 2 : -BORDER - BORDER // 2, : -2 * BORDER] / 255
+    torch.testing.assert_close(view, normalised(context), atol=2e-3, rtol=0)
+
+
+def test_beyond_the_border_is_black_before_normalisation(pools):
+    far = torch.eye(2, 3)[None].clone()
+    far[:, 0, 2] = 500
+    view = weak_view(pools[0].crops, torch.tensor([0]), far, CPU)
+    black = -torch.tensor(MEAN) / torch.tensor(STD)
+    torch.testing.assert_close(view, black[None, :, None, None].expand_as(view))
+
+
+def test_a_pool_has_its_key_points_in_input_pixels(pools):
+    instances = pools[0].crops.instances
+    # The box 70 x 90 grows to 70 x 93.33 and by 1.25: 96 pixels show 87.5.
+    factor, centre = 96 / 87.5, np.array([65, 75])
+    expected = (instances.keypoints - centre) * factor + np.array([48, 64])
+    assert pools[0].keypoints.numpy() == pytest.approx(expected, abs=1e-3)
+    identity = torch.eye(2, 3).expand(5, 2, 3)
+    view = weak_view(pools[0].crops, torch.arange(5), identity, CPU)
+    assert (spots(view) - move_points(pools[0].keypoints, identity)).abs().max() < 0.6

@@ -1,0 +1,231 @@
+"""Training: a resumed run is the uninterrupted one bit for bit; hidden labels change nothing."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from sspcm_kedro.augment.affine import RandomAffine
+from sspcm_kedro.batch import Batch, Labeled
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.loader import Batches, Heatmap, Pool, Pseudo
+from sspcm_kedro.engine.fit import fit
+from sspcm_kedro.engine.optimiser import StepDecay, adam
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods.base import Method
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.skeleton import Skeleton
+
+INPUT, STEPS, SEED = (48, 32), 3, 5
+SKELETON = Skeleton(names=("left_hand", "right_hand"), flip_pairs=((0, 1),))
+METHODS = {
+    "supervised": {"kind": "supervised"},
+    "pose_cons": {"kind": "pose_cons"},
+    "pose_dual": {"kind": "pose_dual"},
+    "sspcm": {"kind": "sspcm", "min_score": 0.0},
+    "sspcm, snapshots": {"kind": "sspcm", "min_score": 0.0, "snapshot_every": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> Instances:
+    """Ten people on noise, with a white and a dark square at their hands."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    keypoints = rng.integers((10, 15), (30, 45), (10, 2, 2))
+    paths = []
+    for i, (light, dark) in enumerate(keypoints):
+        pixels = rng.integers(90, 160, (60, 40, 3), dtype=np.uint8)
+        for (x, y), value in ((light, 255), (dark, 0)):
+            pixels[y - 3 : y + 4, x - 3 : x + 4] = value
+        paths.append(str(folder / f"{i}.png"))
+        Image.fromarray(pixels).save(paths[-1])
+    return Instances(
+        ids=np.arange(10),
+        image_ids=np.arange(10),
+        paths=np.array(paths, object),
+        image_hw=np.full((10, 2), (60, 40)),
+        boxes=np.tile(np.array([4, 6, 36, 54], np.float32), (10, 1)),
+        areas=np.full(10, 1500, np.float32),
+        box_scores=np.ones(10, np.float32),
+        keypoints=keypoints.astype(np.float32),
+        visibility=np.full((10, 2), 2),
+    )
+
+
+@pytest.fixture(scope="module")
+def batches(people) -> Batches:
+    pools = [
+        Pool.of(Crops(people.take(rows), INPUT, border=4)) for rows in (slice(0, 4), slice(4, 10))
+    ]
+    guesses = torch.rand((2, 6, 2, 2), generator=torch.Generator().manual_seed(1))
+    pseudo = Pseudo(
+        guesses * torch.tensor([32.0, 48.0]),
+        torch.full((2, 6, 2), 0.5),
+        torch.tensor([[0.0, 10, 12], [4, 20, 30]]),
+    )
+    return Batches(
+        pools[0], pools[1], pseudo, SKELETON, Heatmap(), RandomAffine(), size=2, steps=STEPS,
+        seed=SEED, device=torch.device("cpu"),
+    )  # fmt: skip
+
+
+def build(method: str, seed: int = 0) -> Method:
+    def make_net(i: int) -> nn.Module:
+        torch.manual_seed(10 * seed + i)
+        return NetworkConfig.model_validate({"kind": "small_baseline", "width": 4}).build(2)
+
+    return MethodConfig.model_validate(METHODS[method]).build(make_net)
+
+
+def train(method: Method, batches, optimiser, epochs: range, **more) -> list:
+    schedule = StepDecay(2e-3, (0.5,), 2 * STEPS)
+    settings = {"epochs": epochs, "steps": STEPS, "seed": SEED, **more}
+    return list(fit(method, batches.epoch, optimiser, schedule, **settings))
+
+
+def same_weights(one: Method, other: Method) -> bool:
+    states = one.state_dict(), other.state_dict()
+    assert states[0].keys() == states[1].keys()
+    return all(value.equal(states[1][name]) for name, value in states[0].items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_run_is_the_uninterrupted_one(method, batches):
+    """Two epochs at once, and one epoch, new objects, restored states, one more: bit for bit."""
+    whole = build(method)
+    reports = train(whole, batches, adam(whole, 2e-3), range(2))
+
+    half = build(method)
+    optimiser = adam(half, 2e-3)
+    first = train(half, batches, optimiser, range(1))
+    saved = copy.deepcopy((half.state_dict(), optimiser.state_dict()))
+
+    resumed = build(method, seed=1)
+    optimiser = adam(resumed, 1.0)
+    resumed.load_state_dict(saved[0])
+    optimiser.load_state_dict(saved[1])
+    torch.manual_seed(77)
+    second = train(resumed, replace(batches), optimiser, range(1, 2))
+
+    assert not same_weights(half, whole)
+    assert same_weights(resumed, whole)
+    assert [r.scalars for r in [*first, *second]] == [r.scalars for r in reports]
+    assert [(r.epoch, r.step) for r in [*first, *second]] == [(0, 3), (1, 6)]
+
+
+@pytest.mark.parametrize("method", ["pose_dual", "sspcm", "sspcm, snapshots"])
+def test_hidden_labels_change_no_weight(method, batches):
+    """A whole epoch on poisoned labels of the unlabelled people ends in identical weights."""
+    hidden = batches.unlabelled
+    poisoned = replace(
+        batches,
+        unlabelled=replace(
+            hidden,
+            keypoints=torch.full_like(hidden.keypoints, torch.nan),
+            visibility=torch.zeros_like(hidden.visibility),
+        ),
+    )
+    clean, other = build(method), build(method)
+    train(clean, batches, adam(clean, 2e-3), range(1))
+    train(other, poisoned, adam(other, 2e-3), range(1))
+    assert same_weights(clean, other)
+
+
+def test_losses_fall_on_a_tiny_problem(batches):
+    still = replace(batches, affine=RandomAffine(0, 0, 0, 0))
+    method = build("supervised")
+    optimiser, schedule = adam(method, 1e-2), StepDecay(1e-2, (), 60)
+    reports = list(fit(
+        method, still.epoch, optimiser, schedule, epochs=range(20), steps=STEPS, seed=SEED
+    ))  # fmt: skip
+    losses = [report.scalars["loss/supervised"] for report in reports]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+class Recorded(Method):
+    """One number that is trained; its scalars are what the test says."""
+
+    deployed = "student"
+
+    def __init__(self, slopes: list[float]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({"student": nn.Linear(1, 1, bias=False)})
+        self.slopes, self.calls = iter(slopes), []
+
+    def training_step(self, batch, rng):
+        weight = self.networks["student"].weight.sum()
+        self.calls.append(("step", torch.rand((), generator=rng).item(), self.training))
+        return {"loss/a": weight * next(self.slopes), "loss/b": weight * 0, "watched": weight * 9}
+
+    def after_step(self, step):
+        self.calls.append(("after", step))
+
+
+class Few:
+    """Two empty batches an epoch."""
+
+    def epoch(self, _: int):
+        nothing = Labeled(torch.zeros(4, 3, 8, 8), torch.zeros(4, 1, 2, 2), torch.ones(4, 1))
+        return iter([Batch(nothing)] * 2)
+
+
+def run(method, epochs=range(2), rate=0.1, **more):
+    optimiser = torch.optim.SGD(method.parameters(), 1.0)
+    schedule = StepDecay(rate, (0.5,), 4)
+    settings = {"epochs": epochs, "steps": 2, "seed": 1, **more}
+    return list(fit(method, Few().epoch, optimiser, schedule, **settings))
+
+
+def test_losses_are_summed_and_minimised_and_others_only_watched():
+    """SGD by hand: rate 0.1 for the first two steps and 0.01 for the others; 'watched' is not."""
+    method = Recorded([1.0, 2.0, 4.0, 8.0]).eval()
+    nn.init.constant_(method.networks["student"].weight, 5.0)
+    told = []
+    reports = run(method, on_step=told.append)
+    assert method.networks["student"].weight.item() == pytest.approx(5 - 0.3 - 0.12)
+    assert [r.learning_rate for r in reports] == pytest.approx([0.1, 0.01])
+    assert reports[0].scalars["loss/a"] == pytest.approx((5 * 1 + 4.9 * 2) / 2)
+    assert reports[0].scalars["watched"] == pytest.approx(9 * (5 + 4.9) / 2)
+    assert len(told) == 4 and told[0].keys() == {"loss/a", "loss/b", "watched"}
+    assert method.training
+
+
+def test_after_each_step_the_method_hears_how_many_were_done():
+    method = Recorded([0.0] * 4)
+    run(method)
+    assert [call[1] for call in method.calls if call[0] == "after"] == [1, 2, 3, 4]
+    late = Recorded([0.0] * 2)
+    run(late, epochs=range(1, 2))
+    assert [call[1] for call in late.calls if call[0] == "after"] == [3, 4]
+
+
+def test_randomness_comes_from_seed_and_epoch_alone():
+    whole, late, other = (Recorded([0.0] * 4) for _ in range(3))
+    run(whole)
+    run(late, epochs=range(1, 2))
+    run(other, seed=2)
+    assert whole.calls[4:] == late.calls
+    assert len({call[1] for m in (whole, other) for call in m.calls if call[0] == "step"}) == 8
+
+
+def test_nothing_is_done_before_it_is_asked_for():
+    """An epoch at a time: who stops listening stops the training."""
+    method = Recorded([0.0] * 4)
+    optimiser = torch.optim.SGD(method.parameters(), 1.0)
+    epochs = fit(
+        method, Few().epoch, optimiser, StepDecay(0.1, (), 4), epochs=range(2), steps=2, seed=1
+    )
+    assert not method.calls
+    assert next(epochs).epoch == 0
+    assert len(method.calls) == 4
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf")])
+def test_a_diverged_epoch_is_an_error_that_names_it(slope):
+    with pytest.raises(FloatingPointError, match=r"epoch 1: .*loss/a.*learning_rate"):
+        run(Recorded([0.0, 0.0, slope, 0.0]))

@@ -1,0 +1,148 @@
+"""Prediction: what a network sees in a view comes back in pixels of the photograph."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.loader import MEAN, STD
+from sspcm_kedro.engine.predict import predict, to_image
+from sspcm_kedro.pose.geometry import crop_matrix
+from sspcm_kedro.pose.skeleton import Skeleton
+
+INPUT = (128, 96)
+SKELETON = Skeleton(names=("left_hand", "right_hand"), flip_pairs=((0, 1),))
+
+
+class Eye(nn.Module):
+    """Sees bright spots: the left hand's in the right half of the view, as of a person that faces
+    the camera, the right hand's in the left half. So it does the right thing on mirrored views.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[tuple[int, bool]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.batches.append((len(images), self.training))
+        spots = images[:, 0] * STD[0] + MEAN[0]
+        cells = spots[:, ::4, ::4]  # x_input = 4 x_heatmap
+        right = torch.arange(cells.shape[2]) * 4 > (images.shape[3] - 1) / 2
+        return torch.stack([cells * right, cells * ~right], dim=1)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> Instances:
+    """Five people of different sizes; one bright spot for each hand, 7 pixels wide in the view."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(3)
+    corner = rng.uniform(20, 80, (5, 2))
+    size = rng.uniform((60, 80), (160, 200), (5, 2))
+    boxes = np.concatenate([corner, corner + size], axis=1)
+    keypoints = np.empty((5, 2, 2))
+    for i, matrix in enumerate(crop_matrix(boxes, INPUT)):
+        view = rng.uniform((64, 30), (76, 98), (2, 2))  # in input pixels
+        view[1, 0] = 95 - view[1, 0]
+        keypoints[i] = (view - matrix[:, 2]) / matrix[0, 0]
+        columns, rows = np.meshgrid(np.arange(320), np.arange(340))
+        plane = sum(
+            255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) * matrix[0, 0] ** 2 / (2 * 7.0**2))
+            for x, y in keypoints[i]
+        )
+        pixels = np.repeat(np.minimum(plane, 255).round().astype(np.uint8)[..., None], 3, axis=2)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return Instances(
+        ids=np.arange(5),
+        image_ids=np.arange(5),
+        paths=np.array([str(folder / f"{i}.png") for i in range(5)], object),
+        image_hw=np.full((5, 2), (340, 320)),
+        boxes=boxes.astype(np.float32),
+        areas=np.ones(5, np.float32),
+        box_scores=np.ones(5, np.float32),
+        keypoints=keypoints.astype(np.float32),
+        visibility=np.full((5, 2), 2),
+    )
+
+
+def predicted(people, net=None, **more):
+    settings = {"flip_test": False, "refinement": "dark", "device": torch.device("cpu"), **more}
+    crops = Crops(people, INPUT, border=6)
+    keypoints, scores = predict(net or Eye(), crops, SKELETON, **settings)
+    return keypoints, scores, to_image(keypoints, people, INPUT)
+
+
+def error(people, found: np.ndarray) -> np.ndarray:
+    """(n, k) distances in input pixels."""
+    factor = crop_matrix(people.boxes, INPUT)[:, 0, 0]
+    return np.linalg.norm(found - people.keypoints, axis=2) * factor[:, None]
+
+
+@pytest.mark.parametrize(("refinement", "limit"), [("dark", 0.4), ("shift", 2.2), ("none", 2.9)])
+def test_planted_joints_come_back_in_image_pixels(people, refinement, limit):
+    """Within a tenth of a cell where the decoder can see between cells."""
+    keypoints, scores, found = predicted(people, refinement=refinement)
+    assert keypoints.shape == (5, 2, 2) and scores.shape == (5, 2) and found.shape == (5, 2, 2)
+    assert error(people, found).max() < limit
+    assert scores.min() > 0.8 and scores.max() <= 1
+
+
+def test_the_mirrored_view_agrees_within_a_quarter_cell(people):
+    """The average of the view and its mirror image, joints changed back."""
+    _, _, found = predicted(people, flip_test=True)
+    assert error(people, found).max() < 1.0
+
+
+def test_the_flip_test_asks_twice_and_changes_sides(people):
+    """A network that sees nothing on the mirrored view halves every score."""
+
+    class OneSided(Eye):
+        def forward(self, images):
+            heatmaps = super().forward(images)
+            return heatmaps if len(self.batches) % 2 else 0 * heatmaps
+
+    net = OneSided()
+    _, plain, _ = predicted(people)
+    _, halved, found = predicted(people, net, flip_test=True)
+    assert len(net.batches) == 2
+    torch.testing.assert_close(halved, plain / 2)
+    assert error(people, found).max() < 0.4
+
+
+def test_batches_change_nothing_but_the_pace(people):
+    net, told = Eye(), []
+    whole = predicted(people)
+    parts = predicted(people, net, batch=2, on_batch=told.append)
+    assert told == [2, 2, 1]
+    assert [size for size, _ in net.batches] == [2, 2, 1]
+    torch.testing.assert_close(parts[0], whole[0])
+    torch.testing.assert_close(parts[1], whole[1])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_evaluated_and_left_in_its_mode(people, training):
+    net = Eye().train(training)
+    predicted(people, net, flip_test=True)
+    assert [mode for _, mode in net.batches] == [False, False]
+    assert net.training == training
+
+
+def test_the_stride_is_that_of_the_network(people):
+    class Fine(Eye):
+        def forward(self, images):
+            spots = images[:, 0] * STD[0] + MEAN[0]
+            cells = spots[:, ::2, ::2]
+            right = torch.arange(cells.shape[2]) * 2 > (images.shape[3] - 1) / 2
+            return torch.stack([cells * right, cells * ~right], dim=1)
+
+    _, _, found = predicted(people, Fine(), refinement="none")
+    assert error(people, found).max() < 1.5
+
+
+def test_to_image_undoes_the_crop(people):
+    matrix = crop_matrix(people.boxes, INPUT)
+    view = np.einsum("nij,nkj->nki", matrix[:, :, :2], people.keypoints) + matrix[:, None, :, 2]
+    found = to_image(torch.from_numpy(view).float(), people, INPUT)
+    assert found.dtype == np.float32
+    assert found == pytest.approx(people.keypoints, abs=1e-3)

@@ -1,0 +1,212 @@
+"""What every learning algorithm promises, for every method of the union and every network."""
+
+from typing import get_args
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from sspcm_kedro.augment.occlude import Donors
+from sspcm_kedro.batch import Batch, Labeled, Unlabeled
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods.base import frozen_statistics
+from sspcm_kedro.nets import NetworkConfig
+
+H, W, K, B = 64, 32, 3, 2
+METHODS = {
+    "supervised": {"kind": "supervised"},
+    "pose_cons": {"kind": "pose_cons"},
+    "pose_dual": {"kind": "pose_dual"},
+    "sspcm": {"kind": "sspcm", "min_score": 0.0},
+    "sspcm, snapshots": {"kind": "sspcm", "min_score": 0.0, "snapshot_every": 1},
+}
+NETWORKS = {
+    "small_baseline": {"kind": "small_baseline", "width": 4},
+    "simple_baseline": {"kind": "simple_baseline", "depth": 18},
+}
+
+
+def kinds(config) -> set[str]:
+    union = get_args(config.model_fields["root"].annotation)
+    return {get_args(member.model_fields["kind"].annotation)[0] for member in union}
+
+
+def build(method: str, network: str = "small_baseline", seed: int = 0):
+    def make_net(i: int):
+        torch.manual_seed(100 * seed + i)
+        return NetworkConfig.model_validate(NETWORKS[network]).build(K)
+
+    return MethodConfig.model_validate(METHODS[method]).build(make_net).train()
+
+
+def make_batch(seed: int = 0) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=rng)
+
+    maps = (B, K, H // 4, W // 4)
+    points = rand(B, 1, 2) * torch.tensor([W, H])
+    return Batch(
+        Labeled(rand(B, 3, H, W), rand(*maps), torch.tensor([[1.0, 0, 1], [1, 1, 1]])),
+        Unlabeled(
+            rand(B, 3, H, W), torch.ones(B, K), (rand(*maps), rand(*maps)),
+            Donors(rand(B, 3, H, W), points),
+        ),
+    )  # fmt: skip
+
+
+def step(method, batch: Batch | None = None, seed: int = 3):
+    return method.training_step(batch or make_batch(), torch.Generator().manual_seed(seed))
+
+
+def total(scalars) -> torch.Tensor:
+    return torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum()
+
+
+def test_every_kind_of_the_unions_is_tested():
+    assert kinds(MethodConfig) == {record["kind"] for record in METHODS.values()}
+    assert kinds(NetworkConfig) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("method", METHODS)
+class TestEveryMethodOnEveryNetwork:
+    def test_losses_are_finite_scalars_and_reach_every_network(self, method, network):
+        built = build(method, network)
+        scalars = step(built)
+        assert all(value.shape == () and value.isfinite() for value in scalars.values())
+        assert "loss/supervised" in scalars
+        assert ("loss/consistency" in scalars) == built.needs_unlabeled
+
+        total(scalars).backward()
+        for name, net in built.networks.items():
+            gradients = [p.grad for p in net.parameters()]
+            assert all(g is not None and g.isfinite().all() for g in gradients), name
+            assert all(g.any() for g in gradients), name
+
+    def test_only_the_networks_are_trained(self, method, network):
+        """What else a method keeps, snapshots for one, gets no gradient."""
+        built = build(method, network)
+        total(step(built)).backward()
+        own = {id(p) for p in built.networks.parameters()}
+        others = [p for p in built.parameters() if id(p) not in own]
+        assert bool(others) == ("snapshots" in method)
+        assert all(p.grad is None and not p.requires_grad for p in others)
+
+
+@pytest.mark.parametrize("method", METHODS)
+class TestEveryMethod:
+    def test_the_generator_alone_decides(self, method):
+        torch.manual_seed(1)
+        first = step(build(method))
+        torch.manual_seed(2)
+        again = step(build(method))
+        assert first.keys() == again.keys()
+        assert all(first[name].equal(again[name]) for name in first)
+        if build(method).needs_unlabeled:
+            other = step(build(method), seed=4)
+            assert not other["loss/consistency"].equal(first["loss/consistency"])
+
+    def test_state_is_all_there_is(self, method):
+        """A method restored from ``state_dict`` goes on where the saved one stood."""
+        saved = build(method, seed=0)
+        optimiser = torch.optim.SGD([p for p in saved.parameters() if p.requires_grad], 0.1)
+        total(step(saved)).backward()
+        optimiser.step()
+        saved.after_step(1)
+
+        restored = build(method, seed=1)
+        assert not total(step(restored)).equal(total(step(build(method, seed=0))))
+        restored.load_state_dict(saved.state_dict())
+        first, second = step(saved, make_batch(1)), step(restored, make_batch(1))
+        assert all(first[name].equal(second[name]) for name in first)
+
+    def test_labelled_and_strong_views_move_the_running_statistics_and_readings_do_not(
+        self, method
+    ):
+        """One update a network for the labels, and one for the strong view; none for readings."""
+        built = build(method)
+        step(built)
+        updates = 1 + built.needs_unlabeled
+        for name, buffer in built.named_buffers():
+            if name.endswith("num_batches_tracked"):
+                assert buffer == (updates if name.startswith("networks.") else 0), name
+
+    def test_a_batch_without_unlabelled_people_trains_on_the_labels_alone(self, method):
+        built = build(method)
+        scalars = step(built, Batch(make_batch().labeled))
+        assert scalars.keys() == {"loss/supervised"}
+
+    def test_masked_joints_teach_nothing(self, method):
+        """What the labelled heatmaps hold where the weight is 0 changes no loss."""
+        batch = make_batch()
+        heatmaps = batch.labeled.heatmaps.clone()
+        heatmaps[0, 1] += 5
+        changed = Labeled(batch.labeled.images, heatmaps, batch.labeled.weights)
+        first, second = (
+            step(build(method), batch),
+            step(build(method), Batch(changed, batch.unlabeled)),
+        )
+        assert first["loss/supervised"].equal(second["loss/supervised"])
+
+    def test_the_batch_is_left_as_it_is(self, method):
+        batch, same = make_batch(), make_batch()
+        total(step(build(method), batch)).backward()
+        assert batch.labeled.images.equal(same.labeled.images)
+        assert batch.labeled.heatmaps.equal(same.labeled.heatmaps)
+        assert batch.unlabeled.images.equal(same.unlabeled.images)
+        assert all(a.equal(b) for a, b in zip(
+            batch.unlabeled.earlier, same.unlabeled.earlier, strict=True))  # fmt: skip
+
+    def test_the_deployed_network_is_one_of_them(self, method):
+        built = build(method)
+        assert built.deployed in built.networks
+
+
+def test_networks_of_a_method_start_from_different_weights():
+    built = build("sspcm")
+    firsts = [next(net.parameters()) for net in built.networks.values()]
+    assert not any(a.equal(b) for a, b in [firsts[:2], firsts[1:], firsts[::2]])
+
+
+def test_frozen_statistics_uses_the_batch_and_records_nothing():
+    net = NetworkConfig.model_validate(NETWORKS["small_baseline"]).build(K).train()
+    images = make_batch().labeled.images * 3 + 1
+    before = {name: value.clone() for name, value in net.named_buffers()}
+    with torch.no_grad():
+        with frozen_statistics(net):
+            frozen = net(images)
+        assert all(value.equal(before[name]) for name, value in net.named_buffers())
+        assert net(images).equal(frozen)
+    assert not any(value.equal(before[name]) for name, value in net.named_buffers()), (
+        "afterwards they are recorded again"
+    )
+
+
+def test_frozen_statistics_ends_with_an_error_too():
+    net = NetworkConfig.model_validate(NETWORKS["small_baseline"]).build(K)
+    with pytest.raises(RuntimeError, match="inside"), frozen_statistics(net):
+        raise RuntimeError("inside")
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms and all(m.track_running_stats for m in norms)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "mean_teacher"},
+        {},
+        {"kind": "supervised", "weight": 1.0},
+        {"kind": "sspcm", "min_score": 1.5},
+        {"kind": "sspcm", "max_inconsistency": 0},
+        {"kind": "sspcm", "snapshot_every": 0},
+        {"kind": "pose_dual", "weight": 0},
+        {"kind": "pose_cons", "cutout": {"patches": -1}},
+        {"kind": "pose_cons", "affine": {"scale": 1.0}},
+        {"kind": "pose_cons", "affine": {"shear": 1.0}},
+    ],
+)
+def test_wrong_kinds_keys_and_numbers_are_refused(record):
+    with pytest.raises(ValidationError):
+        MethodConfig.model_validate(record)

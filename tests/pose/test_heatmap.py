@@ -1,0 +1,252 @@
+"""Heatmaps: the published numbers, and decoders against slow loops (method.md 2.2 and 6)."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sspcm_kedro.pose.heatmap import decode_heatmaps, encode_heatmaps, flip_back, peaks
+
+HW = (16, 12)
+"""Cells of a 64x48 input."""
+
+
+def encode(x: float, y: float, visibility: float = 2, hw=HW, sigma: float = 2.0):
+    heatmaps, weights = encode_heatmaps(
+        torch.tensor([[[x, y]]]), torch.tensor([[visibility]]), hw, stride=4, sigma=sigma
+    )
+    return heatmaps[0, 0], weights.item()
+
+
+def gaussian(x: float, y: float, hw=HW, sigma: float = 2.0) -> torch.Tensor:
+    """A Gaussian about a point in cells, not rounded to a cell; float64."""
+    columns, rows = np.meshgrid(np.arange(hw[1]), np.arange(hw[0]))
+    squared = (columns - x) ** 2 + (rows - y) ** 2
+    return torch.from_numpy(np.exp(-squared / (2 * sigma**2)))
+
+
+def test_encoding_has_the_published_numbers():
+    """Peak 1; d^2 = 1, 2, 4; the edge and the corner of the 13x13 square; nothing beyond."""
+    heatmap, weight = encode(40, 44, hw=(24, 20))  # the cell (10, 11)
+    assert weight == 1
+    for (x, y), value in {
+        (10, 11): 1.0, (11, 11): 0.882497, (10, 10): 0.882497, (9, 12): 0.778801,
+        (12, 11): 0.606531, (10, 9): 0.606531, (16, 11): 0.011109, (10, 5): 0.011109,
+        (16, 17): 0.000123, (4, 5): 0.000123,
+    }.items():  # fmt: skip
+        assert heatmap[y, x].item() == pytest.approx(value, abs=5e-7)
+    rows, columns = heatmap.nonzero(as_tuple=True)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (5, 17, 4, 16)
+    assert heatmap.count_nonzero() == 13 * 13
+
+
+def test_sigma_three_has_a_square_of_nineteen():
+    heatmap, _ = encode(60, 48, hw=(24, 32), sigma=3.0)
+    assert heatmap.count_nonzero() == 19 * 19
+    assert heatmap[12, 18].item() == pytest.approx(math.exp(-0.5))
+
+
+@pytest.mark.parametrize(
+    ("pixel", "cell"),
+    [(-5.9, 0), (-2.1, 0), (0, 0), (1.9, 0), (2, 1), (5.9, 1), (6, 2), (21.9, 5), (22, 6)],
+)
+def test_centres_round_to_the_nearest_cell_and_truncate_towards_zero(pixel, cell):
+    """int(x / 4 + 0.5): everything in (-6, 2) falls into cell 0."""
+    assert encode(pixel, 20)[0][5].argmax() == cell
+    assert encode(20, pixel)[0][:, 5].argmax() == cell
+
+
+@pytest.mark.parametrize(
+    ("cell", "weight", "filled"),
+    [
+        (-8, 0, 0),  # the square misses the map
+        (-7, 1, 0),  # the edge case: mu = -3 sigma - 1 keeps its weight with an empty map
+        (-6, 1, 1),
+        (17, 1, 1),  # 12 columns: the square of cell 17 starts in the last of them
+        (18, 0, 0),
+    ],
+)
+def test_a_joint_counts_where_its_square_meets_the_map(cell, weight, filled):
+    heatmap, got = encode(4 * cell - (2 if cell < 0 else 0), 32)
+    assert got == weight
+    assert heatmap.any(dim=0).sum() == filled
+
+
+def test_the_height_decides_for_y():
+    assert encode(20, 4 * 21)[1] == 1
+    assert encode(20, 4 * 22)[1] == 0
+    assert encode(20, -4 * 7 - 2)[1] == 1
+    assert encode(20, -4 * 8 - 2)[1] == 0
+
+
+def test_any_visibility_above_zero_counts_and_none_gives_an_empty_map():
+    assert encode(20, 20, visibility=1)[1] == 1
+    assert encode(20, 20, visibility=2)[1] == 1
+    heatmap, weight = encode(20, 20, visibility=0)
+    assert weight == 0
+    assert not heatmap.any()
+
+
+def test_encoding_a_batch_is_encoding_each_joint():
+    rng = torch.Generator().manual_seed(1)
+    keypoints = torch.rand((3, 5, 2), generator=rng) * torch.tensor([80.0, 96.0]) - 16
+    visibility = torch.randint(3, (3, 5), generator=rng)
+    heatmaps, weights = encode_heatmaps(keypoints, visibility, HW, stride=4, sigma=2.0)
+    for n in range(3):
+        for j in range(5):
+            alone, weight = encode(*keypoints[n, j].tolist(), visibility=int(visibility[n, j]))
+            assert heatmaps[n, j].equal(alone)
+            assert weights[n, j] == weight
+
+
+@pytest.mark.parametrize("refinement", ["none", "shift", "dark"])
+def test_decode_undoes_encode(refinement):
+    """A symmetric Gaussian about a cell decodes to that cell, for every refinement."""
+    cells = torch.tensor([[(x, y) for x in (3, 5, 8) for y in (3, 7, 12)]]).float()
+    heatmaps, _ = encode_heatmaps(cells * 4, torch.ones(1, 9), HW, stride=4, sigma=2.0)
+    keypoints, scores = decode_heatmaps(heatmaps, stride=4, refinement=refinement)
+    assert scores.tolist() == [[1.0] * 9]
+    # "dark" blurs with a zero border, which pulls joints near it inwards.
+    torch.testing.assert_close(
+        keypoints, cells * 4, atol=1.5 if refinement == "dark" else 0, rtol=0
+    )
+
+
+@pytest.fixture
+def bumps() -> torch.Tensor:
+    """(4, 16, 16, 12) float64: peaks at every distance from the border, with noise."""
+    rng = np.random.default_rng(2)
+    maps = [
+        gaussian(rng.uniform(-0.4, 11.4), rng.uniform(-0.4, 15.4)) * rng.uniform(0.2, 1)
+        + torch.from_numpy(rng.uniform(0, 0.02, HW))
+        for _ in range(64)
+    ]
+    for j, cell in enumerate([(0, 0), (1, 5), (2, 5), (5, 2), (10, 5), (9, 13), (9, 14), (11, 15)]):
+        maps[j] = gaussian(cell[0] + 0.2, cell[1] - 0.2) + maps[j] / 50
+    return torch.stack(maps).reshape(4, 16, *HW)
+
+
+def top(plane: np.ndarray) -> tuple[int, int, float]:
+    """Column, row and value of the first highest cell."""
+    best = (0, 0, -math.inf)
+    for y in range(plane.shape[0]):
+        for x in range(plane.shape[1]):
+            if plane[y, x] > best[2]:
+                best = (x, y, plane[y, x])
+    return best
+
+
+def quarter_shift(plane: np.ndarray) -> tuple[float, float]:
+    """Method.md 6, 2, "shift"."""
+    height, width = plane.shape
+    x, y, _ = top(plane)
+    if not (1 < x < width - 1 and 1 < y < height - 1):
+        return x, y
+    return (
+        x + 0.25 * np.sign(plane[y, x + 1] - plane[y, x - 1]),
+        y + 0.25 * np.sign(plane[y + 1, x] - plane[y - 1, x]),
+    )
+
+
+def dark(plane: np.ndarray, kernel: int, sigma: float) -> tuple[float, float]:
+    """Method.md 6, 2, "DARK": blur, old maximum, logarithm, one Newton step."""
+    height, width = plane.shape
+    r = kernel // 2
+    window = np.array(
+        [
+            [math.exp(-(i * i + j * j) / (2 * sigma**2)) for i in range(-r, r + 1)]
+            for j in range(-r, r + 1)
+        ]
+    )
+    window /= window.sum()
+    padded = np.zeros((height + 2 * r, width + 2 * r))
+    padded[r : r + height, r : r + width] = plane
+    blurred = np.zeros_like(plane)
+    for row in range(height):
+        for column in range(width):
+            blurred[row, column] = (
+                padded[row : row + kernel, column : column + kernel] * window
+            ).sum()
+    blurred *= plane.max() / blurred.max()
+    z = np.log(np.maximum(blurred, 1e-10))
+    x, y, _ = top(plane)
+    if not (1 < x < width - 2 and 1 < y < height - 2):
+        return x, y
+    gradient = np.array([z[y, x + 1] - z[y, x - 1], z[y + 1, x] - z[y - 1, x]]) / 2
+    dxx = (z[y, x + 2] - 2 * z[y, x] + z[y, x - 2]) / 4
+    dyy = (z[y + 2, x] - 2 * z[y, x] + z[y - 2, x]) / 4
+    dxy = (z[y + 1, x + 1] - z[y - 1, x + 1] - z[y + 1, x - 1] + z[y - 1, x - 1]) / 4
+    step = -np.linalg.inv(np.array([[dxx, dxy], [dxy, dyy]])) @ gradient
+    return x + step[0], y + step[1]
+
+
+def test_quarter_shift_is_the_slow_loop(bumps):
+    keypoints, scores = decode_heatmaps(bumps, stride=4, refinement="shift")
+    for n in range(4):
+        for j in range(16):
+            expected = quarter_shift(bumps[n, j].numpy())
+            assert keypoints[n, j].tolist() == [4 * v for v in expected]
+            assert scores[n, j] == bumps[n, j].max()
+
+
+def test_a_flat_neighbourhood_does_not_shift():
+    heatmap = torch.zeros(1, 1, *HW)
+    heatmap[0, 0, 7, 5], heatmap[0, 0, 8, 5] = 1, 0.5
+    keypoints, _ = decode_heatmaps(heatmap, stride=4, refinement="shift")
+    assert keypoints.tolist() == [[[20, 29]]]
+
+
+@pytest.mark.parametrize(("blur", "sigma"), [(11, 2.0), (17, 2.9)])
+def test_dark_is_the_slow_loop(bumps, blur, sigma):
+    """The sigmas are those that OpenCV derives from a kernel of 11 and of 17."""
+    keypoints, _ = decode_heatmaps(bumps, stride=4, refinement="dark", blur=blur)
+    expected = [[dark(plane.numpy(), blur, sigma) for plane in person] for person in bumps]
+    torch.testing.assert_close(keypoints, 4 * torch.tensor(expected, dtype=torch.float64))
+
+
+def test_dark_recovers_a_point_between_cells():
+    """Far from the border, within a tenth of a cell of a Gaussian that is not on the grid."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform((14, 18), (18, 24), (20, 2))
+    heatmaps = torch.stack([gaussian(x, y, hw=(42, 32)) for x, y in truth])[None].float()
+    keypoints, _ = decode_heatmaps(heatmaps, stride=4, refinement="dark")
+    error = (keypoints[0] / 4 - torch.from_numpy(truth)).norm(dim=1)
+    plain = (peaks(heatmaps)[0][0] - torch.from_numpy(truth)).norm(dim=1)
+    assert error.max() < 0.1
+    assert plain.max() > 0.4, "the argmax alone is worse"
+
+
+@pytest.mark.parametrize("refinement", ["none", "shift", "dark"])
+def test_a_map_without_a_positive_cell_decodes_to_the_origin(refinement):
+    heatmaps = torch.stack([torch.zeros(HW), -gaussian(5, 7).float() - 1])[None]
+    keypoints, scores = decode_heatmaps(heatmaps, stride=4, refinement=refinement)
+    assert keypoints.tolist() == [[[0, 0], [0, 0]]]
+    assert (scores <= 0).all()
+
+
+def test_peaks_are_x_then_y_and_ties_go_to_the_first():
+    heatmaps = torch.zeros(1, 2, *HW)
+    heatmaps[0, 0, 13, 4] = 0.7
+    heatmaps[0, 1, 3, 9] = heatmaps[0, 1, 8, 2] = 0.5
+    cells, values = peaks(heatmaps)
+    assert cells.tolist() == [[[4, 13], [9, 3]]]
+    torch.testing.assert_close(values, torch.tensor([[0.7, 0.5]]))
+
+
+def test_flip_back_undoes_a_mirrored_image_within_a_quarter_cell():
+    """An ideal network: it draws, in the mirrored image, Gaussians about the mirrored joints."""
+    order = (1, 0, 2)
+    joints = [(14.0, 30.0), (37.0, 22.0), (23.0, 41.0)]  # input pixels of 64x48
+    mirrored = [(47 - joints[j][0], joints[j][1]) for j in order]
+    seen = torch.stack([gaussian(x / 4, y / 4) for x, y in mirrored])[None]
+    back = flip_back(seen, order)
+    apart = (back - torch.stack([gaussian(x / 4 + 0.25, y / 4) for x, y in joints])).abs()
+    assert apart[..., 1:].max() < 1e-12, "a quarter of a cell to the right, and no more"
+
+
+def test_flip_back_keeps_the_first_column_and_moves_by_one():
+    heatmap = torch.arange(12.0).reshape(1, 2, 2, 3)
+    assert flip_back(heatmap, (1, 0)).tolist() == [
+        [[[8, 8, 7], [11, 11, 10]], [[2, 2, 1], [5, 5, 4]]]
+    ]
