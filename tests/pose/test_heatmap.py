@@ -250,3 +250,25 @@ def test_flip_back_keeps_the_first_column_and_moves_by_one():
     assert flip_back(heatmap, (1, 0)).tolist() == [
         [[[8, 8, 7], [11, 11, 10]], [[2, 2, 1], [5, 5, 4]]]
     ]
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.0, 2.0])
+def test_parabola_recovers_exact_centres_of_gaussians_of_any_sigma(sigma):
+    keypoints = torch.tensor([[[21.3, 33.9], [17.0, 30.1], [26.9, 24.6]]])
+    heatmaps, weights = encode_heatmaps(
+        keypoints, torch.ones(1, 3), (16, 12), stride=4, sigma=sigma, sub_cell=True
+    )
+    assert weights.tolist() == [[1.0, 1.0, 1.0]]
+    decoded, _ = decode_heatmaps(heatmaps, stride=4, refinement="parabola")
+    torch.testing.assert_close(decoded, keypoints, atol=1e-3, rtol=0)
+
+
+def test_sub_cell_and_rounded_encodings_agree_on_cell_centres_and_only_there():
+    keypoints = torch.tensor([[[20.0, 32.0], [21.0, 32.0]]])
+    exact, rounded = (
+        encode_heatmaps(keypoints, torch.ones(1, 2), (16, 12), stride=4, sigma=1, sub_cell=s)[0]
+        for s in (True, False)
+    )
+    torch.testing.assert_close(exact[:, 0], rounded[:, 0])
+    assert exact[0, 1, 8, 5] == pytest.approx(np.exp(-(0.25**2) / 2), abs=1e-6)
+    assert rounded[0, 1, 8, 5] == 1

@@ -20,10 +20,11 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Heatmap:
-    """Target encoding: input pixels a cell, and the Gaussian's sigma in cells."""
+    """Target encoding: pixels a cell, sigma in cells, and whether centres are exact or rounded."""
 
     stride: int = 4
     sigma: float = 2.0
+    sub_cell: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Batches:
             self._heatmap_hw(pool),
             stride=self.heatmap.stride,
             sigma=self.heatmap.sigma,
+            sub_cell=self.heatmap.sub_cell,
         )
         return Labeled(images, heatmaps, weights)
 
@@ -151,6 +153,7 @@ class Batches:
             self._heatmap_hw(self.unlabelled),
             stride=self.heatmap.stride,
             sigma=self.heatmap.sigma,
+            sub_cell=self.heatmap.sub_cell,
         )
         return heatmaps * flip_keypoints(scores, flip, order)[..., None, None]
 

@@ -25,6 +25,9 @@ class ViewConfig(Settings):
         default=12, ge=0, description="context in pixels that weak views may turn into"
     )
     sigma: float = Field(default=1.0, gt=0, description="of the target Gaussian, in heatmap cells")
+    sub_cell: bool = Field(
+        default=True, description="Gaussians centred exactly; false rounds to cells, as published"
+    )
     weak: AffineConfig = AffineConfig(scale=0.25, rotation=30, rotated=0.6, flipped=0.5)
 
     @model_validator(mode="after")
@@ -36,7 +39,7 @@ class ViewConfig(Settings):
         return self
 
     def heatmap(self) -> Heatmap:
-        return Heatmap(stride=4, sigma=self.sigma)
+        return Heatmap(stride=4, sigma=self.sigma, sub_cell=self.sub_cell)
 
 
 class TrainingConfig(Settings):
@@ -70,7 +73,7 @@ class EvaluationConfig(Settings):
     """How predictions are made and judged."""
 
     flip_test: bool = True
-    refinement: Refinement = "shift"
+    refinement: Refinement = "parabola"
     pck_threshold: float = Field(default=0.2, gt=0, description="share of the torso's length")
     nms_threshold: float = Field(
         default=0.9, gt=0, le=1, description="OKS above which people are one"

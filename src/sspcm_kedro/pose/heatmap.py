@@ -7,20 +7,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Refinement = Literal["none", "shift", "dark"]
+Refinement = Literal["none", "shift", "dark", "parabola"]
 
 
 def encode_heatmaps(
-    keypoints: Tensor, visibility: Tensor, heatmap_hw: tuple[int, int], *, stride: int, sigma: float
+    keypoints: Tensor,
+    visibility: Tensor,
+    heatmap_hw: tuple[int, int],
+    *,
+    stride: int,
+    sigma: float,
+    sub_cell: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Targets (b, k, h, w) and weights (b, k) of keypoints (b, k, 2) in input pixels.
 
     An unnormalised Gaussian of peak 1 about the nearest cell, on a square of 3 sigma either side,
-    without circular cut-off. A joint that is not labelled, or whose square misses the map, has
+    without circular cut-off. With ``sub_cell`` it is centred on the exact position instead (the
+    unbiased encoding of DARK, Zhang et al. 2020): rounding alone costs half a cell. A joint that is not labelled, or whose square misses the map, has
     weight 0 and an empty map. Source: method.md 2.2 (SimpleBaseline's encoding).
     """
     height, width = heatmap_hw
-    centre = torch.trunc(keypoints / stride + 0.5)
+    centre = keypoints / stride
+    if not sub_cell:
+        centre = torch.trunc(centre + 0.5)
     reach = 3 * sigma
     sizes = centre.new_tensor([width, height])
     misses = ((centre - reach >= sizes) | (centre + reach + 1 < 0)).any(dim=2)
@@ -59,7 +68,8 @@ def decode_heatmaps(
         heatmaps: network outputs.
         stride: input pixels a cell.
         refinement: ``shift`` moves a quarter cell towards the higher neighbour; ``dark`` is the
-            Taylor step of DARK (Zhang et al. 2020) on the blurred logarithm.
+            Taylor step of DARK (Zhang et al. 2020) on the blurred logarithm; ``parabola`` fits the
+            logarithm of three cells an axis, which is exact on a Gaussian of any sigma.
         blur: DARK's kernel size, 11 for sigma 2 and 17 for sigma 3.
     """
     cells, scores = peaks(heatmaps)
@@ -68,6 +78,8 @@ def decode_heatmaps(
         offset = _quarter_shift(heatmaps, cells)
     elif refinement == "dark":
         offset = _dark_shift(heatmaps, cells, blur)
+    elif refinement == "parabola":
+        offset = _parabola_shift(heatmaps, cells)
     keypoints = (cells + offset) * stride
     return torch.where((scores > 0)[..., None], keypoints, torch.zeros_like(keypoints)), scores
 
@@ -109,6 +121,16 @@ def _dark_shift(heatmaps: Tensor, cells: Tensor, blur: int) -> Tensor:
     safe = torch.where(solvable, determinant, torch.ones_like(determinant))
     shift = -torch.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], dim=2) / safe[..., None]
     return shift * solvable[..., None]
+
+
+def _parabola_shift(heatmaps: Tensor, cells: Tensor) -> Tensor:
+    """Vertex of the parabola through log-values at -1, 0 and 1, at most half a cell away."""
+    log = torch.log(heatmaps.clamp_min(1e-3))  # what is fainter than a thousandth is noise
+    at = _neighbours(log, cells, [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]).unbind(dim=2)
+    slope = 0.5 * torch.stack([at[1] - at[2], at[3] - at[4]], dim=2)
+    curvature = torch.stack([at[1] + at[2], at[3] + at[4]], dim=2) - 2 * at[0][..., None]
+    shift = (-slope / curvature.clamp_max(-1e-3)).clamp(-0.5, 0.5)
+    return shift * _inside(cells, heatmaps.shape[2:], 1)[..., None]
 
 
 def _blurred(heatmaps: Tensor, size: int) -> Tensor:

@@ -1,0 +1,149 @@
+"""The share of a training step that is not network work, and what each part of it costs.
+
+    python benchmarks/step.py [--people 32] [--repeat 15] [--threads 1]
+
+Prints, for each method, the median time of a whole step (batch making included) beside the time of
+its network passes alone, measured in turns in one run, and the ratio. Times are wall times on
+whatever machine this is: quote the ratios, not the seconds.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.loader import Batches, Heatmap, Pool, Pseudo
+from sspcm_kedro.engine.learner import network_maker
+from sspcm_kedro.engine.optimiser import adam
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods.base import Method
+from sspcm_kedro.methods.settings import AffineConfig
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.skeleton import COCO
+
+METHODS = {
+    "supervised": {"kind": "supervised"},
+    "pose_cons": {"kind": "pose_cons"},
+    "pose_dual": {"kind": "pose_dual"},
+    "sspcm (rounds)": {"kind": "sspcm"},
+    "sspcm (snapshots)": {"kind": "sspcm", "snapshot_every": 1000},
+}
+PASSES = {  # (networks, forward passes without gradient, with gradient) a step
+    "supervised": (1, 0, 1),
+    "pose_cons": (1, 1, 2),
+    "pose_dual": (2, 2, 4),
+    "sspcm (rounds)": (3, 2, 6),
+    "sspcm (snapshots)": (3, 4, 6),
+}
+
+
+class NoisePool(Crops):
+    """Crops of noise: a benchmark needs no files."""
+
+    def __init__(self, n: int, input_hw: tuple[int, int], border: int) -> None:
+        zeros = np.zeros(n, np.int64)
+        boxes = np.tile(np.array([0, 0, *input_hw[::-1]], np.float32), (n, 1))
+        keypoints = np.random.default_rng(0).uniform(0, min(input_hw), (n, COCO.size, 2))
+        self.instances = Instances(
+            zeros, zeros, np.full(n, ""), np.tile(input_hw, (n, 1)), boxes, zeros, zeros,
+            keypoints.astype(np.float32), np.full((n, COCO.size), 2),
+        )  # fmt: skip
+        self.input_hw, self.border = input_hw, border
+        self.matrix = np.tile(np.eye(2, 3), (n, 1, 1))
+        size = (n, 3, input_hw[0] + 2 * border, input_hw[1] + 2 * border)
+        self._kept = torch.randint(0, 256, size, dtype=torch.uint8)
+
+
+def network_passes(method: Method, images: torch.Tensor, passes: tuple[int, int, int]) -> None:
+    """The step's forward and backward passes and its optimiser, and nothing else."""
+    nets = list(method.networks.values())
+    with torch.no_grad():
+        for i in range(passes[1]):
+            nets[i % len(nets)](images)
+    outputs = [nets[i % len(nets)](images) for i in range(passes[2])]
+    loss = torch.stack([output.square().mean() for output in outputs]).sum()
+    loss.backward()
+
+
+def medians(actions: dict[str, Callable[[], None]], repeat: int) -> dict[str, list[float]]:
+    """Seconds of each action, taken in turns so that a slow moment of the machine hits all."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for turn in range(repeat + 2):
+        for name, action in actions.items():
+            began = time.perf_counter()
+            action()
+            if turn >= 2:
+                times[name].append(time.perf_counter() - began)
+    return times
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--people", type=int, default=32, help="of each kind in a batch")
+    parser.add_argument("--repeat", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    pool = Pool.of(NoisePool(256, (64, 48), 12))
+    pseudo = Pseudo(
+        torch.rand(2, 256, COCO.size, 2) * 48, torch.rand(2, 256, COCO.size),
+        torch.tensor([[row, 20.0, 30.0] for row in range(256)]),
+    )  # fmt: skip
+    table = Table(title=f"A step of {options.people} + {options.people} people, 64x48, {device}")
+    for column in ("method", "step, ms", "networks, ms", "not network (min to max)"):
+        table.add_column(column, justify="right")
+    for name, settings in METHODS.items():
+        method = MethodConfig.model_validate(settings).build(
+            network_maker(NetworkConfig.model_validate({"kind": "small_baseline"}), COCO.size, 0)
+        )
+        method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        optimiser, rng = adam(method, 1e-3), torch.Generator(device).manual_seed(0)
+        weak = AffineConfig(rotated=0.6, flipped=0.5).build()
+        batches = Batches(
+            pool, pool if method.needs_unlabeled else None,
+            pseudo if name == "sspcm (rounds)" else None, COCO, Heatmap(4, 1.0), weak,
+            options.people, 1, 0, device,
+        )  # fmt: skip
+        images = next(batches.epoch(0)).labeled.images
+
+        def step(
+            method: Method = method,
+            batches: Batches = batches,
+            optimiser: torch.optim.Optimizer = optimiser,
+            rng: torch.Generator = rng,
+        ) -> None:
+            scalars = method.training_step(next(batches.epoch(0)), rng)
+            torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum().backward()
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            _ = next(iter(scalars.values())).item()  # waits for the device
+
+        def passes(
+            method: Method = method,
+            images: torch.Tensor = images,
+            counts: tuple[int, int, int] = PASSES[name],
+        ) -> None:
+            network_passes(method, images, counts)
+            _ = next(method.parameters()).sum().item()
+
+        times = medians({"step": step, "networks": passes}, options.repeat)
+        shares = [1 - n / s for s, n in zip(times["step"], times["networks"], strict=True)]
+        step_ms, nets_ms = (1e3 * statistics.median(times[k]) for k in ("step", "networks"))
+        table.add_row(
+            name, f"{step_ms:.1f}", f"{nets_ms:.1f}",
+            f"{statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})",
+        )  # fmt: skip
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Projects of their own for the tests that run Kedro, and two ways to run them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ["DO_NOT_TRACK"] = "1"  # read by kedro-telemetry when it is imported
+
+import pytest
+import torch
+from kedro.framework.project import configure_project
+from kedro.framework.session import KedroSession
+
+from sspcm_kedro.hooks import PipelineShape
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "sspcm_kedro"
+
+
+class Project:
+    """A copy of this project's settings in a folder of its own; the code is the installed one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        shutil.copytree(ROOT / "conf", root / "conf", ignore=shutil.ignore_patterns("local"))
+        (root / "conf" / "local").mkdir()
+        shutil.copy(ROOT / "pyproject.toml", root)
+        (root / "src").mkdir()
+
+    @property
+    def data(self) -> Path:
+        """Where the smoke environment keeps its data."""
+        return self.root / "data" / "smoke"
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """``kedro run --env smoke`` as users start it, on one core."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "kedro", "run", "--env", "smoke", *arguments],
+            cwd=self.root,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def kedro(self, *arguments: str) -> str:
+        """What the command prints; it must succeed."""
+        process = self.start(*arguments)
+        printed, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, printed
+        return printed
+
+    @contextmanager
+    def session(self, env: str = "smoke", **params: Any) -> Iterator[KedroSession]:
+        """A session in this process; ``params`` are what ``--params`` gives."""
+        with KedroSession.create(self.root, env=env, runtime_params=params) as session:
+            yield session
+
+    def run(self, *pipelines: str, env: str = "smoke", only: Any = None, **params: Any) -> None:
+        """``kedro run --pipelines`` in this process; ``only`` holds further arguments of a run."""
+        with self.session(env, **params) as session:
+            session.run(pipeline_names=list(pipelines) or None, **(only or {}))
+
+
+@pytest.fixture(scope="session")
+def configured() -> None:
+    """Kedro knows the package (once: it sets up logging each time)."""
+    configure_project(PACKAGE)
+
+
+@pytest.fixture(autouse=True)
+def no_shape_is_left(monkeypatch) -> None:
+    """The hook keeps a run's parameters for the whole process; no test sees another's."""
+    monkeypatch.setattr(PipelineShape, "parameters", None)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads as ``Project.start`` gives: sums are added in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def make_project(configured, tmp_path_factory) -> Callable[[str], Project]:
+    """A factory of projects without data."""
+    return lambda name: Project(tmp_path_factory.mktemp(name))
+
+
+@pytest.fixture(scope="session")
+def drawn_project(make_project) -> Project:
+    """A project whose people are drawn and split; tests only read it."""
+    project = make_project("drawn")
+    project.run("ingestion")
+    return project
+
+
+@pytest.fixture
+def project(make_project, drawn_project) -> Project:
+    """A project of the test's own, with tables of people (and images in ``drawn_project``)."""
+    fresh = make_project("project")
+    for layer in ("03_primary", "05_model_input"):
+        shutil.copytree(drawn_project.data / layer, fresh.data / layer)
+    return fresh

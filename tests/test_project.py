@@ -1,0 +1,202 @@
+"""The project as a whole: its pipelines, environments, settings, layers and tracked files."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+from kedro.framework.project import pipelines as registered
+from kedro.io import MemoryDataset
+from kedro.validation.exceptions import ParameterValidationError
+
+from sspcm_kedro.data.sources import SourceConfig
+from sspcm_kedro.data.split import SplitConfig
+from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.methods.sspcm import SSPCMConfig
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pipeline_registry import register_pipelines
+from sspcm_kedro.pipelines.baseline.nodes import BaselineConfig
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENTS = sorted(
+    folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir() and folder.name != "local"
+)
+STAGES = sorted(
+    folder.name
+    for folder in (ROOT / "src" / "sspcm_kedro" / "pipelines").iterdir()
+    if (folder / "pipeline.py").is_file()
+)
+TYPES = {
+    "seed": int,
+    "view": ViewConfig,
+    "network": NetworkConfig,
+    "method": SSPCMConfig,
+    "baseline": BaselineConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+    "machine": MachineConfig,
+    "source": SourceConfig,
+    "split": SplitConfig,
+}
+
+
+@pytest.fixture(scope="module")
+def shell(make_project):
+    """A project nobody runs: for what settings alone decide."""
+    return make_project("shell")
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def context(request, shell):
+    """The context of each environment."""
+    with shell.session(request.param) as session:
+        yield session.load_context()
+
+
+def test_the_environments_and_stages_were_found():
+    assert {"base", "lspet", "smoke"} <= set(ENVIRONMENTS)
+    assert {"ingestion", "warmup", "rounds", "baseline", "evaluation", "reporting"} <= set(STAGES)
+
+
+def test_every_stage_is_registered_by_its_folder_name(shell, monkeypatch):
+    """Without a context, as `kedro registry list` asks."""
+    monkeypatch.chdir(shell.root)
+    found = register_pipelines()
+    assert sorted(found) == sorted([*STAGES, "__default__", "round_1", "round_2"])
+    whole = {node.name for node in found["__default__"].nodes}
+    assert whole == {node.name for stage in STAGES for node in found[stage].nodes}
+    for number in (1, 2):
+        names = {node.name for node in found[f"round_{number}"].nodes}
+        steps = ("pseudo_labels", "correction", "cut_occlude", "training")
+        assert names == {f"round_{number}.{step}" for step in steps}
+
+
+def test_parameters_become_typed_objects(context):
+    found = {name: type(value) for name, value in context.params.items()}
+    assert found == TYPES
+
+
+def test_no_parameter_is_idle(context):
+    used = {name for name in registered["__default__"].inputs() if name.startswith("params:")}
+    assert used == {f"params:{name}" for name in context.params}
+
+
+def test_every_dataset_has_a_file_of_its_own(context):
+    """In the environment's data folder; a stage reads its own checkpoint under a second name."""
+    catalog, files = context.catalog, {}
+    for name in registered["__default__"].datasets():
+        if not name.startswith("params:"):
+            assert not isinstance(catalog[name], MemoryDataset), f"{name} is not in the catalog"
+            files[name] = Path(catalog[name]._describe()["filepath"])
+    root = context.project_path / context.config_loader["globals"]["data_root"]
+    assert all(file.is_relative_to(root) for file in files.values()), files
+    resumed = {name: file for name, file in files.items() if name.startswith("resume_")}
+    assert len(resumed) == 4  # warm-up, two rounds, baseline
+    for name, file in resumed.items():
+        assert file == files.pop(f"{name.removeprefix('resume_')}_checkpoint")
+    assert len(set(files.values())) == len(files)
+
+
+def test_environments_do_not_share_a_data_folder(shell):
+    roots = set()
+    for name in ENVIRONMENTS:
+        with shell.session(name) as session:
+            roots.add(session.load_context().config_loader["globals"]["data_root"])
+    assert len(roots) == len(ENVIRONMENTS)
+
+
+def test_every_output_is_read_again_or_is_a_final_product(context):
+    whole = registered["__default__"]
+    assert whole.outputs() == {
+        "report",
+        "student",
+        "round_1_correction_report",
+        "round_1_occlusion_sheet",
+        "round_2_correction_report",
+        "round_2_occlusion_sheet",
+    }
+    free = {name for name in whole.inputs() if not name.startswith("params:")}
+    assert free == {"resume_warmup", "resume_round_1", "resume_round_2", "resume_baseline"}
+
+
+def test_the_number_of_rounds_is_a_parameter(shell):
+    with shell.session(training={"rounds": 3}) as session:
+        context = session.load_context()
+        nodes = {node.name: node for node in registered["__default__"].nodes}
+        assert context.params["training"].rounds == 3
+    assert "round_3.training" in nodes and "round_4.training" not in nodes
+    assert "round_2_predictions" in nodes["round_3.correction"].inputs
+    assert "round_3_checkpoint" in nodes["finish_student"].inputs
+    assert "round_3_history" in nodes["draw_curves"].inputs
+    with shell.session() as session:  # the next session has its own number again
+        session.load_context()
+        assert "round_3" not in registered.keys()
+
+
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [
+        ({"network": {"kind": "hourglass"}}, ["'small_baseline'", "'simple_baseline'"]),
+        (
+            {"baseline": {"kind": "pose_dua"}},
+            ["'supervised'", "'pose_cons'", "'pose_dual'", "'sspcm'"],
+        ),
+        ({"method": {"kind": "pose_dual"}}, ["'sspcm'"]),
+        ({"source": {"kind": "coco17"}}, ["'drawn'", "'coco'", "'lspet'"]),
+        ({"training": {"bach": 16}}, ["bach", "Extra inputs are not permitted"]),
+        ({"network": {"widht": 16}}, ["widht", "Extra inputs are not permitted"]),
+        ({"source": {"look": {"image": [9, 9]}}}, ["look.image", "Unexpected keyword"]),
+        ({"training": {"rounds": 0}}, ["rounds", "greater than or equal to 1"]),
+        ({"view": {"input_hw": [60, 48]}}, ["input_hw must be multiples of 16"]),
+        ({"baseline": {"kind": "sspcm"}}, ["set baseline.snapshot_every"]),
+    ],
+)
+def test_wrong_settings_fail_before_any_node(make_project, params, named):
+    project = make_project("wrong")
+    with pytest.raises(ParameterValidationError) as caught:
+        project.run(**params)
+    for text in named:
+        assert text in str(caught.value)
+    assert not project.data.exists()
+
+
+def test_a_mistyped_parameter_is_not_a_new_one(make_project):
+    project = make_project("mistyped")
+    with pytest.raises(BadInput, match=r"--params trainin.*Did you mean training\?"):
+        project.run(trainin={"rounds": 3})
+    with pytest.raises(BadInput, match=r"--params xyz.*Known are baseline, .*view\."):
+        project.run(xyz=1)
+    assert not project.data.exists()
+
+
+def test_layers_import_downwards_only(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(no_cache=True) == 0
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    """Files that git tracks."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    files = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    return [file for file in files if file.is_file()]
+
+
+def test_no_file_knows_the_machine_it_was_written_on(tracked):
+    home = re.compile(rb"(?<![\w.])/(work|home|root|Users|tmp)/\w")
+    found = [file for file in tracked if home.search(file.read_bytes())]
+    assert not found
+
+
+def test_nothing_that_a_run_makes_is_tracked(tracked):
+    names = [file.relative_to(ROOT) for file in tracked]
+    assert not [n for n in names if n.parts[0] == "data" and n.name != ".gitkeep"]
+    made = {".parquet", ".pt", ".safetensors", ".pyc", ".npz"}
+    assert not [n for n in names if n.suffix in made]
+    assert not [n for n, f in zip(names, tracked, strict=True) if f.stat().st_size > 2**20]
