@@ -22,7 +22,9 @@ from sspcm_kedro.pipelines.baseline.nodes import BaselineConfig
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(
-    folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir() and folder.name != "local"
+    folder.name
+    for folder in (ROOT / "conf").iterdir()
+    if folder.is_dir() and folder.name != "local"
 )
 STAGES = sorted(
     folder.name
@@ -134,6 +136,23 @@ def test_the_number_of_rounds_is_a_parameter(shell):
     with shell.session() as session:  # the next session has its own number again
         session.load_context()
         assert "round_3" not in registered.keys()
+
+
+def test_params_change_single_values_in_every_environment(shell):
+    """Also of a key that the environment does not have, and of one that it replaces."""
+    for env in ENVIRONMENTS:
+        with shell.session(env) as session:
+            plain = session.load_context().params
+        with shell.session(env, training={"steps": 7}, view={"sigma": 0.5}, seed=3) as session:
+            changed = session.load_context().params
+        assert changed["training"] == plain["training"].model_copy(update={"steps": 7})
+        assert changed["view"] == plain["view"].model_copy(update={"sigma": 0.5})
+        assert changed["seed"] == 3 and changed["network"] == plain["network"]
+
+
+def test_an_environment_replaces_whole_keys(shell):
+    with shell.session("lspet") as session:
+        assert session.load_context().params["source"].root.kind == "lspet"
 
 
 @pytest.mark.parametrize(

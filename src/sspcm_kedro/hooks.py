@@ -8,6 +8,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines, settings
+from omegaconf import OmegaConf
 
 from sspcm_kedro.errors import BadInput
 
@@ -29,22 +30,31 @@ class PipelineShape:
 
 
 class KnownParameters:
-    """A mistyped top-level key after --params is an error, not a new parameter."""
+    """--params changes single values, and only of parameters that there are.
 
-    @hook_impl
+    Kedro alone would take a mistyped key for a new parameter; and in an environment that replaces
+    whole keys, ``training.rounds=3`` would drop every other value of a ``training`` that stands in
+    base. So the environment's parameters are read first, and changed then.
+    """
+
+    @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         given = context.config_loader.runtime_params or {}
-        plain = OmegaConfigLoader(
+        loader = OmegaConfigLoader(
             conf_source=str(context.config_loader.conf_source),
             env=context.env,
             **settings.CONFIG_LOADER_ARGS,
         )
-        known = sorted(plain["parameters"])
+        parameters = loader["parameters"]
+        known = sorted(parameters)
         for key in given:
             if key not in known:
                 close = difflib.get_close_matches(key, known, 1)
                 hint = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}."
                 raise BadInput(f"--params {key}", "is not a parameter of this project", hint)
+        context.config_loader["parameters"] = OmegaConf.to_container(
+            OmegaConf.merge(parameters, given)
+        )
 
 
 class Terminated(Exception):

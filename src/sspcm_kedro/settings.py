@@ -1,10 +1,13 @@
 """Kedro's settings: hooks and how configuration is read."""
 
+import os
+
 from sspcm_kedro.hooks import GracefulStop, KnownParameters, PipelineShape
 
 HOOKS = (PipelineShape(), KnownParameters(), GracefulStop())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
+    "custom_resolvers": {"env": os.environ.get},
     "merge_strategy": {"globals": "soft", "parameters": "destructive"},
 }

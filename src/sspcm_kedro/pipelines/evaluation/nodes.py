@@ -17,8 +17,6 @@ from sspcm_kedro.pipelines.people import crops_of
 from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
 
-Scores = dict[str, dict[str, float]]
-
 
 def finished(
     checkpoint: State, skeleton: dict[str, Any], view: ViewConfig, network: NetworkConfig
@@ -36,7 +34,6 @@ def finished(
 
 def predict_validation(
     checkpoint: State,
-    baseline: State,
     validation: pd.DataFrame,
     skeleton: dict[str, Any],
     view: ViewConfig,
@@ -44,22 +41,27 @@ def predict_validation(
     evaluation: EvaluationConfig,
     machine: MachineConfig,
 ) -> dict[str, Tensor]:
-    """What teachers, student and baseline see in the validation people.
+    """What every network of a checkpoint sees in the validation people.
 
     Returns:
         ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k).
     """
     joints = Skeleton.from_dict(skeleton)
-    networks = networks_of(checkpoint, network, joints.size)
-    networks["baseline"] = networks_of(baseline, network, joints.size)[baseline["deployed"]]
     crops = crops_of(validation, view, machine)
     found: dict[str, Tensor] = {}
-    for name, net in networks.items():
+    for name, net in networks_of(checkpoint, network, joints.size).items():
         found[f"{name}.keypoints"], found[f"{name}.scores"] = predict(
             net.to(machine.pick()), crops, joints, flip_test=evaluation.flip_test,
             refinement=evaluation.refinement, device=machine.pick(),
         )  # fmt: skip
     return found
+
+
+def predict_baseline(checkpoint: State, **others: Any) -> dict[str, Tensor]:
+    """What the baseline's deployed network sees, under the name ``baseline``."""
+    found = predict_validation(checkpoint, **others)
+    deployed = checkpoint["deployed"]
+    return {f"baseline.{what}": found[f"{deployed}.{what}"] for what in ("keypoints", "scores")}
 
 
 def score_networks(
@@ -68,18 +70,18 @@ def score_networks(
     skeleton: dict[str, Any],
     view: ViewConfig,
     evaluation: EvaluationConfig,
-) -> tuple[Scores, Scores]:
-    """AP, AR (where the skeleton has sigmas) and PCK of each network; and PCK joint by joint."""
+) -> dict[str, Any]:
+    """For each network AP and AR (where the skeleton has sigmas) and PCK, and PCK a joint."""
     joints, people = Skeleton.from_dict(skeleton), Instances.from_frame(validation)
-    scores, per_joint = {}, {}
-    for name in ("baseline", "teacher_a", "teacher_b", "student"):
+    scores: dict[str, Any] = {}
+    for name in (key.removesuffix(".keypoints") for key in predictions if "keypoints" in key):
         judged = judge(
             predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], people,
             view.input_hw, joints, evaluation,
         )  # fmt: skip
-        scores[name] = judged.scores
-        per_joint[name] = dict(zip(joints.names, judged.pck.per_joint.tolist(), strict=True))
-    return scores, per_joint
+        per_joint = dict(zip(joints.names, judged.pck.per_joint.tolist(), strict=True))
+        scores[name] = {**judged.scores, "PCK_per_joint": per_joint}
+    return scores
 
 
 def score_pseudo_labels(
@@ -138,13 +140,19 @@ def score_pseudo_labels(
     return rows
 
 
-def collect(networks: Scores, rounds: list[dict[str, float]]) -> dict[str, Any]:
-    """All numbers of a run in one file, JSON without NaN (a score that does not exist is null)."""
-
-    def plain(value: float) -> float | None:
-        return None if isinstance(value, float) and not np.isfinite(value) else value
-
-    tables = {name: {k: plain(v) for k, v in scores.items()} for name, scores in networks.items()}
-    labels = {f"round_{row['round']}": {k: plain(v) for k, v in row.items() if k != "round"}
+def collect(
+    networks: dict[str, Any], baseline: dict[str, Any], rounds: list[dict[str, float]]
+) -> dict[str, Any]:
+    """All numbers of a run in one file; a score that does not exist is null, not NaN."""
+    order = ("baseline", "teacher_a", "teacher_b", "student")
+    tables = {name: {**baseline, **networks}[name] for name in order}
+    labels = {f"round_{row['round']}": {k: v for k, v in row.items() if k != "round"}
               for row in rounds}  # fmt: skip
-    return {**tables, "pseudo_labels": labels}
+    return plain({**tables, "pseudo_labels": labels})
+
+
+def plain(value: Any) -> Any:
+    """The same with NaN and infinity as None, all the way down."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value

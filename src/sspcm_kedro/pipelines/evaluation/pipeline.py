@@ -33,7 +33,7 @@ def create_pipeline(rounds: int) -> Pipeline:
             ),
             Node(
                 predict_validation,
-                {"checkpoint": last, "baseline": "baseline_checkpoint", "validation": "validation",
+                {"checkpoint": last, "validation": "validation",
                  "skeleton": "skeleton", **_settings("view", "network", "evaluation", "machine")},
                 "validation_predictions",
                 name="predict_validation",
@@ -42,7 +42,7 @@ def create_pipeline(rounds: int) -> Pipeline:
                 score_networks,
                 {"predictions": "validation_predictions", "validation": "validation",
                  "skeleton": "skeleton", **_settings("view", "evaluation")},
-                ["network_scores", "per_joint_scores"],
+                "network_scores",
                 name="score_networks",
             ),
             Node(
@@ -51,6 +51,11 @@ def create_pipeline(rounds: int) -> Pipeline:
                 "pseudo_label_scores",
                 name="score_pseudo_labels",
             ),
-            Node(collect, ["network_scores", "pseudo_label_scores"], "metrics", name="collect"),
+            Node(
+                collect,
+                ["network_scores", "baseline_scores", "pseudo_label_scores"],
+                "metrics",
+                name="collect",
+            ),
         ]
     )  # fmt: skip

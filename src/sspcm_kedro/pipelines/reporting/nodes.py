@@ -61,6 +61,7 @@ def draw_pseudo_labels(
 
 def draw_predictions(
     predictions: dict[str, Tensor],
+    baseline: dict[str, Tensor],
     validation: pd.DataFrame,
     skeleton: dict[str, Any],
     view: ViewConfig,
@@ -70,7 +71,7 @@ def draw_predictions(
     rows, joints = spread(len(validation)), Skeleton.from_dict(skeleton)
     people = Instances.from_frame(validation.iloc[rows])
     shown = {
-        name: predictions[f"{name}.keypoints"][rows].numpy() + view.border
+        name: {**predictions, **baseline}[f"{name}.keypoints"][rows].numpy() + view.border
         for name in ("baseline", "student")
     }
     truth = in_crop(people, view) + view.border
@@ -85,8 +86,13 @@ def draw_predictions(
     )  # fmt: skip
 
 
-def joints_figure(per_joint: dict[str, dict[str, float]]) -> Figure:
+def joints_figure(metrics: dict[str, Any]) -> Figure:
     """PCK joint by joint, networks side by side."""
+    per_joint = {
+        network: scores["PCK_per_joint"]
+        for network, scores in metrics.items()
+        if network != "pseudo_labels"
+    }
     names = list(next(iter(per_joint.values())))
     return per_joint_bars(
         {
@@ -108,7 +114,11 @@ def quality_figure(rounds: list[dict[str, float]]) -> Figure:
 
 def report(metrics: dict[str, Any], **figures: bytes) -> str:
     """One page with everything; prints the comparison on the terminal."""
-    networks = {name: scores for name, scores in metrics.items() if name != "pseudo_labels"}
+    networks = {
+        name: {key: value for key, value in scores.items() if key != "PCK_per_joint"}
+        for name, scores in metrics.items()
+        if name != "pseudo_labels"
+    }
     Console().print(comparison_table(networks))
     return report_html(
         "SSPCM: student, teachers and baseline",

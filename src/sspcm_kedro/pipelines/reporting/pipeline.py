@@ -37,11 +37,12 @@ def create_pipeline(rounds: int) -> Pipeline:
             ),
             Node(
                 draw_predictions,
-                {"predictions": "validation_predictions", "validation": "validation", **PEOPLE},
+                {"predictions": "validation_predictions", "baseline": "baseline_predictions",
+                 "validation": "validation", **PEOPLE},
                 "prediction_sheet",
                 name="draw_predictions",
             ),
-            Node(joints_figure, "per_joint_scores", "per_joint_pck", name="draw_joints"),
+            Node(joints_figure, "metrics", "per_joint_pck", name="draw_joints"),
             Node(
                 quality_figure, "pseudo_label_scores", "pseudo_label_quality", name="draw_quality"
             ),

@@ -1,0 +1,128 @@
+"""The table method x seed: every method on the same people, with the same optimiser steps.
+
+    python benchmarks/table.py [--env base] [--root DIR] [--seeds 0 1 2] [--jobs 2] [--params ...]
+
+Every cell is a `kedro run` of its own process, one thread each, with data under data/table/<env>.
+SSPCM (rounds) is the default run, whose baseline is the supervised row; the other methods are runs
+of the pipeline `baseline` on the people which that run ingested. Cells that were killed go on where
+they were, and finished ones do not train again. Writes data/table/<env>.json and .md.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+PROJECT = Path(__file__).parents[1]
+ROUNDS = "SSPCM (rounds)"
+BASELINES = {
+    "PoseCons": ["baseline.kind=pose_cons"],
+    "PoseDual": ["baseline.kind=pose_dual"],
+    "SSPCM (snapshots)": ["baseline.kind=sspcm", "baseline.snapshot_every=100"],
+}
+COLUMNS = ("AP", "AP50", "AR", "PCK")
+console = Console()
+
+
+def folder_of(env: str, seed: int, method: str) -> Path:
+    """Where a cell's data lie."""
+    name = re.sub(r"\W+", "_", method.lower()).strip("_")
+    return PROJECT / "data" / "table" / env / f"seed_{seed}" / name
+
+
+def run(env: str, seed: int, method: str, params: list[str]) -> None:
+    """One cell."""
+    folder = folder_of(env, seed, method)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = [f"seed={seed}", "machine.device=cpu", *params, *BASELINES.get(method, [])]
+    command = [sys.executable, "-m", "kedro", "run", "--env", env, "--params", ",".join(settings)]
+    if method != ROUNDS:
+        command += ["--pipelines", "baseline"]
+        for part in ("01_raw", "03_primary", "05_model_input"):
+            (folder / part).unlink(missing_ok=True)
+            (folder / part).symlink_to(folder_of(env, seed, ROUNDS) / part)
+    environ = {**os.environ, "SSPCM_DATA": str(folder), "OMP_NUM_THREADS": "1"}
+    began = time.monotonic()
+    with (folder / "log.txt").open("a") as log:
+        done = subprocess.run(
+            command, cwd=PROJECT, env=environ, stdout=log, stderr=log, check=False
+        )
+    minutes = (time.monotonic() - began) / 60
+    if done.returncode:
+        raise SystemExit(f"{method}, seed {seed}: failed, see {folder / 'log.txt'}")
+    console.print(f"{env}, seed {seed}, {method}: {minutes:.1f} min")
+
+
+def scores_of(env: str, seed: int) -> dict[str, dict[str, float]]:
+    """The scores of every method with this seed, from the files of the cells."""
+
+    def read(method: str, name: str) -> dict[str, Any]:
+        return json.loads((folder_of(env, seed, method) / name).read_text())
+
+    rounds = read(ROUNDS, "08_reporting/metrics.json")
+    others = {m: read(m, "07_model_output/baseline_scores.json")["baseline"] for m in BASELINES}
+    rows = {"supervised": rounds["baseline"], **others, ROUNDS: rounds["student"]}
+    return {
+        method: {column: row[column] for column in COLUMNS if column in row}
+        for method, row in rows.items()
+    }
+
+
+def markdown(results: dict[int, dict[str, dict[str, float]]]) -> str:
+    """Mean over seeds, smallest and largest; and the gain over supervised training."""
+    seeds = list(results)
+    methods = list(results[seeds[0]])
+    columns = list(results[seeds[0]][methods[0]])
+    head = columns[0]
+    lines = [
+        f"| method | {' | '.join(columns)} | {head}, seeds {', '.join(map(str, seeds))} | gain |",
+        "|---" * (len(columns) + 3) + "|",
+    ]
+    base = statistics.mean(results[s]["supervised"][head] for s in seeds)
+    for method in methods:
+        cells = []
+        for column in columns:
+            values = [results[s][method][column] for s in seeds]
+            spread = statistics.stdev(values) if len(values) > 1 else float("nan")
+            cells.append(f"{statistics.mean(values):.3f} ± {spread:.3f}")
+        values = [results[s][method][head] for s in seeds]
+        gain = statistics.mean(values) - base
+        each = " ".join(f"{v:.3f}" for v in values)
+        lines.append(
+            f"| {method} | {' | '.join(cells)} | {each} | {gain:+.3f} ({gain / base:+.0%}) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--env", default="base")
+    parser.add_argument("--root", help="folder of the source, where it is not the default")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=2, help="cells at once")
+    parser.add_argument("--params", nargs="*", default=[], help="as for kedro run --params")
+    options = parser.parse_args()
+    params = options.params + ([f"source.root={options.root}"] if options.root else [])
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for methods in ([ROUNDS], list(BASELINES)):  # the others read what the first ingested
+            cells = [(seed, method) for seed in options.seeds for method in methods]
+            list(pool.map(lambda cell: run(options.env, *cell, params), cells))
+    results = {seed: scores_of(options.env, seed) for seed in options.seeds}
+    target = PROJECT / "data" / "table" / options.env
+    target.with_suffix(".json").write_text(json.dumps(results, indent=1))
+    target.with_suffix(".md").write_text(markdown(results))
+    console.print(markdown(results), highlight=False)
+
+
+if __name__ == "__main__":
+    main()
