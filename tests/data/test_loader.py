@@ -302,7 +302,7 @@ def test_donors_come_from_the_bank(pools):
         for image, point in zip(donors.images, donors.keypoints[:, 0].tolist(), strict=True):
             row = {31: 5, 53: 2}[int(point[0])]
             assert point == bank[0 if row == 5 else 1, 1:].tolist()
-            assert image.equal(plain[row])
+            torch.testing.assert_close(image, plain[row], atol=1e-5, rtol=0)
             used.add(row)
     assert used == {2, 5}
 

@@ -165,8 +165,7 @@ class Batches:
             return None
         chosen = torch.randint(len(bank), (count,), generator=rng, device=rng.device).cpu()
         rows, points = bank[chosen, 0].long(), bank[chosen, None, 1:].to(self.device)
-        identity = torch.eye(2, 3, device=self.device).expand(count, 2, 3)
-        return Donors(weak_view(self.unlabelled.crops, rows, identity, self.device), points)
+        return Donors(plain_view(self.unlabelled.crops, rows, self.device), points)
 
     def _heatmap_hw(self, pool: Pool) -> tuple[int, int]:
         height, width = pool.crops.input_hw
@@ -183,6 +182,14 @@ def weak_view(crops: Crops, rows: Tensor, matrix: Tensor, device: torch.device) 
     matrix = torch.cat([matrix[:, :, :2], (matrix[:, :, 2] - shift)[..., None]], dim=2)
     views = warp(pixels, matrix, crops.input_hw)
     return normalised(views).contiguous(memory_format=torch.channels_last)
+
+
+def plain_view(crops: Crops, rows: Tensor, device: torch.device) -> Tensor:
+    """Normalised crops (b, 3, H, W) as they are: a weak view through the identity, but cheaper."""
+    height, width = crops.input_hw
+    top = left = crops.border
+    pixels = crops[rows][:, :, top : top + height, left : left + width].to(device)
+    return normalised(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def normalised(images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.loader import weak_view
+from sspcm_kedro.data.loader import plain_view
 from sspcm_kedro.pose.geometry import crop_matrix, invert, move_points
 from sspcm_kedro.pose.heatmap import Refinement, decode_heatmaps, flip_back
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -42,8 +42,7 @@ def predict(
     net.eval()
     keypoints, scores = [], []
     for rows in torch.arange(len(crops)).split(batch):
-        identity = torch.eye(2, 3, device=device).expand(len(rows), 2, 3)
-        images = weak_view(crops, rows, identity, device)
+        images = plain_view(crops, rows, device)
         heatmaps = net(images)
         if flip_test:
             heatmaps = (heatmaps + flip_back(net(images.flip(3)), skeleton.flip_order)) / 2

@@ -1,7 +1,6 @@
 """Boxes to crops and back: every map between image, crop and heatmap is a (2, 3) matrix."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -93,14 +92,12 @@ def flip_keypoints(keypoints: Tensor, flip: Tensor, flip_order: tuple[int, ...])
 
 def sampling_grid(matrix: Tensor, source_hw: tuple[int, int], out_hw: tuple[int, int]) -> Tensor:
     """The ``grid_sample`` grid (n, H, W, 2) that applies a source-to-output map in pixels."""
-    normalise: Callable[[int, int], Tensor] = lambda h, w: matrix.new_tensor(  # noqa: E731
-        [[2 / w, 0, 1 / w - 1], [0, 2 / h, 1 / h - 1], [0, 0, 1]]
-    )
-    bottom = matrix.new_tensor([[[0.0, 0.0, 1.0]]]).expand(len(matrix), 1, 3)
-    inverse = torch.cat([invert(matrix), bottom], dim=1)
-    theta = normalise(*source_hw) @ inverse @ torch.linalg.inv(normalise(*out_hw))
-    size = [len(matrix), 1, *out_hw]
-    return torch.nn.functional.affine_grid(theta[:, :2], size, align_corners=False)
+    inverse = invert(matrix)[:, None, None]
+    y = torch.arange(out_hw[0], device=matrix.device, dtype=matrix.dtype)[:, None, None]
+    x = torch.arange(out_hw[1], device=matrix.device, dtype=matrix.dtype)[:, None]
+    source = inverse[..., 0] * x + inverse[..., 1] * y + inverse[..., 2]
+    # grid_sample (align_corners=False) calls the outer edges of the first and last pixel -1 and 1.
+    return (2 * source + 1) / matrix.new_tensor(source_hw[::-1]) - 1
 
 
 def warp(images: Tensor, matrix: Tensor, out_hw: tuple[int, int] | None = None) -> Tensor:

@@ -24,7 +24,9 @@ def encode_heatmaps(
     An unnormalised Gaussian of peak 1 about the nearest cell, on a square of 3 sigma either side,
     without circular cut-off. With ``sub_cell`` it is centred on the exact position instead (the
     unbiased encoding of DARK, Zhang et al. 2020): rounding alone costs half a cell. A joint that is
-    not labelled, or whose square misses the map, has weight 0 and an empty map. Source: method.md 2.2 (SimpleBaseline's encoding).
+    not labelled, or whose square misses the map, has weight 0 and an empty map.
+
+    Source: method.md 2.2 (the encoding of SimpleBaseline).
     """
     height, width = heatmap_hw
     centre = keypoints / stride

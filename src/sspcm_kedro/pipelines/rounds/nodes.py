@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
 from sspcm_kedro.augment.occlude import Donors
-from sspcm_kedro.data.loader import Pseudo, mixed_seed, weak_view
+from sspcm_kedro.data.loader import Pseudo, mixed_seed, plain_view
 from sspcm_kedro.engine.correction import correct, occluder_bank
 from sspcm_kedro.engine.learner import Learner, State, fingerprint, network_maker, networks_of
 from sspcm_kedro.engine.predict import predict
@@ -92,14 +92,14 @@ def cut_occlude(
     rows = np.unique(np.linspace(0, len(unlabelled) - 1, 10).round().astype(int))
     shown = crops_of(unlabelled.iloc[rows], view, machine)
     rng = Generator().manual_seed(mixed_seed(seed, 7))
-    identity = torch.eye(2, 3).expand(len(rows), 2, 3)
-    images = weak_view(shown, torch.arange(len(rows)), identity, torch.device("cpu"))
+    every, cpu = torch.arange(len(rows)), torch.device("cpu")
+    images = plain_view(shown, every, cpu)
     keypoints, kept = corrected["keypoints"][rows], corrected["kept"][rows]
     donors = Donors(images, keypoints)
     if len(bank):
         chosen = bank[torch.randint(len(bank), (len(rows),), generator=rng)]
         donor_crops = crops_of(unlabelled.iloc[chosen[:, 0].long().numpy()], view, machine)
-        pixels = weak_view(donor_crops, torch.arange(len(rows)), identity, torch.device("cpu"))
+        pixels = plain_view(donor_crops, every, cpu)
         donors = Donors(pixels, chosen[:, None, 1:])
     occluded = method.occlude.occlude()(images, keypoints, kept, donors, rng)
     limbs = Skeleton.from_dict(skeleton).limbs

@@ -1,0 +1,60 @@
+"""Tensors and text in one safetensors file."""
+
+import pytest
+import torch
+from kedro.io import DatasetError
+from safetensors import safe_open
+
+from sspcm_kedro.datasets import tensors
+from sspcm_kedro.datasets.tensors import TensorsDataset
+
+
+def test_tensors_and_text_come_back(tmp_path):
+    dataset = TensorsDataset(str(tmp_path / "new" / "labels.safetensors"))
+    base = torch.arange(12, dtype=torch.float64).reshape(3, 4)
+    data = {
+        "kept": torch.tensor([[1, 0]], dtype=torch.uint8),
+        "ids": torch.tensor([9007199254740993]),  # no float holds it
+        "view": base.T,  # not contiguous, and shares its memory
+        "same": base,
+        "none": torch.zeros(0, 3),
+        "skeleton": '{"names": ["näse"]}',
+    }
+    dataset.save(data)
+    loaded = dataset.load()
+    assert loaded.keys() == data.keys()
+    assert loaded.pop("skeleton") == data.pop("skeleton")
+    for name, value in data.items():
+        assert loaded[name].dtype == value.dtype and torch.equal(loaded[name], value)
+    with safe_open(tmp_path / "new" / "labels.safetensors", framework="pt") as file:
+        assert file.metadata() == {"skeleton": '{"names": ["näse"]}'}
+
+
+def test_saving_does_not_change_what_is_saved(tmp_path):
+    value = torch.arange(4.0)
+    data = {"a": value}
+    TensorsDataset(str(tmp_path / "a.safetensors")).save(data)
+    assert data == {"a": value} and data["a"] is value
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    file = tmp_path / "a.safetensors"
+    dataset = TensorsDataset(str(file))
+    dataset.save({"a": torch.ones(2)})
+
+    def broken(data, path, metadata):
+        path.write_bytes(b"half of it")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(tensors, "save_file", broken)
+    with pytest.raises(DatasetError, match="the disk is full"):
+        dataset.save({"a": torch.zeros(2)})
+    assert list(tmp_path.iterdir()) == [file]
+    assert torch.equal(dataset.load()["a"], torch.ones(2))
+
+
+def test_existence_is_that_of_the_file(tmp_path):
+    dataset = TensorsDataset(str(tmp_path / "a.safetensors"))
+    assert not dataset.exists()
+    dataset.save({"a": torch.ones(1)})
+    assert dataset.exists()

@@ -1,0 +1,45 @@
+"""Stopping: SIGTERM becomes an exception, so that what is open is closed."""
+
+import os
+import signal
+
+import pytest
+
+from sspcm_kedro.hooks import GracefulStop, Terminated
+
+
+@pytest.fixture(autouse=True)
+def handler_as_before():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_raises_in_the_middle_of_the_work():
+    GracefulStop().before_pipeline_run()
+    cleaned = []
+    with pytest.raises(Terminated, match="SIGTERM"):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        finally:
+            cleaned.append(True)
+    assert cleaned
+
+
+def test_a_run_that_is_asked_to_stop_keeps_its_checkpoint(project):
+    """`kill` and batch systems send SIGTERM: the run ends with an error, its files whole."""
+    params = "training.warmup_epochs=500,training.steps=1,evaluation.monitor=0"
+    process = project.start("--pipelines", "warmup", "--params", params)
+    printed = ""
+    assert process.stdout is not None
+    while "warmup epoch 2 " not in printed:
+        line = process.stdout.readline()
+        assert line, printed
+        printed += line
+    process.terminate()
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode not in (0, -signal.SIGTERM)
+    assert "Terminated" in rest and "SIGTERM" in rest
+    stage = project.data / "06_models" / "warmup"
+    assert {file.name for file in stage.iterdir()} == {"checkpoint.pt", "history.csv"}
