@@ -31,7 +31,9 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
         if self._optional and not self._exists():
             return None
         try:
-            return torch.load(self._filepath, map_location="cpu", weights_only=True)
+            state = torch.load(self._filepath, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or "fingerprint" not in state:
+                raise TypeError("no training state")
         except FileNotFoundError:
             raise
         except Exception as error:
@@ -40,6 +42,7 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
                 f"must be a checkpoint of this project ({type(error).__name__})",
                 "Delete it; training then starts that stage afresh",
             ) from error
+        return state
 
     def save(self, data: dict[str, Any]) -> None:
         with replacing(self._filepath) as path:

@@ -57,7 +57,9 @@ def _compose(
     height, width = settings.image_hw
     light = sample_light(rng)
     canvas = paint_backdrop(rng, (height * factor, width * factor), settings.clutter, light)
-    count = int(rng.integers(settings.people[0], settings.people[1] + 1))
+    low, high = settings.people
+    more = high > low and rng.random() < settings.company
+    count = low + (int(rng.integers(1, high - low + 1)) if more else 0)
     painted: list[Painted] = []
     # Nearer people are painted later and so stand in front.
     for number, stand in enumerate(sorted(_stands(rng, settings, count), key=_nearness), start=1):

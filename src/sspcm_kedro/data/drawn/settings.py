@@ -40,6 +40,7 @@ class DrawnSettings:
     Attributes:
         image_hw: Image size (height, width) in pixels.
         people: Smallest and largest number of people drawn in one image (both included).
+        company: Probability that there are more people than the smallest number.
         person_px: Range of the main person's longer side (largest extent of the key
             points) in pixels; the others are 0.55 to 1.15 times as large.
         crowding: Probability that a further person stands next to or in front of the main one.
@@ -58,14 +59,15 @@ class DrawnSettings:
 
     image_hw: tuple[int, int] = (192, 192)
     people: tuple[int, int] = (1, 2)
-    person_px: tuple[float, float] = (90.0, 140.0)
-    crowding: float = 0.2
-    occlusion: float = 0.2
-    truncation: float = 0.05
-    clutter: float = 1.0
+    company: float = 0.15
+    person_px: tuple[float, float] = (100.0, 150.0)
+    crowding: float = 0.5
+    occlusion: float = 0.12
+    truncation: float = 0.02
+    clutter: float = 0.6
     rotation: float = 0.0
-    variety: float = 0.25
-    turned: float = 0.2
+    variety: float = 0.05
+    turned: float = 0.05
     blur: float = 0.8
     noise: float = 8.0
     jpeg_quality: tuple[int, int] = (60, 95)
@@ -83,7 +85,15 @@ class DrawnSettings:
             low, high = getattr(self, name)
             if not 1 <= low <= high:
                 raise ValueError(f"{name} must be a range (low, high) from 1, got {(low, high)}")
-        for name in ("crowding", "occlusion", "truncation", "rotation", "variety", "turned"):
+        for name in (
+            "company",
+            "crowding",
+            "occlusion",
+            "truncation",
+            "rotation",
+            "variety",
+            "turned",
+        ):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
         for name in ("clutter", "blur", "noise"):

@@ -29,7 +29,6 @@ SHOWN = 8
 
 def curves(baseline: pd.DataFrame, *stages: pd.DataFrame) -> Figure:
     """Warm-up and rounds as one training, and the baseline, on the same axes."""
-    baseline = baseline.rename(columns=lambda name: name.replace("student/", "baseline/"))
     sspcm = pd.concat(stages, ignore_index=True)
     return learning_curves({"SSPCM": sspcm, "baseline": baseline})
 

@@ -15,6 +15,7 @@ from sspcm_kedro.engine.correction import correct, occluder_bank
 from sspcm_kedro.engine.learner import Learner, State, fingerprint, network_maker, networks_of
 from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
@@ -126,7 +127,14 @@ def train_round(
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch of SSPCM, from where the last stage ended."""
     joints = Skeleton.from_dict(skeleton)
-    number = (previous["epoch"] - training.warmup_epochs) // training.round_epochs + 1
+    done, rest = divmod(previous["epoch"] - training.warmup_epochs, training.round_epochs)
+    if rest or done < 0:
+        raise BadInput(
+            "checkpoint of the stage before this round",
+            f"must stand at the end of its stage, found it after epoch {previous['epoch']}",
+            "Run that stage to its end first (the same command goes on with it)",
+        )
+    number = done + 1
     maker = network_maker(network, joints.size, seed)
     learner = Learner(MethodConfig(method), maker, training, machine.pick())
     learner.restore(previous)

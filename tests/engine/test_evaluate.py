@@ -1,0 +1,185 @@
+"""Judging predictions: PCK by loops, AP by pycocotools fed by hand."""
+
+import io
+from contextlib import redirect_stdout
+
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.evaluate import judge
+from sspcm_kedro.engine.settings import EvaluationConfig
+from sspcm_kedro.pose.skeleton import Skeleton
+
+HW = (64, 48)
+SIGMAS = (0.05, 0.1, 0.08, 0.07)
+SKELETON = Skeleton(names=("a", "b", "c", "d"), sigmas=SIGMAS, torso=(0, 3))
+N = 24
+
+
+@pytest.fixture
+def people() -> Instances:
+    """24 people on 9 images, medium and large; some joints and one whole torso unlabelled."""
+    rng = np.random.default_rng(8)
+    corner = rng.uniform(0, 300, (N, 2))
+    size = rng.uniform(50, 160, (N, 2))
+    keypoints = corner[:, None] + rng.random((N, 4, 2)) * size[:, None]
+    visibility = rng.integers(0, 3, (N, 4))
+    visibility[:5] = 2
+    return Instances(
+        ids=np.arange(N),
+        image_ids=rng.permutation(np.arange(N) % 9) * 7,
+        paths=np.array([f"{i}.jpg" for i in range(N)], object),
+        image_hw=np.full((N, 2), 500),
+        boxes=np.concatenate([corner, corner + size], axis=1).astype(np.float32),
+        areas=(size.prod(axis=1) * 0.6).astype(np.float32),
+        box_scores=rng.uniform(0.3, 1, N).astype(np.float32),
+        keypoints=np.where(visibility[..., None] > 0, keypoints, 0).astype(np.float32),
+        visibility=visibility,
+    )
+
+
+def scale_of(box) -> float:
+    """Image pixels per pixel of the 64 x 48 view: the box grown to 4:3, then by a quarter."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    return 1.25 * max(width, height * 48 / 64) / 48
+
+
+def predictions(people, spread: float):
+    """Predictions in view pixels, off by some image pixels; and the same in image pixels."""
+    rng = np.random.default_rng(1)
+    image = people.keypoints + rng.normal(0, spread, people.keypoints.shape)
+    view = np.empty_like(image)
+    for i, box in enumerate(people.boxes.astype(float)):
+        centre = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
+        view[i] = (image[i] - centre) / scale_of(box) + [24, 32]
+    scores = rng.uniform(0, 1, people.visibility.shape)
+    return torch.tensor(view, dtype=torch.float32), torch.tensor(scores).float(), image
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5])
+def test_pck_is_that_of_the_loop(people, threshold):
+    keypoints, scores, image = predictions(people, 12)
+    config = EvaluationConfig(pck_threshold=threshold)
+    judged = judge(keypoints, scores, people, HW, SKELETON, config)
+    hits, count = np.zeros(4), np.zeros(4)
+    for i in range(N):
+        truth, seen = people.keypoints[i], people.visibility[i] > 0
+        if not (seen[0] and seen[3]):
+            continue
+        reach = threshold * np.hypot(*(truth[0] - truth[3]))
+        for joint in range(4):
+            if seen[joint]:
+                hits[joint] += np.hypot(*(image[i, joint] - truth[joint])) <= reach
+                count[joint] += 1
+    assert 0 < hits.sum() < count.sum()
+    assert judged.pck.count.tolist() == count.tolist()
+    assert judged.pck.per_joint == pytest.approx(hits / count)
+    assert judged.scores["PCK"] == pytest.approx(hits.sum() / count.sum())
+
+
+def person_score(box_score: float, joints: np.ndarray) -> float:
+    sure = [float(score) for score in joints if score > 0.2]
+    return box_score * sum(sure) / len(sure) if sure else 0.0
+
+
+def pycoco(people, image, kept, scores) -> list[float]:
+    """COCOeval's numbers of the kept predictions."""
+    numbers = {int(name): i for i, name in enumerate(np.unique(people.image_ids))}
+    truth, found = [], []
+    for i in range(N):
+        x0, y0, x1, y1 = people.boxes[i].tolist()
+        flat = np.column_stack([people.keypoints[i], people.visibility[i]]).astype(float)
+        base = {"id": i + 1, "image_id": numbers[int(people.image_ids[i])], "category_id": 1}
+        truth.append({
+            **base, "iscrowd": 0, "area": float(people.areas[i]), "keypoints": flat.ravel(),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "num_keypoints": int((people.visibility[i] > 0).sum()),
+        })  # fmt: skip
+        if i in kept:
+            found.append({
+                **base, "iscrowd": 0, "score": scores[i], "bbox": [0, 0, 1, 1],
+                "area": float(np.ptp(image[i], axis=0).prod()),
+                "keypoints": np.column_stack([image[i], np.ones(4)]).ravel(),
+            })  # fmt: skip
+    with redirect_stdout(io.StringIO()):
+        sides = []
+        for annotations in (truth, found):
+            side = COCO()
+            side.dataset = {
+                "images": [{"id": i} for i in numbers.values()],
+                "categories": [{"id": 1}],
+                "annotations": annotations,
+            }
+            side.createIndex()
+            sides.append(side)
+        evaluation = COCOeval(*sides, "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.array(SIGMAS)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats.tolist()
+
+
+def test_ap_is_that_of_pycocotools(people):
+    keypoints, scores, image = predictions(people, 6)
+    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    by_person = [
+        person_score(float(s), row)
+        for s, row in zip(people.box_scores, scores.numpy(), strict=True)
+    ]
+    expected = pycoco(people, image, set(range(N)), by_person)
+    assert 0.1 < expected[0] < 0.9
+    names = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+    assert [judged[name] for name in names] == pytest.approx(expected, abs=1e-6)
+
+
+def test_people_seen_twice_on_an_image_count_once(people):
+    """The double of person 0 has the better score, so it stays and person 0's goes."""
+    people.image_ids[:2] = 700
+    keypoints, scores, image = predictions(people, 6)
+    image[1] = image[0] + 1  # OKS above 0.9 for people of their size
+    box = people.boxes[1].astype(float)
+    centre = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
+    keypoints[1] = torch.tensor((image[1] - centre) / scale_of(box) + [24, 32])
+    people.box_scores[:2] = 0.5, 0.9
+    scores[:2] = 0.9
+    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    by_person = [
+        person_score(float(s), row)
+        for s, row in zip(people.box_scores, scores.numpy(), strict=True)
+    ]
+    without = pycoco(people, image, set(range(N)) - {0}, by_person)
+    assert judged["AP"] == pytest.approx(without[0], abs=1e-6)
+    every = EvaluationConfig(nms_threshold=1.0)
+    both = pycoco(people, image, set(range(N)), by_person)
+    assert judge(keypoints, scores, people, HW, SKELETON, every).scores["AP"] == pytest.approx(
+        both[0], abs=1e-6
+    )
+    assert without[0] != pytest.approx(both[0], abs=1e-4)
+
+
+def test_joints_below_the_threshold_do_not_rescore(people):
+    """Only the order of people matters to AP; a threshold of 0 counts every joint."""
+    keypoints, scores, image = predictions(people, 9)
+    config = EvaluationConfig(score_threshold=0.0)
+    judged = judge(keypoints, scores, people, HW, SKELETON, config).scores
+    plain = (people.box_scores * scores.numpy().mean(axis=1)).tolist()
+    assert judged["AP"] == pytest.approx(pycoco(people, image, set(range(N)), plain)[0], abs=1e-6)
+
+
+def test_perfect_predictions_score_one(people):
+    keypoints, scores, _ = predictions(people, 0)
+    people.visibility[:] = 2
+    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    assert judged["AP"] == pytest.approx(1) and judged["AR"] == 1 and judged["PCK"] == 1
+
+
+def test_without_sigmas_there_is_only_pck(people):
+    keypoints, scores, _ = predictions(people, 6)
+    bare = Skeleton(names=SKELETON.names, torso=(0, 3))
+    judged = judge(keypoints, scores, people, HW, bare, EvaluationConfig())
+    assert set(judged.scores) == {"PCK"}

@@ -1,0 +1,144 @@
+"""Learners: weights from (seed, index) alone, states that go on, fingerprints that tell apart."""
+
+import copy
+
+import pytest
+import torch
+
+from sspcm_kedro.batch import Batch, Labeled, Unlabeled
+from sspcm_kedro.engine.learner import Learner, fingerprint, network_maker, networks_of
+from sspcm_kedro.engine.settings import TrainingConfig
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.nets import NetworkConfig
+
+NETWORK = NetworkConfig.model_validate({"kind": "small_baseline", "width": 4})
+TRAINING = TrainingConfig(batch=2, steps=2, warmup_epochs=1, round_epochs=1, rounds=1)
+KINDS = ("supervised", "pose_cons", "pose_dual", "sspcm")
+JOINTS = 3
+
+
+def learner(kind: str = "pose_dual", seed: int = 0) -> Learner:
+    more = {"snapshot_every": 1} if kind == "sspcm" else {}
+    method = MethodConfig.model_validate({"kind": kind, **more})
+    return Learner(method, network_maker(NETWORK, JOINTS, seed), TRAINING, torch.device("cpu"))
+
+
+def step(trained: Learner, number: int) -> None:
+    """One optimiser step on made-up people."""
+    rng = torch.Generator().manual_seed(number)
+    images = torch.randn(2, 2, 3, 64, 48, generator=rng)
+    heatmaps = torch.rand(2, JOINTS, 16, 12, generator=rng)
+    weights = torch.ones(2, JOINTS)
+    batch = Batch(Labeled(images[0], heatmaps, weights), Unlabeled(images[1], weights))
+    losses = trained.method.train().training_step(batch, rng)
+    trained.optimiser.zero_grad()
+    torch.stack(
+        [value for key, value in losses.items() if key.startswith("loss/")]
+    ).sum().backward()
+    trained.optimiser.step()
+    trained.method.after_step(number + 1)
+
+
+def weights(net) -> list[torch.Tensor]:
+    return list(net.state_dict().values())
+
+
+def equal(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+
+
+def test_weights_come_from_seed_and_index_alone():
+    make = network_maker(NETWORK, JOINTS, 7)
+    first = make(0)
+    torch.rand(3)  # whatever happened to the global generator
+    torch.manual_seed(99)
+    assert equal(first, make(0))
+    assert equal(make(1), network_maker(NETWORK, JOINTS, 7)(1))
+    assert not equal(first, make(1))
+    assert not equal(first, network_maker(NETWORK, JOINTS, 8)(0))
+
+
+def test_making_a_network_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    network_maker(NETWORK, JOINTS, 7)(0)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_networks_of_a_method_start_apart():
+    nets = list(learner("sspcm").method.networks.values())
+    assert len(nets) == 3
+    assert not any(equal(a, b) for i, a in enumerate(nets) for b in nets[:i])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_restored_learner_goes_on_as_the_old_one_would(kind, tmp_path):
+    """Through a file, into a learner of other weights: the next step is bit for bit the same."""
+    old = learner(kind)
+    for number in range(2):
+        step(old, number)
+    old.epoch, old.history = 1, [{"epoch": 1, "loss": 0.5}]
+    torch.save(old.state("abc"), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["fingerprint"] == "abc" and state["deployed"] == old.method.deployed
+    new = learner(kind, seed=1)
+    new.restore(state)
+    assert (new.epoch, new.history) == (1, [{"epoch": 1, "loss": 0.5}])
+    before = copy.deepcopy(weights(old.method))
+    step(old, 2)
+    step(new, 2)
+    assert equal(old.method, new.method)
+    assert not all(torch.equal(a, b) for a, b in zip(before, weights(old.method), strict=True))
+    for a, b in zip(old.method.parameters(), new.method.parameters(), strict=True):
+        moments = (old.optimiser.state.get(a, {}), new.optimiser.state.get(b, {}))
+        assert moments[0].keys() == moments[1].keys()
+        assert all(torch.equal(moments[0][key], moments[1][key]) for key in moments[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_of_gives_what_was_trained(kind):
+    trained = learner(kind)
+    step(trained, 0)
+    images = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))
+    found = networks_of(trained.state("abc"), NETWORK, JOINTS)
+    assert set(found) == set(trained.method.networks)
+    assert trained.method.deployed in found
+    for name, net in found.items():
+        assert not net.training
+        with torch.no_grad():
+            expected = trained.method.networks[name].eval()(images)
+            assert torch.equal(net(images), expected)
+
+
+def test_history_of_a_restored_learner_is_its_own():
+    old, new = learner(), learner()
+    old.history = [{"epoch": 1}]
+    state = old.state("abc")
+    new.restore(state)
+    new.history.append({"epoch": 2})
+    assert old.history == [{"epoch": 1}]
+
+
+def test_fingerprints_change_with_every_part():
+    base = ("warmup", 0, [{"batch": 2, "rate": 1e-3}], "[[1, 2.5]]", b"ab")
+    others = [
+        ("round", *base[1:]),
+        (base[0], 1, *base[2:]),
+        (*base[:2], [{"batch": 3, "rate": 1e-3}], *base[3:]),
+        (*base[:3], "[[1, 2.6]]", base[4]),
+        (*base[:4], b"ac"),
+        (*base[:3], "[[1, 2.5]]a", b"b"),
+        base[:4],
+        (*base, None),
+    ]
+    prints = [fingerprint(*parts) for parts in (base, *others)]
+    assert len(set(prints)) == len(prints)
+    assert all(len(text) == 12 and set(text) <= set("0123456789abcdef") for text in prints)
+
+
+def test_fingerprints_do_not_depend_on_the_order_of_keys_or_on_the_process():
+    assert fingerprint({"a": 1, "b": (2, 3)}) == fingerprint({"b": [2, 3], "a": 1})
+    assert (
+        fingerprint("sspcm") == "be390614a88c"
+    )  # SHA-256 of its length, 7, in 8 bytes and itself, quoted

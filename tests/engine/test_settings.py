@@ -1,0 +1,53 @@
+"""Settings: how a training is divided, and what is refused."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+
+
+@pytest.mark.parametrize(("warmup", "each", "rounds"), [(1, 1, 1), (8, 8, 2), (3, 5, 4)])
+def test_stages_divide_the_whole_training(warmup, each, rounds):
+    """Every epoch belongs to one stage, in order."""
+    training = TrainingConfig(warmup_epochs=warmup, round_epochs=each, rounds=rounds)
+    spans = [training.span(stage) for stage in range(rounds + 1)]
+    assert [epoch for span in spans for epoch in span] == list(range(training.epochs))
+    assert [len(span) for span in spans] == [warmup] + [each] * rounds
+
+
+@pytest.mark.parametrize("hw", [(60, 48), (64, 0), (-64, 48), (64, 40)])
+def test_views_are_multiples_of_sixteen(hw):
+    with pytest.raises(ValidationError, match="multiples of 16"):
+        ViewConfig(input_hw=hw)
+
+
+@pytest.mark.parametrize(
+    ("config", "wrong"),
+    [
+        (TrainingConfig, {"rounds": 0}),
+        (TrainingConfig, {"batch": 1}),
+        (TrainingConfig, {"learning_rate": 0}),
+        (TrainingConfig, {"epochs": 3}),
+        (EvaluationConfig, {"nms_threshold": 1.1}),
+        (EvaluationConfig, {"refinement": "magic"}),
+        (MachineConfig, {"workers": 0}),
+        (ViewConfig, {"sigma": 0}),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(config, wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        config(**wrong)
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        TrainingConfig().steps = 3
+
+
+def test_the_device_is_what_was_asked_for_or_what_there_is(monkeypatch):
+    assert MachineConfig(device="cpu").pick() == torch.device("cpu")
+    assert MachineConfig(device="cuda:1").pick() == torch.device("cuda:1")
+    for there, name in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert MachineConfig().pick() == torch.device(name)

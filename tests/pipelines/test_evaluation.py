@@ -1,0 +1,119 @@
+"""Evaluation: planted predictions score what they must, and nothing unknown becomes a number."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.learner import Learner, network_maker
+from sspcm_kedro.engine.settings import EvaluationConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pipelines.evaluation.nodes import (
+    collect,
+    finished,
+    score_networks,
+    score_pseudo_labels,
+)
+from sspcm_kedro.pose.skeleton import Skeleton
+
+SKELETON = Skeleton(names=("a", "b", "c"), sigmas=(0.1, 0.1, 0.1), torso=(0, 1))
+RECORD = SKELETON.to_dict()
+VIEW, EVALUATION = ViewConfig(), EvaluationConfig()
+N = 4
+NETWORKS = ("baseline", "teacher_a", "teacher_b", "student")
+
+
+@pytest.fixture
+def people() -> Instances:
+    """Four people with boxes of 3:4, so that the view is the box and an eighth on each side."""
+    corner = np.array([[100.0 * i, 50.0] for i in range(N)])
+    points = corner[:, None] + np.array([[30.0, 20.0], [30.0, 80.0], [60.0, 100.0]])
+    return Instances(
+        ids=np.arange(N),
+        image_ids=np.arange(N),
+        paths=np.array([f"{i}.jpg" for i in range(N)], object),
+        image_hw=np.full((N, 2), 600),
+        boxes=np.concatenate([corner, corner + np.array([90, 120])], axis=1).astype(np.float32),
+        areas=np.full(N, 6000.0, np.float32),
+        box_scores=np.ones(N, np.float32),
+        keypoints=points.astype(np.float32),
+        visibility=np.full((N, 3), 2),
+    )
+
+
+def in_view(people: Instances, shift: float = 0) -> torch.Tensor:
+    """The truth in 64 x 48 views, moved by pixels of the image (112.5 of them are 48 wide)."""
+    centre = people.boxes[:, :2] + [45, 60]
+    moved = people.keypoints - centre[:, None] + [shift, 0]
+    return torch.tensor(moved * 48 / 112.5 + [24, 32]).float()
+
+
+def test_each_network_has_its_scores(people):
+    """The torso is 60 pixels, so 12 are tolerated."""
+    predictions = {"student.keypoints": in_view(people), "student.scores": torch.ones(N, 3),
+                   "teacher_a.keypoints": in_view(people, 11.9),
+                   "teacher_a.scores": torch.ones(N, 3),
+                   "teacher_b.keypoints": in_view(people, 12.1),
+                   "teacher_b.scores": torch.ones(N, 3)}  # fmt: skip
+    predictions["teacher_b.keypoints"][:, 2] = in_view(people)[:, 2]
+    scores = score_networks(predictions, people.to_frame(), RECORD, VIEW, EVALUATION)
+    assert set(scores) == {"student", "teacher_a", "teacher_b"}
+    assert scores["student"]["AP"] == pytest.approx(1) and scores["student"]["PCK"] == 1
+    assert scores["teacher_a"]["PCK"] == 1 and scores["teacher_a"]["AP"] < 1
+    assert scores["teacher_b"]["PCK"] == pytest.approx(1 / 3)
+    assert scores["teacher_b"]["PCK_per_joint"] == {"a": 0, "b": 0, "c": 1}
+
+
+def test_pseudo_labels_are_judged_where_the_truth_is_known(people):
+    """Teacher A right, teacher B far off; the joint c of people 2 and 3 is not labelled."""
+    people.visibility[2:, 2] = 0
+    a, b = in_view(people), in_view(people, 40)
+    kept = torch.tensor([[1, 1, 0]] * N, dtype=torch.uint8)
+    keypoints = torch.where(kept[..., None].bool(), a, b)
+    rows = score_pseudo_labels(
+        people.to_frame(), RECORD, VIEW, EVALUATION,
+        {"keypoints": torch.stack([a, b])}, {"keypoints": keypoints, "kept": kept},
+        {"keypoints": torch.stack([a, a])}, {"keypoints": a, "kept": torch.ones_like(kept)},
+    )  # fmt: skip
+    assert rows[0] == pytest.approx({
+        "round": 1, "teacher_a": 1, "teacher_b": 0, "mean": 0, "corrected": 8 / 10,
+        "kept_corrected": 1, "kept_mean": 0, "rejected": 0, "kept": 8 / 10,
+    })  # fmt: skip
+    assert rows[1]["round"] == 2 and rows[1]["corrected"] == 1 and rows[1]["kept"] == 1
+    assert np.isnan(rows[1]["rejected"])
+
+
+def test_unknown_truth_gives_no_rows(people):
+    blank = replace(people, visibility=np.zeros_like(people.visibility))
+    found = {"keypoints": torch.zeros(2, N, 3, 2)}
+    corrected = {"keypoints": torch.zeros(N, 3, 2), "kept": torch.ones(N, 3)}
+    assert score_pseudo_labels(blank.to_frame(), RECORD, VIEW, EVALUATION, found, corrected) == []
+
+
+def test_all_numbers_come_together_without_nan():
+    networks = {name: {"AP": 0.5, "APL": float("nan"), "PCK_per_joint": {"a": float("nan")}}
+                for name in ("student", "teacher_b", "teacher_a")}  # fmt: skip
+    rounds = [{"round": 1, "mean": 0.25, "rejected": float("nan")}]
+    metrics = collect(networks, {"baseline": {"AP": 0.1}}, rounds)
+    assert list(metrics) == [*NETWORKS, "pseudo_labels"]
+    assert metrics["student"] == {"AP": 0.5, "APL": None, "PCK_per_joint": {"a": None}}
+    assert metrics["baseline"] == {"AP": 0.1}
+    assert metrics["pseudo_labels"] == {"round_1": {"mean": 0.25, "rejected": None}}
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_the_student_is_stored_with_all_that_is_needed_to_use_it():
+    network = NetworkConfig.model_validate({"kind": "small_baseline", "width": 4})
+    method = MethodConfig.model_validate({"kind": "sspcm", "snapshot_every": 1})
+    learner = Learner(method, network_maker(network, 3, 0), TrainingConfig(), torch.device("cpu"))
+    stored = finished(learner.state("abc"), RECORD, VIEW, network)
+    expected = learner.method.networks["student"].state_dict()
+    assert set(stored) == {*expected, "skeleton", "network", "view"}
+    assert all(torch.equal(stored[key], value) for key, value in expected.items())
+    assert Skeleton.from_dict(json.loads(stored["skeleton"])) == SKELETON
+    assert NetworkConfig.model_validate_json(stored["network"]) == network
+    assert ViewConfig.model_validate_json(stored["view"]) == VIEW
