@@ -1,5 +1,6 @@
 """Stopping: SIGTERM becomes an exception, so that what is open is closed."""
 
+import logging
 import os
 import signal
 
@@ -27,6 +28,24 @@ def test_sigterm_raises_in_the_middle_of_the_work():
     assert cleaned
 
 
+def test_sigterm_in_the_middle_of_a_log_line_is_not_lost():
+    """Handlers of logging survive every ``Exception``; a run would go on for hours."""
+    GracefulStop().before_pipeline_run()
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+            except Exception:
+                self.handleError(record)
+
+    logger = logging.Logger("slow")
+    logger.addHandler(Slow())
+    with pytest.raises(Terminated):
+        logger.info("epoch 1")
+
+
 def test_a_run_that_is_asked_to_stop_keeps_its_checkpoint(project):
     """`kill` and batch systems send SIGTERM: the run ends with an error, its files whole."""
     params = "training.warmup_epochs=500,training.steps=1,evaluation.monitor=0"
@@ -39,7 +58,7 @@ def test_a_run_that_is_asked_to_stop_keeps_its_checkpoint(project):
         printed += line
     process.terminate()
     rest, _ = process.communicate(timeout=60)
-    assert process.returncode not in (0, -signal.SIGTERM)
+    assert process.returncode not in (0, -signal.SIGTERM), rest
     assert "Terminated" in rest and "SIGTERM" in rest
     stage = project.data / "06_models" / "warmup"
     assert {file.name for file in stage.iterdir()} == {"checkpoint.pt", "history.csv"}

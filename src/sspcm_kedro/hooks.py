@@ -57,8 +57,11 @@ class KnownParameters:
         )
 
 
-class Terminated(Exception):
-    """SIGTERM, raised in the main thread so that clean-up and error hooks run."""
+class Terminated(BaseException):
+    """SIGTERM, raised in the main thread so that clean-up runs.
+
+    Like KeyboardInterrupt no ``Exception``: logging and libraries catch those and go on.
+    """
 
 
 class GracefulStop:
