@@ -41,6 +41,10 @@ class Pseudo:
     scores: Tensor
     occluders: Tensor
 
+    def content(self) -> list[bytes]:
+        """All of it as bytes, to tell whether it has changed."""
+        return [t.numpy().tobytes() for t in (self.keypoints, self.scores, self.occluders)]
+
 
 @dataclass(frozen=True)
 class Pool:

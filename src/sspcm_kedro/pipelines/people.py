@@ -20,5 +20,5 @@ def crops_of(people: pd.DataFrame | Instances, view: ViewConfig, machine: Machin
 
 
 def content(people: pd.DataFrame) -> Any:
-    """What a table says, as text that ``fingerprint`` can read."""
-    return people.to_json(orient="values", double_precision=6)
+    """What a table says, as text for ``fingerprint``; not where on this machine its files lie."""
+    return people.drop(columns="path").to_json(orient="values", double_precision=6)

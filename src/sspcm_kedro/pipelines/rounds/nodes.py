@@ -153,7 +153,7 @@ def train_round(
         training=training,
         seed=seed,
         fingerprint=fingerprint(
-            number, previous["fingerprint"], evaluation.refinement, content(unlabelled)
+            number, previous["fingerprint"], content(unlabelled), *pseudo.content()
         ),
         resume=resume,
     )
