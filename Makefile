@@ -17,7 +17,7 @@ test: .venv/ready  ## all tests
 check: .venv/ready  ## lint, types, import contracts
 	$(BIN)/ruff check . || (echo "fix with: $(BIN)/ruff check --fix ." && false)
 	$(BIN)/ruff format --check . || (echo "fix with: $(BIN)/ruff format ." && false)
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 table: .venv/ready  ## method x seed on a source: make table ENV=base|lspet [ROOT=...]

@@ -116,7 +116,7 @@ class SSPCMConfig(Settings):
         default=0.1, ge=0, le=1, description="a joint counts above this mean peak"
     )
     max_inconsistency: float = Field(
-        default=1.0,
+        default=0.1,
         gt=0,
         le=1,
         description="an outlier lies further apart, as a share of the diagonal",
