@@ -103,14 +103,29 @@ def test_killed_training_ends_bit_for_bit_as_if_it_had_not_been(
         assert history["epoch"].tolist() == list(range(epochs - 5, epochs + 1))
 
 
+@pytest.fixture
+def learning_log():
+    """What training logs. Kedro replaces the root's handlers, and with them pytest's own."""
+    messages: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    logger, handler = logging.getLogger("sspcm_kedro.pipelines.learning"), Keep()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield messages
+    logger.removeHandler(handler)
+
+
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
-    project, make_project, drawn_project, caplog, one_thread
+    project, make_project, drawn_project, learning_log, one_thread
 ):
     project.run("warmup", **SHORT, seed=5)
     other = load(project, "warmup")
-    with caplog.at_level(logging.WARNING):
-        project.run("warmup", **SHORT)
-    assert "warmup has a checkpoint of other settings or data: it starts afresh" in caplog.text
+    project.run("warmup", **SHORT)
+    assert "warmup has a checkpoint of other settings or data: it starts afresh" in learning_log
     fresh = make_project("fresh")
     for layer in ("03_primary", "05_model_input"):
         shutil.copytree(drawn_project.data / layer, fresh.data / layer)
@@ -119,11 +134,10 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
     assert load(project, "warmup")["fingerprint"] != other["fingerprint"]
 
 
-def test_the_machine_is_not_part_of_the_experiment(project, caplog):
+def test_the_machine_is_not_part_of_the_experiment(project, learning_log):
     project.run("warmup", **SHORT)
-    with caplog.at_level(logging.INFO):
-        project.run("warmup", **SHORT, machine={"workers": 1, "crop_memory_gib": 0.0})
-    assert "warmup goes on after epoch 1 of 1" in caplog.text
+    project.run("warmup", **SHORT, machine={"workers": 1, "crop_memory_gib": 0.0})
+    assert "warmup goes on after epoch 1 of 1" in learning_log
 
 
 def test_a_truncated_checkpoint_says_what_to_do(project):

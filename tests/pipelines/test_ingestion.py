@@ -23,7 +23,7 @@ from sspcm_kedro.pose.skeleton import COCO, Skeleton
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 TABLES = ("labelled", "unlabelled", "validation", "hidden_truth")
-LOOK = DrawnSettings(image_hw=(64, 48), person_px=(40, 44), people=(1, 2), supersample=1)
+LOOK = DrawnSettings(image_hw=(64, 48), person_px=(40, 44), people=(2, 2), supersample=1)
 DRAWN = DrawnSource(annotated=3, unlabelled=2, validation=2, look=LOOK)
 
 
@@ -108,5 +108,5 @@ def test_shipped_parameters_are_valid():
     parameters = yaml.safe_load((CONF / "parameters_ingestion.yml").read_text())
     source = SourceConfig.model_validate(parameters["source"]).root
     assert isinstance(source, DrawnSource)
-    assert (source.annotated, source.unlabelled, source.validation) == (1200, 2400, 400)
+    assert (source.annotated, source.unlabelled, source.validation) == (1100, 2000, 450)
     assert SplitConfig.model_validate(parameters["split"]) == SplitConfig(labelled=100)
