@@ -5,6 +5,8 @@ import torch
 from pydantic import ValidationError
 
 from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets import NetworkConfig
 
 
 @pytest.mark.parametrize(("warmup", "each", "rounds"), [(1, 1, 1), (8, 8, 2), (3, 5, 4)])
@@ -51,3 +53,15 @@ def test_the_device_is_what_was_asked_for_or_what_there_is(monkeypatch):
     for there, name in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert MachineConfig().pick() == torch.device(name)
+
+
+@pytest.mark.parametrize(("input_hw", "fits"), [((256, 192), True), ((64, 48), False)])
+def test_an_input_that_a_resnet_cannot_halve_five_times_is_refused(input_hw, fits):
+    view = ViewConfig(input_hw=input_hw)
+    view.check(NetworkConfig.model_validate({"kind": "small_baseline"}))
+    resnet = NetworkConfig.model_validate({"kind": "simple_baseline"})
+    if fits:
+        view.check(resnet)
+    else:
+        with pytest.raises(BadInput, match=r"\(64, 48\).* multiples of 32 for a simple_baseline"):
+            view.check(resnet)

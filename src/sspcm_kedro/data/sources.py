@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import Field, RootModel
 
+from sspcm_kedro.config import Settings
 from sspcm_kedro.data.coco import read_coco
 from sspcm_kedro.data.drawn import DrawnSettings
 from sspcm_kedro.data.drawn_folder import (
@@ -46,11 +47,7 @@ class Source:
     hidden_truth: Instances | None = None
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CocoPart(_Config):
+class CocoPart(Settings):
     """Annotations and their images, both relative to the source's root."""
 
     annotations: Path
@@ -71,7 +68,7 @@ class UnlabelledPart(CocoPart):
     truth: Path | None = None
 
 
-class CocoSource(_Config):
+class CocoSource(Settings):
     """A folder of COCO files with any skeleton.
 
     Attributes:
@@ -126,7 +123,7 @@ class CocoSource(_Config):
         return people.without_labels(), truth
 
 
-class DrawnSource(_Config):
+class DrawnSource(Settings):
     """People drawn by this package; their folder is read back as any COCO folder.
 
     Attributes:
@@ -171,7 +168,7 @@ class DrawnSource(_Config):
         ).read()
 
 
-class LspetSource(_Config):
+class LspetSource(Settings):
     """LSP-extended: ``joints.mat`` and ``images/`` in ``root``. It has no validation part."""
 
     kind: Literal["lspet"] = "lspet"

@@ -4,8 +4,9 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.sources import Source
 from sspcm_kedro.errors import BadInput
@@ -13,7 +14,7 @@ from sspcm_kedro.errors import BadInput
 People = Annotated[int, Field(ge=1)]
 
 
-class SplitConfig(BaseModel):
+class SplitConfig(Settings):
     """How many people each part has.
 
     Attributes:
@@ -27,8 +28,6 @@ class SplitConfig(BaseModel):
         unlabelled_includes_labelled: the released protocol, which also learns from the labelled
             people as if they were not.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     labelled: People
     unlabelled: People | None = None

@@ -1,17 +1,14 @@
 """How people are shown to networks and how long networks learn."""
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from sspcm_kedro.config import Settings
 from sspcm_kedro.data.loader import Heatmap
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods.settings import AffineConfig
+from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.heatmap import Refinement
-
-
-class Settings(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ViewConfig(Settings):
@@ -33,10 +30,22 @@ class ViewConfig(Settings):
     @model_validator(mode="after")
     def _multiple(self) -> "ViewConfig":
         if any(size <= 0 or size % 16 for size in self.input_hw):
-            raise ValueError(
-                f"input_hw must be multiples of 16 (32 for ResNets), got {self.input_hw}"
-            )
+            raise ValueError(f"input_hw must be multiples of 16, got {self.input_hw}")
         return self
+
+    def check(self, network: NetworkConfig) -> None:
+        """Refuse an input that the network cannot halve as often as it does.
+
+        Raises:
+            BadInput: says by what the sides must be divisible.
+        """
+        multiple = network.root.multiple
+        if any(size % multiple for size in self.input_hw):
+            raise BadInput(
+                f"view.input_hw {self.input_hw}",
+                f"both sides must be multiples of {multiple} for a {network.root.kind}",
+                "Change view.input_hw, e.g. to [256, 192].",
+            )
 
     def heatmap(self) -> Heatmap:
         return Heatmap(stride=4, sigma=self.sigma, sub_cell=self.sub_cell)

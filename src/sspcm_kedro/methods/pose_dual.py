@@ -9,8 +9,9 @@ from torch import Generator, Tensor, nn
 from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.occlude import JointCutout
 from sspcm_kedro.batch import Batch
+from sspcm_kedro.config import Settings
 from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size
-from sspcm_kedro.methods.settings import AffineConfig, PatchConfig, Settings
+from sspcm_kedro.methods.settings import AffineConfig, PatchConfig
 from sspcm_kedro.pose.geometry import at_stride, warp
 from sspcm_kedro.pose.heatmap import peaks
 from sspcm_kedro.pose.losses import keypoint_mse

@@ -1,15 +1,10 @@
 """Settings that several methods share."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.occlude import CutOcclude, JointCutout
-
-
-class Settings(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from sspcm_kedro.config import Settings
 
 
 class AffineConfig(Settings):

@@ -5,8 +5,8 @@ from typing import Literal
 from torch import Generator, Tensor, nn
 
 from sspcm_kedro.batch import Batch
+from sspcm_kedro.config import Settings
 from sspcm_kedro.methods.base import MakeNet, Method
-from sspcm_kedro.methods.settings import Settings
 from sspcm_kedro.pose.losses import keypoint_mse
 
 

@@ -5,18 +5,18 @@ from typing import Annotated, Literal
 
 import torch
 import torchvision
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import Field, RootModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets.simple_baseline import Depth, resnet_baseline, small_baseline
 
 
-class SmallBaselineConfig(BaseModel):
+class SmallBaselineConfig(Settings):
     """A SimpleBaseline of CPU size: three residual stages to stride 16, two deconvolutions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["small_baseline"]
     width: int = Field(default=16, ge=4, description="channels of the first stage")
     blocks: int = Field(default=1, ge=1, description="residual blocks a stage")
@@ -30,10 +30,9 @@ class SmallBaselineConfig(BaseModel):
         return small_baseline(keypoints, width=self.width, blocks=self.blocks)
 
 
-class SimpleBaselineConfig(BaseModel):
+class SimpleBaselineConfig(Settings):
     """SimpleBaseline on torchvision's ResNet; weights: none, a torchvision name, or a file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["simple_baseline"]
     depth: Depth = 18
     weights: str | None = Field(

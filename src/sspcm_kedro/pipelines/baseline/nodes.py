@@ -44,6 +44,7 @@ def train_baseline(
     machine: MachineConfig,
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch; the warm-up uses labels alone."""
+    view.check(network)
     joints = Skeleton.from_dict(skeleton)
     maker = network_maker(network, joints.size, seed)
     learner = Learner(baseline, maker, training, machine.pick())

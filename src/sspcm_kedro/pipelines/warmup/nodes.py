@@ -29,6 +29,7 @@ def warm_up(
     machine: MachineConfig,
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch of supervised training of three networks."""
+    view.check(network)
     joints = Skeleton.from_dict(skeleton)
     maker = network_maker(network, joints.size, seed)
     learner = Learner(MethodConfig(method), maker, training, machine.pick())
