@@ -18,7 +18,7 @@ class RandomAffine:
         rotated: share of people that are rotated at all.
         flipped: share of people that are mirrored.
 
-    Source: method.md 3.1 (weak: 0.25, 30, 0.6, 0.5) and 3.2 (strong: 0.25, 30, 0.8, 0).
+    Source: the published SSPCM code (weak: 0.25, 30, 0.6, 0.5; strong: 0.25, 30, 0.8, 0).
     """
 
     scale: float = 0.25

@@ -1,4 +1,4 @@
-"""Cut-Occlude and Joint Cutout: hard samples made at pseudo-key-points (method.md 3.3 and 5.4)."""
+"""Cut-Occlude and Joint Cutout: hard samples made at pseudo-key-points."""
 
 from dataclasses import dataclass
 

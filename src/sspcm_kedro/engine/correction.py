@@ -14,7 +14,7 @@ def correct(
     min_score: float,
     max_inconsistency: float,
 ) -> dict[str, Tensor]:
-    """Per joint, the pair of predictions that agrees best (SSPCM, section 3; method.md 5.2).
+    """Per joint, the pair of predictions that agrees best (SSPCM, section 3).
 
     Args:
         keypoints: now and earlier, each (2, n, k, 2): teacher A, teacher B.

@@ -8,7 +8,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class StepDecay:
-    """A tenth of the rate after each milestone (method.md 5.5: 70 % and 90 %).
+    """A tenth of the rate after each milestone (published: 70 % and 90 %).
 
     Attributes:
         rate: learning rate at the start.

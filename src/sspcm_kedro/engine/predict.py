@@ -32,7 +32,7 @@ def predict(
         net: the network, on ``device``; evaluated in eval mode and left in the mode it was in.
         crops: the people (n).
         skeleton: for the flip order.
-        flip_test: average with the mirrored view (method.md 6.4).
+        flip_test: average with the mirrored view.
         refinement: of the decoder.
         device: where to compute.
         batch: people at once.

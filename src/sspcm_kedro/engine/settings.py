@@ -14,7 +14,7 @@ from sspcm_kedro.pose.heatmap import Refinement
 class ViewConfig(Settings):
     """The crop of a person, its heatmaps, and the weak view.
 
-    The defaults of ``weak`` are the published ones (method.md 3.1).
+    The defaults of ``weak`` are those of the published code.
     """
 
     input_hw: tuple[int, int] = (64, 48)

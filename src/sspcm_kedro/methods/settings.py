@@ -8,7 +8,7 @@ from sspcm_kedro.config import Settings
 
 
 class AffineConfig(Settings):
-    """A random similarity; the defaults are the published strong view (method.md 3.2)."""
+    """A random similarity; the defaults are the published strong view."""
 
     scale: float = Field(default=0.25, ge=0, lt=1)
     rotation: float = Field(

@@ -7,5 +7,5 @@ Legend, used in every shape annotation of the project:
 
 Points are (x, y). Sizes are (height, width) and say so: ``input_hw``. Boxes are (x0, y0, x1, y1).
 A pixel's index is its centre: the point (0, 0) lies in the middle of the first pixel, and
-``x_input = stride * x_heatmap`` (method.md 2.1, the convention of SimpleBaseline and HRNet).
+``x_input = stride * x_heatmap`` (the convention of SimpleBaseline and HRNet).
 """

@@ -36,7 +36,7 @@ def choose_pair(
     Args:
         first: positions (b, k, 2) of teacher A, now and earlier, in any frame.
         second: positions of teacher B, now and earlier, in the same frame.
-        frame_hw: size of that frame; its diagonal is the unit (method.md 5.2).
+        frame_hw: size of that frame; its diagonal is the unit.
     """
     pairs = [(a, b) for b in second for a in first]
     diagonal = (frame_hw[0] ** 2 + frame_hw[1] ** 2) ** 0.5

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 BOX_PADDING = 1.25
-"""Context around a person's box, as in SimpleBaseline (method.md 2.1)."""
+"""Context around a person's box, as in SimpleBaseline."""
 
 
 def crop_extents(boxes: np.ndarray, input_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Centres (n, 2) and padded (width, height) (n, 2), in image pixels, of the crops of boxes.
 
-    A box (n, 4) grows to the aspect of the input, then by ``BOX_PADDING`` (method.md 2.1).
+    A box (n, 4) grows to the aspect of the input, then by ``BOX_PADDING``.
 
     Raises:
         ValueError: a box is empty or not finite.

@@ -1,4 +1,4 @@
-"""Keypoints to heatmaps and back (method.md 2.2 and 6)."""
+"""Keypoints to heatmaps and back."""
 
 from typing import Literal
 
@@ -26,7 +26,7 @@ def encode_heatmaps(
     unbiased encoding of DARK, Zhang et al. 2020): rounding alone costs half a cell. A joint that is
     not labelled, or whose square misses the map, has weight 0 and an empty map.
 
-    Source: method.md 2.2 (the encoding of SimpleBaseline).
+    Source: the encoding of SimpleBaseline (Xiao, Wu and Wei, ECCV 2018).
     """
     height, width = heatmap_hw
     centre = keypoints / stride
@@ -153,8 +153,7 @@ def flip_back(heatmaps: Tensor, flip_order: tuple[int, ...]) -> Tensor:
     """Heatmaps (b, k, h, w) of mirrored images, in the frame of the unmirrored ones.
 
     Mirroring pixels puts x at W - 1 - x, mirroring cells at stride * (w - 1) - x: the map lies
-    (stride - 1) / stride cells to the left, so it moves right by one, its first column kept
-    (method.md 6.4).
+    (stride - 1) / stride cells to the left, so it moves right by one, its first column kept.
     """
     mirrored = heatmaps.flip(3)[:, list(flip_order)]
     return torch.cat([mirrored[..., :1], mirrored[..., :-1]], dim=3)

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 
 def keypoint_mse(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Half the mean of (w (P - T))^2 over all (b, k, h, w), a scalar (method.md 2.3).
+    """Half the mean of (w (P - T))^2 over all (b, k, h, w), a scalar.
 
     Args:
         predicted: (b, k, h, w).
