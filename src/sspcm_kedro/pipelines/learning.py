@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
@@ -18,7 +17,7 @@ from sspcm_kedro.engine.learner import Learner, State
 from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
 from sspcm_kedro.methods.base import Method
-from sspcm_kedro.pipelines.people import crops_of
+from sspcm_kedro.pipelines.people import crops_of, spread
 from sspcm_kedro.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ def make_monitor(
     """Scores of every network of a method on some validation people, without flip test."""
     if evaluation.monitor == 0:
         return lambda method: {}
-    rows = np.unique(np.linspace(0, len(validation) - 1, evaluation.monitor).round().astype(int))
+    rows = spread(len(validation), evaluation.monitor)
     crops = crops_of(validation.iloc[rows], view, machine)
 
     def monitor(method: Method) -> dict[str, float]:

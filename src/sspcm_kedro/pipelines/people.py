@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sspcm_kedro.data.crops import Crops
@@ -22,3 +23,8 @@ def crops_of(people: pd.DataFrame | Instances, view: ViewConfig, machine: Machin
 def content(people: pd.DataFrame) -> Any:
     """What a table says, as text for ``fingerprint``; not where on this machine its files lie."""
     return people.drop(columns="path").to_json(orient="values", double_precision=6)
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Up to ``most`` rows, evenly over ``count``, always the same."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.settings import MachineConfig, ViewConfig
-from sspcm_kedro.pipelines.people import crops_of
+from sspcm_kedro.pipelines.people import crops_of, spread
 from sspcm_kedro.pipelines.reporting.figures import (
     learning_curves,
     per_joint_bars,
@@ -43,7 +43,7 @@ def draw_pseudo_labels(
     machine: MachineConfig,
 ) -> Figure:
     """Unlabelled people, before and after correction; the truth where it is known."""
-    rows = spread(len(unlabelled))
+    rows = spread(len(unlabelled), SHOWN)
     truth = Instances.from_frame(hidden_truth.iloc[rows])
     crops = bordered(unlabelled.iloc[rows], view, machine)
     a, b = predictions["keypoints"][:, rows].numpy() + view.border
@@ -67,7 +67,7 @@ def draw_predictions(
     machine: MachineConfig,
 ) -> Figure:
     """Validation people: truth, baseline and student side by side."""
-    rows, joints = spread(len(validation)), Skeleton.from_dict(skeleton)
+    rows, joints = spread(len(validation), SHOWN), Skeleton.from_dict(skeleton)
     people = Instances.from_frame(validation.iloc[rows])
     shown = {
         name: {**predictions, **baseline}[f"{name}.keypoints"][rows].numpy() + view.border
@@ -126,11 +126,6 @@ def report(metrics: dict[str, Any], **figures: bytes) -> str:
         notes="The baseline learned from the same labels, with the same network, weak view and "
         "number of optimiser steps as the student.",
     )
-
-
-def spread(count: int) -> np.ndarray:
-    """Up to ``SHOWN`` rows, evenly over ``count``, always the same."""
-    return np.unique(np.linspace(0, count - 1, SHOWN).round().astype(int))
 
 
 def bordered(people: pd.DataFrame, view: ViewConfig, machine: MachineConfig) -> np.ndarray:

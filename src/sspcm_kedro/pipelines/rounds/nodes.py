@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -20,7 +19,7 @@ from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines.learning import make_batches, make_monitor, train
-from sspcm_kedro.pipelines.people import content, crops_of
+from sspcm_kedro.pipelines.people import content, crops_of, spread
 from sspcm_kedro.pipelines.reporting.figures import occlusion_sheet
 from sspcm_kedro.pipelines.reporting.pixels import to_uint8
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -90,7 +89,7 @@ def cut_occlude(
 ) -> tuple[dict[str, Tensor], Figure]:
     """The bank of limbs worth pasting, all of reliable key points; and a sheet of samples."""
     bank = occluder_bank(corrected["keypoints"], corrected["kept"].bool(), view.input_hw)
-    rows = np.unique(np.linspace(0, len(unlabelled) - 1, 10).round().astype(int))
+    rows = spread(len(unlabelled), 10)
     shown = crops_of(unlabelled.iloc[rows], view, machine)
     rng = Generator().manual_seed(mixed_seed(seed, 7))
     every, cpu = torch.arange(len(rows)), torch.device("cpu")
