@@ -2,13 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run lspet test check table step lock clean
+.PHONY: run lspet repro test check table step lock clean
 
 run: .venv/ready  ## the whole default run, on drawn people
 	$(BIN)/kedro run
 
 lspet: .venv/ready  ## the same on real photographs: make lspet ROOT=/path/to/lspet
 	$(BIN)/kedro run --env lspet --params source.root=$(ROOT)
+
+repro: .venv/ready  ## rebuild with DVC what is out of date: make repro [STAGES=evaluation]
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "This folder is no git repository, and DVC needs one: git init && git add . && git commit -m start (without DVC: make run)" >&2; exit 1; }
+	@test -f .dvc/config || { echo "There is no .dvc/config: git checkout .dvc brings the project's own back, dvc init makes a new one (without DVC: make run)" >&2; exit 1; }
+	PATH="$(abspath $(BIN)):$$PATH" dvc repro $(STAGES)
 
 test: .venv/ready  ## all tests
 	$(BIN)/python -m pytest

@@ -37,6 +37,11 @@ class Project:
         """Where the smoke environment keeps its data."""
         return self.root / "data" / "smoke"
 
+    def take_people(self, other: "Project") -> None:
+        """Copies of another project's images and tables of people."""
+        for layer in ("01_raw", "03_primary", "05_model_input"):
+            shutil.copytree(other.data / layer, self.data / layer)
+
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """``kedro run --env smoke`` as users start it, on one core."""
         return subprocess.Popen(
@@ -104,8 +109,7 @@ def drawn_project(make_project) -> Project:
 
 @pytest.fixture
 def project(make_project, drawn_project) -> Project:
-    """A project of the test's own, with tables of people (and images in ``drawn_project``)."""
+    """A project of the test's own, with drawn people and their tables."""
     fresh = make_project("project")
-    for layer in ("03_primary", "05_model_input"):
-        shutil.copytree(drawn_project.data / layer, fresh.data / layer)
+    fresh.take_people(drawn_project)
     return fresh

@@ -48,7 +48,7 @@ def test_sigterm_in_the_middle_of_a_log_line_is_not_lost():
 
 def test_a_run_that_is_asked_to_stop_keeps_its_checkpoint(project):
     """`kill` and batch systems send SIGTERM: the run ends with an error, its files whole."""
-    params = "training.warmup_epochs=500,training.steps=1,evaluation.monitor=0"
+    params = "training.warmup_epochs=500,training.steps=1,monitor.people=0"
     process = project.start("--pipelines", "warmup", "--params", params)
     printed = ""
     assert process.stdout is not None

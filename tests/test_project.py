@@ -13,7 +13,13 @@ from kedro.validation.exceptions import ParameterValidationError
 
 from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.settings import (
+    EvaluationConfig,
+    MachineConfig,
+    MonitorConfig,
+    TrainingConfig,
+    ViewConfig,
+)
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
@@ -39,6 +45,7 @@ TYPES = {
     "baseline": BaselineConfig,
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
+    "monitor": MonitorConfig,
     "machine": MachineConfig,
     "source": SourceConfig,
     "split": SplitConfig,

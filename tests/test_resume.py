@@ -16,11 +16,11 @@ from sspcm_kedro.errors import BadInput
 
 LONG = {
     "training": {"steps": 8, "warmup_epochs": 6, "round_epochs": 6, "rounds": 1},
-    "evaluation": {"monitor": 0},
+    "monitor": {"people": 0},
 }
 SHORT = {
     "training": {"steps": 2, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
-    "evaluation": {"monitor": 0},
+    "monitor": {"people": 0},
     "baseline": {"kind": "pose_dual"},
 }
 
@@ -91,8 +91,7 @@ def test_killed_training_ends_bit_for_bit_as_if_it_had_not_been(
     assert "round_1 goes on after epoch" in printed
 
     reference = make_project("uninterrupted")
-    shutil.copytree(drawn_project.data / "05_model_input", reference.data / "05_model_input")
-    shutil.copytree(drawn_project.data / "03_primary", reference.data / "03_primary")
+    reference.take_people(drawn_project)
     reference.run("warmup", "round_1", **LONG)
     for stage, epochs in (("warmup", 6), ("round_1", 12)):
         interrupted, whole = load(project, stage), load(reference, stage)
@@ -125,10 +124,9 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
     project.run("warmup", **SHORT, seed=5)
     other = load(project, "warmup")
     project.run("warmup", **SHORT)
-    assert "warmup has a checkpoint of other settings or data: it starts afresh" in learning_log
+    assert "warmup has a checkpoint of other settings, data or code: starts afresh" in learning_log
     fresh = make_project("fresh")
-    for layer in ("03_primary", "05_model_input"):
-        shutil.copytree(drawn_project.data / layer, fresh.data / layer)
+    fresh.take_people(drawn_project)
     fresh.run("warmup", **SHORT)
     assert_same(load(project, "warmup"), load(fresh, "warmup"))
     assert load(project, "warmup")["fingerprint"] != other["fingerprint"]

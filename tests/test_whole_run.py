@@ -359,7 +359,7 @@ def test_another_method_as_the_baseline(whole, copy):
     printed = copy.kedro("--pipelines", "baseline", "--params", "baseline.kind=pose_dual")
     assert re.findall(r"Completed node: (\S+)", printed)[0] == "baseline"
     assert "warmup" not in printed
-    assert "baseline has a checkpoint of other settings or data: it starts afresh" in printed
+    assert "baseline has a checkpoint of other settings, data or code: starts afresh" in printed
     networks = {key.split(".")[1] for key in checkpoint(copy.data, "baseline")["method"]}
     assert len(networks) == 2
     assert checkpoint(copy.data, "baseline")["deployed"] in networks

@@ -30,6 +30,20 @@ def test_tensors_and_text_come_back(tmp_path):
         assert file.metadata() == {"skeleton": '{"names": ["näse"]}'}
 
 
+def test_equal_content_is_equal_bytes(tmp_path):
+    """Texts in one order, however often and in whatever order they are given."""
+    texts = {f"text {i} näse": f'{{"a": "\n{i}"}}' for i in range(8)}
+    written = set()
+    for turn, keys in enumerate([list(texts), list(reversed(texts)), list(texts)]):
+        dataset = TensorsDataset(str(tmp_path / f"{turn}.safetensors"))
+        data = {"a": torch.arange(3.0), **{key: texts[key] for key in keys}}
+        dataset.save(data)
+        written.add((tmp_path / f"{turn}.safetensors").read_bytes())
+        loaded = dataset.load()
+        assert torch.equal(loaded.pop("a"), data["a"]) and loaded == texts
+    assert len(written) == 1
+
+
 def test_saving_does_not_change_what_is_saved(tmp_path):
     value = torch.arange(4.0)
     data = {"a": value}

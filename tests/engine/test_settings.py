@@ -32,7 +32,7 @@ def test_views_are_multiples_of_sixteen(hw):
         (TrainingConfig, {"learning_rate": 0}),
         (TrainingConfig, {"epochs": 3}),
         (EvaluationConfig, {"nms_threshold": 1.1}),
-        (EvaluationConfig, {"refinement": "magic"}),
+        (ViewConfig, {"refinement": "magic"}),
         (MachineConfig, {"workers": 0}),
         (ViewConfig, {"sigma": 0}),
     ],

@@ -100,7 +100,7 @@ def test_a_checkpoint_of_another_fingerprint_is_left_alone(caplog):
         seen = outputs(range(3), resume=resume, fingerprint="other")
     assert [output.state["epoch"] for output in seen] == [1, 2, 3]
     assert equal(seen[-1].state, outputs(range(3))[-1].state)
-    assert "warmup has a checkpoint of other settings or data: it starts afresh" in caplog.text
+    assert "warmup has a checkpoint of other settings, data or code: starts afresh" in caplog.text
 
 
 def test_a_finished_stage_yields_what_it_has():

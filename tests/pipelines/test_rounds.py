@@ -1,13 +1,12 @@
 """The nodes of a round on drawn people, one by one, and how rounds are chained."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.settings import MachineConfig, MonitorConfig, TrainingConfig, ViewConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
@@ -21,7 +20,7 @@ SETTINGS = {
     "network": NetworkConfig.model_validate({"kind": "small_baseline", "width": 4}),
     "method": SSPCMConfig(kind="sspcm", min_score=0.0),
     "training": TrainingConfig(batch=4, steps=1, warmup_epochs=1, round_epochs=1, rounds=ROUNDS),
-    "evaluation": EvaluationConfig(monitor=0),
+    "monitor": MonitorConfig(people=0),
     "machine": MachineConfig(device="cpu", crop_memory_gib=0.1),
 }
 PEOPLE = ("labelled", "unlabelled", "validation")
@@ -36,11 +35,10 @@ class Kept(MemoryDataset):
 
 @pytest.fixture(scope="module")
 def people(drawn_project):
-    tables = drawn_project.data / "05_model_input"
     with drawn_project.session() as session:
-        skeleton = session.load_context().catalog["skeleton"].load()
-    frames = {name: pd.read_parquet(tables / f"{name}.parquet").head(6) for name in PEOPLE}
-    return {**frames, "skeleton": skeleton}
+        catalog = session.load_context().catalog
+    frames = {name: catalog[name].load().head(6) for name in PEOPLE}
+    return {**frames, "skeleton": catalog["skeleton"].load()}
 
 
 @pytest.fixture(scope="module")

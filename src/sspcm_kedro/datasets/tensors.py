@@ -1,5 +1,6 @@
 """Named tensors, and weights, as safetensors."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,23 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         text = {k: v for k, v in data.items() if isinstance(v, str)}
         with replacing(self._filepath) as path:
             save_file(tensors, path, metadata=text or None)
+            if len(text) > 1:
+                _sort_metadata(path)
 
     def _exists(self) -> bool:
         return self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+def _sort_metadata(path: Path) -> None:
+    """safetensors writes texts in another order each time; equal content has to be equal bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= size
+        file.seek(8)
+        file.write(text.ljust(size))

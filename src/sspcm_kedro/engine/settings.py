@@ -25,6 +25,9 @@ class ViewConfig(Settings):
     sub_cell: bool = Field(
         default=True, description="Gaussians centred exactly; false rounds to cells, as published"
     )
+    refinement: Refinement = Field(
+        default="parabola", description="from cells to pixels: of pseudo-labels and predictions"
+    )
     weak: AffineConfig = AffineConfig(scale=0.25, rotation=30, rotated=0.6, flipped=0.5)
 
     @model_validator(mode="after")
@@ -79,10 +82,9 @@ class TrainingConfig(Settings):
 
 
 class EvaluationConfig(Settings):
-    """How predictions are made and judged."""
+    """How the trained networks' predictions are made and judged."""
 
     flip_test: bool = True
-    refinement: Refinement = "parabola"
     pck_threshold: float = Field(default=0.2, gt=0, description="share of the torso's length")
     nms_threshold: float = Field(
         default=0.9, gt=0, le=1, description="OKS above which people are one"
@@ -90,7 +92,13 @@ class EvaluationConfig(Settings):
     score_threshold: float = Field(
         default=0.2, ge=0, description="joints below do not re-score a box"
     )
-    monitor: int = Field(default=200, ge=0, description="validation people judged after each epoch")
+
+
+class MonitorConfig(EvaluationConfig):
+    """The same for the quick look after each epoch; training reads this and not ``evaluation``."""
+
+    flip_test: bool = False
+    people: int = Field(default=200, ge=0, description="validation people, evenly spread")
 
 
 class MachineConfig(Settings):

@@ -1,8 +1,10 @@
 """What the training nodes of warm-up, rounds and baseline share."""
 
+import hashlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,13 +17,34 @@ from sspcm_kedro.engine.evaluate import judge
 from sspcm_kedro.engine.fit import EpochReport, fit
 from sspcm_kedro.engine.learner import Learner, State
 from sspcm_kedro.engine.predict import predict
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.settings import MachineConfig, MonitorConfig, TrainingConfig, ViewConfig
 from sspcm_kedro.methods.base import Method
 from sspcm_kedro.pipelines.people import crops_of, spread
 from sspcm_kedro.pose.skeleton import Skeleton
 
+PACKAGE = Path(__file__).parents[1]
+CODE = (
+    "augment", "batch.py", "config.py", "data/crops.py", "data/instances.py", "data/loader.py",
+    "engine", "methods", "nets", "pipelines/learning.py", "pipelines/people.py", "pose",
+)  # fmt: skip
+"""What every training is made of. How people are read and split shows in their tables."""
+
 logger = logging.getLogger(__name__)
 Monitor = Callable[[Method], dict[str, float]]
+
+
+def code(pipeline: str) -> dict[str, str]:
+    """Digests of the source files that decide what a pipeline trains, by their place in here.
+
+    Part of a checkpoint's fingerprint: networks that older code trained are not the networks that
+    this code trains, however equal settings and data are.
+    """
+    places = [PACKAGE / name for name in (*CODE, f"pipelines/{pipeline}")]
+    files = [file for at in places for file in ([at] if at.is_file() else at.rglob("*.py"))]
+    return {
+        file.relative_to(PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(files)
+    }
 
 
 def make_batches(
@@ -49,23 +72,23 @@ def make_batches(
 
 def make_monitor(
     validation: pd.DataFrame, skeleton: Skeleton, view: ViewConfig,
-    evaluation: EvaluationConfig, machine: MachineConfig,
+    config: MonitorConfig, machine: MachineConfig,
 ) -> Monitor:  # fmt: skip
-    """Scores of every network of a method on some validation people, without flip test."""
-    if evaluation.monitor == 0:
+    """Scores of every network of a method on some validation people."""
+    if config.people == 0:
         return lambda method: {}
-    rows = spread(len(validation), evaluation.monitor)
+    rows = spread(len(validation), config.people)
     crops = crops_of(validation.iloc[rows], view, machine)
 
     def monitor(method: Method) -> dict[str, float]:
         found = {}
         for name, net in method.networks.items():
             keypoints, scores = predict(
-                net, crops, skeleton, flip_test=False, refinement=evaluation.refinement,
+                net, crops, skeleton, flip_test=config.flip_test, refinement=view.refinement,
                 device=machine.pick(),
             )  # fmt: skip
             judged = judge(
-                keypoints, scores, crops.instances, view.input_hw, skeleton, evaluation
+                keypoints, scores, crops.instances, view.input_hw, skeleton, config
             ).scores
             found |= {f"{name}/{k}": judged[k] for k in ("AP", "PCK") if k in judged}
         return found
@@ -87,14 +110,14 @@ def train(
 ) -> Iterator[dict[str, Any]]:
     """Train the epochs of a stage; yield checkpoint and history after each, for the catalog.
 
-    A checkpoint of the same fingerprint is gone on from; one of another is of other settings or
-    data, and the stage starts afresh. A finished stage yields what it has.
+    A checkpoint of the same fingerprint is gone on from; one of another is of other settings, data
+    or code, and the stage starts afresh. A finished stage yields what it has.
     """
     if resume is not None and resume["fingerprint"] == fingerprint:
         learner.restore(resume)
         logger.info("%s goes on after epoch %d of %d", stage, learner.epoch, span.stop)
     elif resume is not None:
-        logger.warning("%s has a checkpoint of other settings or data: it starts afresh", stage)
+        logger.warning("%s has a checkpoint of other settings, data or code: starts afresh", stage)
 
     def outputs() -> dict[str, Any]:
         return {

@@ -7,11 +7,11 @@ import pandas as pd
 from pydantic import model_validator
 
 from sspcm_kedro.engine.learner import Learner, State, fingerprint, network_maker
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.settings import MachineConfig, MonitorConfig, TrainingConfig, ViewConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.learning import make_batches, make_monitor, train
+from sspcm_kedro.pipelines.learning import code, make_batches, make_monitor, train
 from sspcm_kedro.pipelines.people import content
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -40,7 +40,7 @@ def train_baseline(
     network: NetworkConfig,
     baseline: BaselineConfig,
     training: TrainingConfig,
-    evaluation: EvaluationConfig,
+    monitor: MonitorConfig,
     machine: MachineConfig,
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch; the warm-up uses labels alone."""
@@ -62,11 +62,11 @@ def train_baseline(
     yield from train(
         learner,
         lambda epoch: (warm if epoch < training.warmup_epochs else full).epoch(epoch),
-        make_monitor(validation, joints, view, evaluation, machine),
+        make_monitor(validation, joints, view, monitor, machine),
         stage="baseline",
         span=range(training.epochs),
         training=training,
         seed=seed,
-        fingerprint=fingerprint("baseline", seed, settings, skeleton, data),
+        fingerprint=fingerprint("baseline", seed, settings, skeleton, data, code("baseline")),
         resume=resume,
     )

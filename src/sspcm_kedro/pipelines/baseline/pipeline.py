@@ -3,10 +3,10 @@
 from kedro.pipeline import Node, Pipeline
 
 from sspcm_kedro.pipelines.baseline.nodes import train_baseline
-from sspcm_kedro.pipelines.evaluation.nodes import predict_baseline, score_networks
+from sspcm_kedro.pipelines.evaluation.pipeline import scoring_of_baseline
 
 INPUTS = ("labelled", "unlabelled", "validation", "skeleton")
-SETTINGS = ("seed", "view", "network", "baseline", "training", "evaluation", "machine")
+SETTINGS = ("seed", "view", "network", "baseline", "training", "monitor", "machine")
 
 
 def create_pipeline() -> Pipeline:
@@ -23,28 +23,6 @@ def create_pipeline() -> Pipeline:
                 {"checkpoint": "baseline_checkpoint", "history": "baseline_history"},
                 name="baseline",
             ),
-            Node(
-                predict_baseline,
-                {
-                    "checkpoint": "baseline_checkpoint",
-                    "validation": "validation",
-                    "skeleton": "skeleton",
-                    **{n: f"params:{n}" for n in ("view", "network", "evaluation", "machine")},
-                },
-                "baseline_predictions",
-                name="predict_baseline",
-            ),
-            Node(
-                score_networks,
-                {
-                    "predictions": "baseline_predictions",
-                    "validation": "validation",
-                    "skeleton": "skeleton",
-                    "view": "params:view",
-                    "evaluation": "params:evaluation",
-                },
-                "baseline_scores",
-                name="score_baseline",
-            ),
+            *scoring_of_baseline(),
         ]
     )

@@ -52,7 +52,7 @@ def predict_validation(
     for name, net in networks_of(checkpoint, network, joints.size).items():
         found[f"{name}.keypoints"], found[f"{name}.scores"] = predict(
             net.to(machine.pick()), crops, joints, flip_test=evaluation.flip_test,
-            refinement=evaluation.refinement, device=machine.pick(),
+            refinement=view.refinement, device=machine.pick(),
         )  # fmt: skip
     return found
 

@@ -5,6 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from sspcm_kedro.pipelines.evaluation.nodes import (
     collect,
     finished,
+    predict_baseline,
     predict_validation,
     score_networks,
     score_pseudo_labels,
@@ -13,6 +14,29 @@ from sspcm_kedro.pipelines.evaluation.nodes import (
 
 def _settings(*names: str) -> dict[str, str]:
     return {name: f"params:{name}" for name in names}
+
+
+def scoring_of_baseline() -> list[Node]:
+    """The baseline's checkpoint to its numbers; in this pipeline and in that of the baseline.
+
+    There, a method is trained and scored without rounds; here, all networks are judged alike.
+    """
+    return [
+        Node(
+            predict_baseline,
+            {"checkpoint": "baseline_checkpoint", "validation": "validation",
+             "skeleton": "skeleton", **_settings("view", "network", "evaluation", "machine")},
+            "baseline_predictions",
+            name="predict_baseline",
+        ),
+        Node(
+            score_networks,
+            {"predictions": "baseline_predictions", "validation": "validation",
+             "skeleton": "skeleton", **_settings("view", "evaluation")},
+            "baseline_scores",
+            name="score_baseline",
+        ),
+    ]  # fmt: skip
 
 
 def create_pipeline(rounds: int) -> Pipeline:
@@ -25,6 +49,7 @@ def create_pipeline(rounds: int) -> Pipeline:
     ]
     return Pipeline(
         [
+            *scoring_of_baseline(),
             Node(
                 finished,
                 {"checkpoint": last, "skeleton": "skeleton", **_settings("view", "network")},

@@ -13,15 +13,15 @@ from sspcm_kedro.data.loader import Pseudo, mixed_seed, plain_view
 from sspcm_kedro.engine.correction import correct, occluder_bank
 from sspcm_kedro.engine.learner import Learner, State, fingerprint, network_maker, networks_of
 from sspcm_kedro.engine.predict import predict
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.settings import MachineConfig, MonitorConfig, TrainingConfig, ViewConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.learning import make_batches, make_monitor, train
+from sspcm_kedro.pipelines.learning import code, make_batches, make_monitor, train
 from sspcm_kedro.pipelines.people import content, crops_of, spread
-from sspcm_kedro.pipelines.reporting.figures import occlusion_sheet
 from sspcm_kedro.pipelines.reporting.pixels import to_uint8
+from sspcm_kedro.pipelines.reporting.sheets import occlusion_sheet
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
@@ -31,7 +31,6 @@ def pseudo_labels(
     skeleton: dict[str, Any],
     view: ViewConfig,
     network: NetworkConfig,
-    evaluation: EvaluationConfig,
     machine: MachineConfig,
 ) -> dict[str, Tensor]:
     """What both teachers, as the last stage left them, see in every unlabelled person.
@@ -45,7 +44,7 @@ def pseudo_labels(
     seen = [
         predict(
             networks[name].to(machine.pick()), crops, joints, flip_test=True,
-            refinement=evaluation.refinement, device=machine.pick(),
+            refinement=view.refinement, device=machine.pick(),
         )
         for name in ("teacher_a", "teacher_b")
     ]  # fmt: skip
@@ -121,7 +120,7 @@ def train_round(
     network: NetworkConfig,
     method: SSPCMConfig,
     training: TrainingConfig,
-    evaluation: EvaluationConfig,
+    monitor: MonitorConfig,
     machine: MachineConfig,
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch of SSPCM, from where the last stage ended."""
@@ -146,13 +145,13 @@ def train_round(
     yield from train(
         learner,
         batches.epoch,
-        make_monitor(validation, joints, view, evaluation, machine),
+        make_monitor(validation, joints, view, monitor, machine),
         stage=f"round_{number}",
         span=training.span(number),
         training=training,
         seed=seed,
         fingerprint=fingerprint(
-            number, previous["fingerprint"], content(unlabelled), *pseudo.content()
+            number, previous["fingerprint"], content(unlabelled), *pseudo.content(), code("rounds")
         ),
         resume=resume,
     )

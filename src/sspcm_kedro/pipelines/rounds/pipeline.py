@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from sspcm_kedro.pipelines.rounds.nodes import correction, cut_occlude, pseudo_labels, train_round
 
-SHARED = ("seed", "view", "network", "method", "training", "evaluation", "machine")
+SHARED = ("seed", "view", "network", "method", "training", "monitor", "machine")
 PEOPLE = {"labelled", "unlabelled", "validation", "skeleton"}
 
 
@@ -23,7 +23,7 @@ def round_block(earlier: str) -> Pipeline:
             Node(
                 pseudo_labels,
                 {"checkpoint": "previous", "unlabelled": "unlabelled", "skeleton": "skeleton",
-                 **_settings("view", "network", "evaluation", "machine")},
+                 **_settings("view", "network", "machine")},
                 "predictions",
                 name="pseudo_labels",
             ),

@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from sspcm_kedro.engine.learner import Learner, State, fingerprint, network_maker
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.settings import MachineConfig, MonitorConfig, TrainingConfig, ViewConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.learning import make_batches, make_monitor, train
+from sspcm_kedro.pipelines.learning import code, make_batches, make_monitor, train
 from sspcm_kedro.pipelines.people import content
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -25,7 +25,7 @@ def warm_up(
     network: NetworkConfig,
     method: SSPCMConfig,
     training: TrainingConfig,
-    evaluation: EvaluationConfig,
+    monitor: MonitorConfig,
     machine: MachineConfig,
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch of supervised training of three networks."""
@@ -40,11 +40,13 @@ def warm_up(
     yield from train(
         learner,
         batches.epoch,
-        make_monitor(validation, joints, view, evaluation, machine),
+        make_monitor(validation, joints, view, monitor, machine),
         stage="warmup",
         span=training.span(0),
         training=training,
         seed=seed,
-        fingerprint=fingerprint("warmup", seed, settings, skeleton, content(labelled)),
+        fingerprint=fingerprint(
+            "warmup", seed, settings, skeleton, content(labelled), code("warmup")
+        ),
         resume=resume,
     )

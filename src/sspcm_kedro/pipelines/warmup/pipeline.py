@@ -6,7 +6,7 @@ from sspcm_kedro.pipelines.warmup.nodes import warm_up
 
 SETTINGS = {
     name: f"params:{name}"
-    for name in ("seed", "view", "network", "method", "training", "evaluation", "machine")
+    for name in ("seed", "view", "network", "method", "training", "monitor", "machine")
 }
 
 
