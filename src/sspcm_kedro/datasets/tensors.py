@@ -1,9 +1,11 @@
 """Named tensors, and weights, as safetensors."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import JSONPreview
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -35,8 +37,23 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         with replacing(self._filepath) as path:
             save_file(tensors, path, metadata=text or None)
 
+    def preview(self) -> JSONPreview:
+        """Text, and shape, type and range of every tensor, for kedro-viz."""
+        return JSONPreview(json.dumps({k: _summary(v) for k, v in self.load().items()}))
+
     def _exists(self) -> bool:
         return self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+def _summary(value: Tensor | str) -> str | dict[str, Any]:
+    if isinstance(value, str):
+        return value
+    finite = value[value.isfinite()]  # NaN is no JSON, and the browser would show nothing
+    return {
+        "shape": list(value.shape),
+        "type": str(value.dtype).removeprefix("torch."),
+        "range": [finite.min().item(), finite.max().item()] if len(finite) else [],
+    }

@@ -22,6 +22,7 @@ def create_pipeline() -> Pipeline:
                 },
                 {"checkpoint": "baseline_checkpoint", "history": "baseline_history"},
                 name="baseline",
+                tags=["training", "gpu"],
             ),
             Node(
                 predict_baseline,
@@ -33,6 +34,7 @@ def create_pipeline() -> Pipeline:
                 },
                 "baseline_predictions",
                 name="predict_baseline",
+                tags=["evaluation", "gpu"],
             ),
             Node(
                 score_networks,
@@ -45,6 +47,7 @@ def create_pipeline() -> Pipeline:
                 },
                 "baseline_scores",
                 name="score_baseline",
+                tags="evaluation",
             ),
         ]
     )

@@ -37,6 +37,7 @@ def create_pipeline(rounds: int) -> Pipeline:
                  "skeleton": "skeleton", **_settings("view", "network", "evaluation", "machine")},
                 "validation_predictions",
                 name="predict_validation",
+                tags="gpu",
             ),
             Node(
                 score_networks,
@@ -57,5 +58,6 @@ def create_pipeline(rounds: int) -> Pipeline:
                 "metrics",
                 name="collect",
             ),
-        ]
+        ],
+        tags="evaluation",
     )  # fmt: skip
