@@ -38,7 +38,7 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
             save_file(tensors, path, metadata=text or None)
 
     def preview(self) -> JSONPreview:
-        """Text, and shape, type and range of every tensor, for kedro-viz."""
+        """Text, and type, shape and range of every tensor, for kedro-viz."""
         return JSONPreview(json.dumps({k: _summary(v) for k, v in self.load().items()}))
 
     def _exists(self) -> bool:
@@ -48,12 +48,10 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         return {"filepath": str(self._filepath)}
 
 
-def _summary(value: Tensor | str) -> str | dict[str, Any]:
+def _summary(value: Tensor | str) -> str:
     if isinstance(value, str):
         return value
-    finite = value[value.isfinite()]  # NaN is no JSON, and the browser would show nothing
-    return {
-        "shape": list(value.shape),
-        "type": str(value.dtype).removeprefix("torch."),
-        "range": [finite.min().item(), finite.max().item()] if len(finite) else [],
-    }
+    size = " x ".join(str(length) for length in value.shape) or "one number"
+    line = f"{str(value.dtype).removeprefix('torch.')}, {size}"
+    finite = value[value.isfinite()]
+    return f"{line}, {finite.min():.4g} to {finite.max():.4g}" if len(finite) else line

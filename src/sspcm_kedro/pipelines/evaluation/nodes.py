@@ -71,10 +71,7 @@ def score_networks(
     view: ViewConfig,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
-    """For each network AP and AR (where the skeleton has sigmas) and PCK, and PCK a joint.
-
-    A score that does not exist (of a joint that nobody has) is None.
-    """
+    """For each network AP and AR (where the skeleton has sigmas) and PCK, and PCK a joint."""
     joints, people = Skeleton.from_dict(skeleton), Instances.from_frame(validation)
     scores: dict[str, Any] = {}
     for name in (key.removesuffix(".keypoints") for key in predictions if "keypoints" in key):
@@ -84,7 +81,7 @@ def score_networks(
         )  # fmt: skip
         per_joint = dict(zip(joints.names, judged.pck.per_joint.tolist(), strict=True))
         scores[name] = {**judged.scores, "PCK_per_joint": per_joint}
-    return plain(scores)
+    return scores
 
 
 def score_pseudo_labels(
@@ -140,7 +137,7 @@ def score_pseudo_labels(
                 "kept": float(kept[known].mean()),
             }
         )
-    return plain(rows)
+    return rows
 
 
 def collect(
@@ -152,12 +149,3 @@ def collect(
     labels = {f"round_{row['round']}": {k: v for k, v in row.items() if k != "round"}
               for row in rounds}  # fmt: skip
     return {**tables, "pseudo_labels": labels}
-
-
-def plain(value: Any) -> Any:
-    """The same with NaN and infinity as None, all the way down: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
