@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run lspet repro test check table step lock clean
+.PHONY: run lspet repro test check table step viz lock clean
 
 run: .venv/ready  ## the whole default run, on drawn people
 	$(BIN)/kedro run
@@ -29,6 +29,12 @@ table: .venv/ready  ## method x seed on a source: make table ENV=base|lspet [ROO
 
 step: .venv/ready  ## share of a training step that is not network work
 	$(BIN)/python benchmarks/step.py
+
+viz: .venv/ready  ## the pipeline with its last results as a static site in build/: make viz [ENV=smoke]
+	rm -rf build
+	KEDRO_ENV=$(or $(ENV),local) $(BIN)/kedro viz build --include-hooks --include-previews
+	@test -f build/index.html  # kedro viz ends well even where it failed
+	@echo "look at it with: $(BIN)/python -m http.server --directory build 4141"
 
 lock: .venv/ready  ## write requirements.lock from the environment
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E '/^(nvidia|cuda|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock

@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ["DO_NOT_TRACK"] = "1"  # read by kedro-telemetry when it is imported
@@ -113,3 +115,15 @@ def project(make_project, drawn_project) -> Project:
     fresh = make_project("project")
     fresh.take_people(drawn_project)
     return fresh
+
+
+@pytest.fixture(scope="session")
+def whole(make_project) -> SimpleNamespace:
+    """The project after ``kedro run --env smoke``, what was printed, and how long it took.
+
+    min_score is low: networks of twelve steps are sure of nothing, and some joints must be kept.
+    """
+    project, began = make_project("whole"), time.monotonic()
+    printed = project.kedro("--params", "method.min_score=0.02")
+    seconds = time.monotonic() - began
+    return SimpleNamespace(project=project, data=project.data, printed=printed, seconds=seconds)

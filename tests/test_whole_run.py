@@ -7,7 +7,6 @@ import re
 import shutil
 import time
 from contextlib import redirect_stdout
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,22 +22,13 @@ from sspcm_kedro.nets import NetworkConfig
 
 HW = (64, 48)
 NETWORKS = ("baseline", "teacher_a", "teacher_b", "student")
-MIN_SCORE = 0.02  # low: networks of twelve steps are sure of nothing, and some joints must be kept
+MIN_SCORE = 0.02  # what conftest's whole run is given
 MAX_INCONSISTENCY = 0.1  # SSPCMConfig's default
 PARAMS = f"method.min_score={MIN_SCORE}"
 FIGURES = (
     "learning_curves", "predictions", "per_joint", "pseudo_labels", "pseudo_label_quality",
 )  # fmt: skip
 TRAINED = re.compile(r"(warmup|round_\d|baseline) epoch \d+ \(step")
-
-
-@pytest.fixture(scope="module")
-def whole(make_project):
-    """The project after ``kedro run --env smoke``, what was printed, and how long it took."""
-    project, began = make_project("whole"), time.monotonic()
-    printed = project.kedro("--params", PARAMS)
-    seconds = time.monotonic() - began
-    return SimpleNamespace(project=project, data=project.data, printed=printed, seconds=seconds)
 
 
 @pytest.fixture

@@ -89,3 +89,7 @@ def test_another_torch_file_is_no_checkpoint(tmp_path, content):
     torch.save(content, file)
     with pytest.raises(DatasetError, match="must be a checkpoint of this project"):
         CheckpointDataset(str(file), optional=True).load()
+
+
+def test_the_preview_of_no_checkpoint_is_null(tmp_path):
+    assert CheckpointDataset(str(tmp_path / "checkpoint.pt"), optional=True).preview() == "null"

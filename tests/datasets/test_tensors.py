@@ -1,5 +1,7 @@
 """Tensors and text in one safetensors file."""
 
+import json
+
 import pytest
 import torch
 from kedro.io import DatasetError
@@ -72,3 +74,18 @@ def test_existence_is_that_of_the_file(tmp_path):
     assert not dataset.exists()
     dataset.save({"a": torch.ones(1)})
     assert dataset.exists()
+
+
+def test_the_preview_is_json_whatever_the_numbers(tmp_path):
+    dataset = TensorsDataset(str(tmp_path / "labels.safetensors"))
+    dataset.save({
+        "points": torch.tensor([[0.5, float("nan")], [float("inf"), -2.0]]),
+        "unknown": torch.full((2,), float("nan")),
+        "none": torch.zeros(0, 3),
+        "count": torch.tensor(7),
+        "kind": "drawn",
+    })  # fmt: skip
+    assert json.loads(dataset.preview()) == {
+        "points": "float32, 2 x 2, -2 to 0.5", "unknown": "float32, 2", "none": "float32, 0 x 3",
+        "count": "int64, one number, 7 to 7", "kind": "drawn",
+    }  # fmt: skip

@@ -1,10 +1,13 @@
 """A training state on disk."""
 
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import JSONPreview
 
 from sspcm_kedro.datasets.whole import replacing
 from sspcm_kedro.errors import BadInput
@@ -47,6 +50,17 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
     def save(self, data: dict[str, Any]) -> None:
         with replacing(self._filepath) as path:
             torch.save(data, path)
+
+    def preview(self) -> JSONPreview:
+        """How far the training is, and the number of weights of each network, for kedro-viz."""
+        state = self.load()
+        if state is None:
+            return JSONPreview("null")
+        weights: Counter[str] = Counter()
+        for key, tensor in state["method"].items():  # networks.<name>.<layer>
+            weights[key.split(".")[1]] += tensor.numel()
+        numbers = {key: state[key] for key in ("epoch", "deployed", "fingerprint")}
+        return JSONPreview(json.dumps({**numbers, "weights": weights}))
 
     def _exists(self) -> bool:
         return self._filepath.is_file()

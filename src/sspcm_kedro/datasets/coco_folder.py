@@ -1,13 +1,18 @@
 """The folder of drawn people: written whole or not at all, and not twice."""
 
+import io
 import json
 import shutil
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
+from PIL import Image
 
 from sspcm_kedro.data.drawn_folder import (
     BOXES_FILE,
@@ -53,6 +58,19 @@ class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
             rule = f"a folder of drawn people must have {FINGERPRINT}, found none"
             raise BadInput(self._folder, rule, "Run node 'draw'")
         return self._folder
+
+    def preview(self, pictures: int = 8, side: int = 128) -> ImagePreview:
+        """The first annotated pictures in rows of four, for kedro-viz."""
+        folder = self.load() / images_folder("train")
+        files = list(islice(sorted(folder.iterdir()), pictures))
+        sheet = Image.new("RGB", (4 * side, -(-len(files) // 4) * side))
+        for place, file in enumerate(files):
+            with Image.open(file) as picture:
+                tile = picture.convert("RGB").resize((side, side))
+            sheet.paste(tile, (place % 4 * side, place // 4 * side))
+        png = io.BytesIO()
+        sheet.save(png, format="PNG")
+        return ImagePreview(b64encode(png.getvalue()).decode())
 
     def _exists(self) -> bool:
         return (self._folder / FINGERPRINT).is_file()

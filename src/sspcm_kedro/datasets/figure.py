@@ -1,9 +1,11 @@
 """Figures as PNG files."""
 
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 
 from sspcm_kedro.datasets.whole import replacing
@@ -31,6 +33,10 @@ class FigureDataset(AbstractDataset[Figure, bytes]):
     def save(self, data: Figure) -> None:
         with replacing(self._filepath) as path:
             data.savefig(path, format="png", dpi=self._dpi)
+
+    def preview(self) -> ImagePreview:
+        """The picture, for kedro-viz."""
+        return ImagePreview(b64encode(self.load()).decode())
 
     def _exists(self) -> bool:
         return self._filepath.is_file()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
+from kedro_datasets._typing import JSONPreview
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -38,6 +39,10 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
             if len(text) > 1:
                 _sort_metadata(path)
 
+    def preview(self) -> JSONPreview:
+        """Text, and type, shape and range of every tensor, for kedro-viz."""
+        return JSONPreview(json.dumps({k: _summary(v) for k, v in self.load().items()}))
+
     def _exists(self) -> bool:
         return self._filepath.is_file()
 
@@ -55,3 +60,12 @@ def _sort_metadata(path: Path) -> None:
         assert len(text) <= size
         file.seek(8)
         file.write(text.ljust(size))
+
+
+def _summary(value: Tensor | str) -> str:
+    if isinstance(value, str):
+        return value
+    size = " x ".join(str(length) for length in value.shape) or "one number"
+    line = f"{str(value.dtype).removeprefix('torch.')}, {size}"
+    finite = value[value.isfinite()]
+    return f"{line}, {finite.min():.4g} to {finite.max():.4g}" if len(finite) else line

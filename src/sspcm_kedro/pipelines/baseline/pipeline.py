@@ -22,6 +22,7 @@ def create_pipeline() -> Pipeline:
                 },
                 {"checkpoint": "baseline_checkpoint", "history": "baseline_history"},
                 name="baseline",
+                tags=["training", "gpu"],
             ),
             *scoring_of_baseline(),
         ]

@@ -143,16 +143,9 @@ def score_pseudo_labels(
 def collect(
     networks: dict[str, Any], baseline: dict[str, Any], rounds: list[dict[str, float]]
 ) -> dict[str, Any]:
-    """All numbers of a run in one file; a score that does not exist is null, not NaN."""
+    """All numbers of a run in one file."""
     order = ("baseline", "teacher_a", "teacher_b", "student")
     tables = {name: {**baseline, **networks}[name] for name in order}
     labels = {f"round_{row['round']}": {k: v for k, v in row.items() if k != "round"}
               for row in rounds}  # fmt: skip
-    return plain({**tables, "pseudo_labels": labels})
-
-
-def plain(value: Any) -> Any:
-    """The same with NaN and infinity as None, all the way down."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return {**tables, "pseudo_labels": labels}

@@ -28,6 +28,7 @@ def scoring_of_baseline() -> list[Node]:
              "skeleton": "skeleton", **_settings("view", "network", "evaluation", "machine")},
             "baseline_predictions",
             name="predict_baseline",
+            tags=["evaluation", "gpu"],
         ),
         Node(
             score_networks,
@@ -35,6 +36,7 @@ def scoring_of_baseline() -> list[Node]:
              "skeleton": "skeleton", **_settings("view", "evaluation")},
             "baseline_scores",
             name="score_baseline",
+            tags="evaluation",
         ),
     ]  # fmt: skip
 
@@ -62,6 +64,7 @@ def create_pipeline(rounds: int) -> Pipeline:
                  "skeleton": "skeleton", **_settings("view", "network", "evaluation", "machine")},
                 "validation_predictions",
                 name="predict_validation",
+                tags="gpu",
             ),
             Node(
                 score_networks,
@@ -82,5 +85,6 @@ def create_pipeline(rounds: int) -> Pipeline:
                 "metrics",
                 name="collect",
             ),
-        ]
+        ],
+        tags="evaluation",
     )  # fmt: skip

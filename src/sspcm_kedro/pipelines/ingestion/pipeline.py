@@ -20,4 +20,4 @@ def create_pipeline(drawn: bool) -> Pipeline:
         ["labelled", "unlabelled", "validation", "hidden_truth"],
         name="split",
     )
-    return Pipeline([draw, read, split] if drawn else [read, split])
+    return Pipeline([draw, read, split] if drawn else [read, split], tags="people")

@@ -47,5 +47,6 @@ def create_pipeline(rounds: int) -> Pipeline:
                 quality_figure, "pseudo_label_scores", "pseudo_label_quality", name="draw_quality"
             ),
             Node(report, {"metrics": "metrics", **figures}, "report", name="report"),
-        ]
+        ],
+        tags="figures",
     )  # fmt: skip

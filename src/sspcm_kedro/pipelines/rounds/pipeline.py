@@ -26,12 +26,14 @@ def round_block(earlier: str) -> Pipeline:
                  **_settings("view", "network", "machine")},
                 "predictions",
                 name="pseudo_labels",
+                tags=["labels", "gpu"],
             ),
             Node(
                 correction,
                 {"now": "predictions", "earlier": earlier, **_settings("view", "method")},
                 ["corrected", "correction_report"],
                 name="correction",
+                tags="labels",
             ),
             Node(
                 cut_occlude,
@@ -39,6 +41,7 @@ def round_block(earlier: str) -> Pipeline:
                  **_settings("view", "method", "machine", "seed")},
                 ["occluders", "occlusion_sheet"],
                 name="cut_occlude",
+                tags="labels",
             ),
             Node(
                 train_round,
@@ -47,6 +50,7 @@ def round_block(earlier: str) -> Pipeline:
                  **_settings(*SHARED)},
                 {"checkpoint": "checkpoint", "history": "history"},
                 name="training",
+                tags=["training", "gpu"],
             ),
         ]
     )  # fmt: skip

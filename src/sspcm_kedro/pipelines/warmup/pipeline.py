@@ -25,6 +25,7 @@ def create_pipeline() -> Pipeline:
                 },
                 {"checkpoint": "warmup_checkpoint", "history": "warmup_history"},
                 name="warmup",
+                tags=["training", "gpu"],
             )
         ]
     )
