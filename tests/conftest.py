@@ -23,6 +23,12 @@ from sspcm_kedro.hooks import PipelineShape
 ROOT = Path(__file__).parents[1]
 PACKAGE = "sspcm_kedro"
 
+TRAINED = {
+    "training": {"steps": 2, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
+    "method": {"min_score": 0.0},
+}
+"""What ``trained_project`` was run with."""
+
 
 class Project:
     """A copy of this project's settings in a folder of its own; the code is the installed one."""
@@ -106,6 +112,15 @@ def drawn_project(make_project) -> Project:
     """A project whose people are drawn and split; tests only read it."""
     project = make_project("drawn")
     project.run("ingestion")
+    return project
+
+
+@pytest.fixture(scope="session")
+def trained_project(make_project) -> Project:
+    """A project after one short round, with its student and predictions; tests only read it."""
+    project = make_project("trained")
+    wanted = ["student", "validation_predictions", "round_1_corrected"]
+    project.run(only={"to_outputs": wanted}, **TRAINED)
     return project
 
 

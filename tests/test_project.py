@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from kedro.framework.project import pipelines as registered
 from kedro.io import MemoryDataset
+from kedro.pipeline import Pipeline
 from kedro.validation.exceptions import ParameterValidationError
 
+from sspcm_kedro.data.returned import ReturnedConfig
 from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.engine.settings import (
@@ -24,7 +26,9 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipeline_registry import register_pipelines
+from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig
 from sspcm_kedro.pipelines.baseline.nodes import BaselineConfig
+from sspcm_kedro.pipelines.prediction.nodes import PredictionConfig
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(
@@ -49,7 +53,17 @@ TYPES = {
     "machine": MachineConfig,
     "source": SourceConfig,
     "split": SplitConfig,
+    "returned": ReturnedConfig,
+    "annotation_queue": QueueConfig,
+    "prediction": PredictionConfig,
 }
+ON_DEMAND = {"annotation_queue", "prediction"}
+"""Pipelines that a plain ``kedro run`` leaves out."""
+
+
+def every_pipeline() -> Pipeline:
+    """The default pipeline and those that run when they are asked for."""
+    return sum((registered[name] for name in sorted(ON_DEMAND)), registered["__default__"])
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +90,7 @@ def test_every_stage_is_registered_by_its_folder_name(shell, monkeypatch):
     found = register_pipelines()
     assert sorted(found) == sorted([*STAGES, "__default__", "round_1", "round_2"])
     whole = {node.name for node in found["__default__"].nodes}
-    assert whole == {node.name for stage in STAGES for node in found[stage].nodes}
+    assert whole == {n.name for stage in set(STAGES) - ON_DEMAND for n in found[stage].nodes}
     for number in (1, 2):
         names = {node.name for node in found[f"round_{number}"].nodes}
         steps = ("pseudo_labels", "correction", "cut_occlude", "training")
@@ -89,14 +103,14 @@ def test_parameters_become_typed_objects(context):
 
 
 def test_no_parameter_is_idle(context):
-    used = {name for name in registered["__default__"].inputs() if name.startswith("params:")}
+    used = {name for name in every_pipeline().inputs() if name.startswith("params:")}
     assert used == {f"params:{name}" for name in context.params}
 
 
 def test_every_dataset_has_a_file_of_its_own(context):
     """In the environment's data folder; a stage reads its own checkpoint under a second name."""
     catalog, files = context.catalog, {}
-    for name in registered["__default__"].datasets():
+    for name in every_pipeline().datasets():
         if not name.startswith("params:"):
             assert not isinstance(catalog[name], MemoryDataset), f"{name} is not in the catalog"
             files[name] = Path(catalog[name]._describe()["filepath"])
@@ -188,11 +202,38 @@ def test_wrong_settings_fail_before_any_node(make_project, params, named):
     assert not project.data.exists()
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"training": {"rounds": "two"}}, r"parameter training\.rounds: must be a whole number, "
+                                          r"found 'two'. Write e.g. training\.rounds=2"),
+        ({"training": {"rounds": 1.5}}, r"training\.rounds: must be a whole number, found 1\.5"),
+        ({"training": 3}, r"parameter training: must be a table of settings, found 3. Change"),
+        ({"source": "coco"}, r"parameter source: must be a table of settings, found 'coco'"),
+        ({"source": {"kind": 7}}, r"parameter source\.kind: must say where .* found 7. Write e.g."),
+    ],
+)  # fmt: skip
+def test_what_shapes_the_pipelines_is_checked_first(make_project, params, message):
+    project = make_project("shapeless")
+    with pytest.raises(BadInput, match=message):
+        project.run(**params)
+    assert not project.data.exists()
+
+
+def test_a_source_without_a_kind(make_project):
+    project = make_project("kindless")
+    (project.root / "conf" / "mine").mkdir()
+    file = project.root / "conf" / "mine" / "parameters.yml"
+    file.write_text("source: {root: people}\n")
+    with pytest.raises(BadInput, match=r"parameter source\.kind: .* found None.*docs/data\.md"):
+        project.run(env="mine")
+
+
 def test_a_mistyped_parameter_is_not_a_new_one(make_project):
     project = make_project("mistyped")
     with pytest.raises(BadInput, match=r"--params trainin.*Did you mean training\?"):
         project.run(trainin={"rounds": 3})
-    with pytest.raises(BadInput, match=r"--params xyz.*Known are baseline, .*view\."):
+    with pytest.raises(BadInput, match=r"--params xyz.*Known are annotation_queue, .*view\."):
         project.run(xyz=1)
     assert not project.data.exists()
 

@@ -2,14 +2,18 @@
 
 import difflib
 import signal
+from contextlib import ExitStack
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines, settings
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
+from sspcm_kedro.engine.determinism import prepared
 from sspcm_kedro.errors import BadInput
 
 
@@ -73,3 +77,24 @@ class GracefulStop:
             raise Terminated(signal.Signals(signum).name)
 
         signal.signal(signal.SIGTERM, stop)
+
+
+class PreparedMachine:
+    """Threads and determinism of the parameter ``machine``, for the length of a run."""
+
+    def __init__(self) -> None:
+        self._run = ExitStack()
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        self._run.close()  # of a run that was stopped from outside
+        if "params:machine" in pipeline.inputs():
+            self._run.enter_context(prepared(catalog["params:machine"].load()))
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        self._run.close()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        self._run.close()

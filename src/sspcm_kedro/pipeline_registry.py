@@ -8,19 +8,30 @@ from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.hooks import PipelineShape
-from sspcm_kedro.pipelines import baseline, evaluation, ingestion, reporting, rounds, warmup
+from sspcm_kedro.pipelines import (
+    annotation_queue,
+    baseline,
+    evaluation,
+    ingestion,
+    prediction,
+    reporting,
+    rounds,
+    warmup,
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """The pipelines, shaped by ``source.kind`` and ``training.rounds``.
 
-    ``__default__`` is everything: ingestion, warm-up, rounds, baseline, evaluation, reporting.
+    ``__default__`` is ingestion, warm-up, rounds, baseline, evaluation and reporting; the
+    annotation queue and prediction run when they are asked for.
     """
     parameters = PipelineShape.parameters or base_parameters()
-    count = int(parameters["training"].get("rounds", 2))
+    count = number_of_rounds(parameters)
     stages = {
-        "ingestion": ingestion.create_pipeline(drawn=parameters["source"]["kind"] == "drawn"),
+        "ingestion": ingestion.create_pipeline(drawn=kind_of_source(parameters) == "drawn"),
         "warmup": warmup.create_pipeline(),
         "rounds": rounds.create_pipeline(count),
         "baseline": baseline.create_pipeline(),
@@ -31,7 +42,48 @@ def register_pipelines() -> dict[str, Pipeline]:
         f"round_{n}": stages["rounds"].only_nodes_with_namespaces([f"round_{n}"])
         for n in range(1, count + 1)
     }
-    return {**stages, **each_round, "__default__": sum(stages.values(), Pipeline([]))}
+    on_demand = {
+        "annotation_queue": annotation_queue.create_pipeline(count),
+        "prediction": prediction.create_pipeline(),
+    }
+    return {
+        **stages, **each_round, **on_demand, "__default__": sum(stages.values(), Pipeline([])),
+    }  # fmt: skip
+
+
+def number_of_rounds(parameters: dict[str, Any]) -> int:
+    """``training.rounds``, before Kedro has made typed objects of the parameters.
+
+    Raises:
+        BadInput: it is no whole number. (Its range is ``TrainingConfig``'s business.)
+    """
+    count = _table(parameters, "training").get("rounds", 2)
+    if not isinstance(count, int) or isinstance(count, bool):
+        rule = f"must be a whole number, found {count!r}"
+        raise BadInput("parameter training.rounds", rule, "Write e.g. training.rounds=2")
+    return count
+
+
+def kind_of_source(parameters: dict[str, Any]) -> str:
+    """``source.kind``, likewise.
+
+    Raises:
+        BadInput: there is none.
+    """
+    kind = _table(parameters, "source").get("kind")
+    if not isinstance(kind, str):
+        rule = f"must say where the people come from, found {kind!r}"
+        remedy = "Write e.g. kind: coco; docs/data.md has all kinds"
+        raise BadInput("parameter source.kind", rule, remedy)
+    return kind
+
+
+def _table(parameters: dict[str, Any], name: str) -> dict[str, Any]:
+    value = parameters.get(name)
+    if not isinstance(value, dict):
+        rule = f"must be a table of settings, found {value!r}"
+        raise BadInput(f"parameter {name}", rule, f"Change single ones: {name}.<setting>=<value>")
+    return value
 
 
 def base_parameters() -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 import os
 
-from sspcm_kedro.hooks import GracefulStop, KnownParameters, PipelineShape
+from sspcm_kedro.hooks import GracefulStop, KnownParameters, PipelineShape, PreparedMachine
 
-HOOKS = (PipelineShape(), KnownParameters(), GracefulStop())
+HOOKS = (PipelineShape(), KnownParameters(), GracefulStop(), PreparedMachine())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

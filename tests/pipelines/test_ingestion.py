@@ -13,6 +13,7 @@ from kedro_datasets.pandas import ParquetDataset
 
 from sspcm_kedro.data.drawn import DrawnSettings
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.returned import ReturnedConfig
 from sspcm_kedro.data.sources import CocoSource, DrawnSource, SourceConfig
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.datasets.coco_folder import DrawnFolderDataset
@@ -29,7 +30,8 @@ DRAWN = DrawnSource(annotated=3, unlabelled=2, validation=2, look=LOOK)
 
 def run(source, split: SplitConfig, folder: Path) -> dict:
     """All that the pipeline writes, read back from its files."""
-    params = {"source": SourceConfig(source), "split": split, "seed": 1}
+    params = {"source": SourceConfig(source), "split": split, "seed": 1,
+              "returned": ReturnedConfig()}  # fmt: skip
     catalog = DataCatalog({f"params:{key}": MemoryDataset(value) for key, value in params.items()})
     catalog["drawn_folder"] = DrawnFolderDataset(str(folder))
     for name in (*TABLES, "instances"):
@@ -99,7 +101,8 @@ def test_only_drawn_sources_are_drawn():
 def test_wiring_matches_the_catalog():
     catalog = yaml.safe_load((CONF / "catalog_ingestion.yml").read_text())
     pipeline = create_pipeline(drawn=True)
-    assert pipeline.datasets() - set(catalog) == {"params:source", "params:seed", "params:split"}
+    params = {f"params:{name}" for name in ("source", "seed", "split", "returned")}
+    assert pipeline.datasets() - set(catalog) == params
     assert [node.short_name for node in pipeline.nodes] == ["draw", "read", "split"]
     assert [node.short_name for node in create_pipeline(drawn=False).nodes] == ["read", "split"]
 

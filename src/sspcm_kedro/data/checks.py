@@ -20,7 +20,7 @@ from sspcm_kedro.errors import BadInput
 Record = dict[str, Any]
 
 _VISIBILITY = (0, 1, 2)
-_BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBomb)
+BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBomb)
 
 
 def refuse(file: Path, broken: Sequence[tuple[str, str]], remedy: str) -> None:
@@ -232,5 +232,5 @@ def _decoded_hw(path: Path) -> tuple[int, int] | str:
         with Image.open(path) as image:
             image.load()
             return image.height, image.width
-    except _BROKEN_IMAGE as error:
+    except BROKEN_IMAGE as error:
         return str(error)

@@ -66,6 +66,31 @@ def read_coco(
     return _columns(people, images, image_root, skeleton.size, raw=bool(detections)), skeleton
 
 
+def read_boxes(
+    annotation_file: Path, image_root: Path, *, detections: Path | None = None
+) -> Instances:
+    """The people of a COCO file as boxes alone, without key points (k = 0), in file order.
+
+    Args:
+        annotation_file: a COCO JSON; everybody but crowds is read, whatever his key points.
+        image_root: the folder that ``file_name`` is relative to.
+        detections: boxes to read instead, as in ``read_coco``; the file then lists the images.
+    """
+    keys = ("images",) if detections else ("images", "categories", "annotations")
+    content = checks.read_coco_json(annotation_file, keys)
+    images = _images_by_id(annotation_file, content["images"])
+    if detections:
+        people = _detected(detections, images)
+    else:
+        category = _person_category(annotation_file, content["categories"])
+        boxed = [{k: v for k, v in p.items() if k != "keypoints"} for p in content["annotations"]]
+        people = _annotated(annotation_file, boxed, images, category, Skeleton(()))
+    _refuse_nobody(detections or annotation_file, people)
+    names = dict.fromkeys(images[person["image_id"]]["file_name"] for person in people)
+    checks.images_exist(annotation_file, names, image_root)
+    return _columns(people, images, image_root, 0, raw=bool(detections))
+
+
 def _refuse_nobody(file: Path, people: list[Record]) -> None:
     if not people:
         rule = "the file must hold at least one person, and no person in it is usable"

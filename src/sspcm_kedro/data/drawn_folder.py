@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sspcm_kedro.data.coco_writer import person_category
 from sspcm_kedro.data.drawn import DrawnPerson, DrawnSettings, draw_many
 from sspcm_kedro.pose.skeleton import COCO
 
@@ -109,13 +110,7 @@ class CocoRecords:
 
     def labelled(self) -> Record:
         """The part as a COCO file with key points."""
-        category = {
-            "id": 1,
-            "name": "person",
-            "supercategory": "person",
-            "keypoints": list(COCO.names),
-            "skeleton": [[a + 1, b + 1] for a, b in COCO.limbs],
-        }
+        category = person_category(COCO)
         return {"images": self._images, "annotations": self._people, "categories": [category]}
 
     def boxes(self) -> Record:

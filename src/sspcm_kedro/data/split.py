@@ -74,7 +74,7 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
     if not truth:
         rule = "at least one person must remain unlabelled, and none does"
         raise BadInput("split", rule, "Ask for fewer labelled or validation people")
-    hidden_truth = _first("unlabelled", _join(truth), config.unlabelled)
+    hidden_truth = _first("unlabelled", join(truth), config.unlabelled)
     return Split(
         labelled=source.annotated.take(labelled),
         unlabelled=hidden_truth.without_labels(),
@@ -122,6 +122,7 @@ def _refuse_fewer(name: str, wanted: int, there: int, what: str) -> None:
         raise BadInput(f"split, {name}", rule, f"Ask for at most {there}, or add people")
 
 
-def _join(parts: list[Instances]) -> Instances:
+def join(parts: list[Instances]) -> Instances:
+    """The people of several tables as one."""
     columns = ([getattr(part, field.name) for part in parts] for field in fields(Instances))
     return Instances(*(np.concatenate(column) for column in columns))

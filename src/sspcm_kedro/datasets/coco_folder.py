@@ -2,10 +2,7 @@
 
 import io
 import json
-import shutil
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from sspcm_kedro.data.drawn_folder import (
     keypoints_file,
 )
 from sspcm_kedro.data.progress import show_progress
+from sspcm_kedro.datasets.whole import replacing_folder
 from sspcm_kedro.errors import BadInput
 
 FINGERPRINT = "fingerprint.json"
@@ -49,7 +47,7 @@ class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
         if _fingerprint(self._folder) == data.fingerprint():
             return
         _refuse_foreign(self._folder)
-        with _replacing(self._folder) as folder:
+        with replacing_folder(self._folder) as folder:
             _write(folder, data)
 
     def load(self) -> Path:
@@ -112,21 +110,3 @@ def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and not ours and not (folder.is_dir() and not any(folder.iterdir())):
         rule = f"only an empty folder or one with {FINGERPRINT} is replaced, found other files"
         raise BadInput(folder, rule, "Give drawn_folder another filepath in the catalog")
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A new sibling folder that takes the folder's place at the end, or leaves no trace."""
-    fresh = folder.with_name(f".{folder.name}.new")
-    stale = folder.with_name(f".{folder.name}.old")
-    for leftover in (fresh, stale):  # of a run that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    try:
-        yield fresh
-        if folder.exists():
-            folder.rename(stale)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(stale, ignore_errors=True)

@@ -6,11 +6,12 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.errors import BadInput
 
 
 class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
@@ -26,9 +27,16 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
-        with safe_open(self._filepath, framework="pt") as file:
-            loaded: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}
-            return {**loaded, **(file.metadata() or {})}
+        if not self._exists():
+            remedy = "Run the pipeline that makes it, e.g. the default one (kedro run)"
+            raise BadInput(self._filepath, "there must be such a file", remedy)
+        try:
+            with safe_open(self._filepath, framework="pt") as file:
+                loaded: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}
+                return {**loaded, **(file.metadata() or {})}
+        except SafetensorError as error:
+            rule = f"must be a whole safetensors file ({error})"
+            raise BadInput(self._filepath, rule, "Delete it and make it again") from error
 
     def save(self, data: dict[str, Any]) -> None:
         # safetensors refuses views and shared storage; clones are neither.

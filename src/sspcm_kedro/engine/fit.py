@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.loader import mixed_seed
+from sspcm_kedro.engine.determinism import naming_the_operation
 from sspcm_kedro.engine.optimiser import StepDecay
 from sspcm_kedro.methods.base import Method
 
@@ -64,12 +65,13 @@ def fit(
         for i, batch in enumerate(batches(epoch)):
             step = epoch * steps + i
             schedule.apply(optimiser, step)
-            scalars = method.training_step(batch, rng)
-            loss = torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            method.after_step(step + 1)
+            with naming_the_operation():
+                scalars = method.training_step(batch, rng)
+                losses = [v for k, v in scalars.items() if k.startswith("loss/")]
+                optimiser.zero_grad(set_to_none=True)
+                torch.stack(losses).sum().backward()
+                optimiser.step()
+                method.after_step(step + 1)
             for name, value in scalars.items():  # on the device: nothing is read before the end
                 sums[name] = sums.get(name, 0) + value.detach()
             people += len(batch.labeled.images) * (1 if batch.unlabeled is None else 2)

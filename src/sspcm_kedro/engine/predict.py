@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.loader import plain_view
+from sspcm_kedro.engine.determinism import naming_the_operation
 from sspcm_kedro.pose.geometry import crop_matrix, invert, move_points
 from sspcm_kedro.pose.heatmap import Refinement, decode_heatmaps, flip_back
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
 @torch.no_grad()
+@naming_the_operation()
 def predict(
     net: nn.Module,
     crops: Crops,

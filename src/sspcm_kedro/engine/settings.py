@@ -109,6 +109,10 @@ class MachineConfig(Settings):
     crop_memory_gib: float = Field(
         default=1.0, ge=0, description="crops are kept decoded up to this"
     )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of torch; null is torch's choice"
+    )
+    deterministic: bool = Field(default=False, description="the same bits again, on CUDA too")
 
     def pick(self) -> torch.device:
         """The device; ``auto`` is CUDA where there is one."""

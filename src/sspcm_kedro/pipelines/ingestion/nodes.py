@@ -1,5 +1,6 @@
 """From a source to the tables of people that training and evaluation read."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import pandas as pd
 from sspcm_kedro.data.checks import verify_images
 from sspcm_kedro.data.drawn_folder import DrawnPeople
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.returned import ReturnedConfig, merge
 from sspcm_kedro.data.sources import DrawnSource, Source, SourceConfig
 from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
+
+logger = logging.getLogger(__name__)
 
 PARTS = ("annotated", "validation", "unlabelled", "hidden_truth")
 
@@ -39,14 +43,26 @@ def read_people(
 
 
 def split_people(
-    instances: pd.DataFrame, skeleton: dict[str, Any], config: SplitConfig, seed: int
+    instances: pd.DataFrame,
+    skeleton: dict[str, Any],
+    config: SplitConfig,
+    returned: ReturnedConfig,
+    seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Tables of the labelled, unlabelled and validation people, and of the hidden truth."""
+    """Tables of the labelled, unlabelled and validation people, and of the hidden truth.
+
+    People whom somebody has labelled since (``returned``) are among the labelled ones.
+    """
     parts = {
         str(name): Instances.from_frame(table)
         for name, table in instances.groupby("part", sort=False)
     }
-    people = split(Source(Skeleton.from_dict(skeleton), **parts), config, seed)
+    joints = Skeleton.from_dict(skeleton)
+    chosen = split(Source(joints, **parts), config, seed)
+    people = merge(chosen, returned, joints)
+    more = len(people.labelled) - len(chosen.labelled)
+    if more:
+        logger.info("%d people with returned labels join %d labelled ones", more, config.labelled)
     return (
         people.labelled.to_frame(),
         people.unlabelled.to_frame(),

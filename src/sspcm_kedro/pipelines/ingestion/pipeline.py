@@ -16,7 +16,7 @@ def create_pipeline(drawn: bool) -> Pipeline:
     read = Node(read_people, inputs, ["instances", "skeleton"], name="read")
     split = Node(
         split_people,
-        ["instances", "skeleton", "params:split", "params:seed"],
+        ["instances", "skeleton", "params:split", "params:returned", "params:seed"],
         ["labelled", "unlabelled", "validation", "hidden_truth"],
         name="split",
     )

@@ -64,12 +64,7 @@ def pseudo_label_sheet(
         for points, name in ((teacher_a, "teacher_a"), (teacher_b, "teacher_b")):
             _draw_limbs(before, points[person], limbs, NETWORK_COLOURS[name])
             _draw_joints(before, points[person], NETWORK_COLOURS[name])
-        mask = np.asarray(kept[person], dtype=bool)
-        doubtful = [(a, b) for a, b in limbs if not (mask[a] and mask[b])]
-        _draw_limbs(after, corrected[person], doubtful, REJECTED_COLOUR, width=0.7)
-        _draw_limbs(after, corrected[person], limbs, KEPT_COLOUR, mask)
-        _draw_joints(after, corrected[person][mask], KEPT_COLOUR)
-        _draw_crosses(after, corrected[person][~mask])
+        _draw_judged(after, corrected[person], limbs, np.asarray(kept[person], dtype=bool))
     key = [
         _key("teacher a", NETWORK_COLOURS["teacher_a"], marker="o"),
         _key("teacher b", NETWORK_COLOURS["teacher_b"], marker="o"),
@@ -155,6 +150,57 @@ def prediction_sheet(
         ],
     )
     return figure
+
+
+def overlay_sheet(
+    crops: np.ndarray,
+    points: np.ndarray,
+    limbs: Limbs,
+    titles: Sequence[str],
+    *,
+    names: Sequence[str],
+    kept: np.ndarray | None = None,
+) -> Figure:
+    """Each person once with a skeleton: left and right told apart, or kept joints from others.
+
+    Args:
+        crops: (n, 3, H, W) uint8.
+        points: (n, k, 2) crop pixels.
+        limbs: joint pairs to connect.
+        titles: n lines, one over each person.
+        names: the k joints; their words left and right (or l and r) choose the colours.
+        kept: (n, k) bool, colours by it instead; rejected joints are hollow crosses.
+
+    Raises:
+        ValueError: if the crops are not (n, 3, H, W) uint8 or the points not n people.
+    """
+    _check(crops, {"points": points})
+    figure, tiles = _grid(crops, 1)
+    sides = _side_colours(names)
+    for person, (ax,) in enumerate(tiles):
+        _show(ax, crops[person], titles[person])
+        if kept is None:
+            _draw_limbs(ax, points[person], limbs, sides)
+            _draw_joints(ax, points[person], sides)
+        else:
+            _draw_judged(ax, points[person], limbs, np.asarray(kept[person], dtype=bool))
+    if kept is None:
+        key = [_key("left", LEFT_COLOUR, marker="o"), _key("right", RIGHT_COLOUR, marker="o"),
+               _key("middle", MIDDLE_COLOUR, marker="o")]  # fmt: skip
+    else:
+        key = [_key("kept", KEPT_COLOUR, marker="o"),
+               _key("rejected", REJECTED_COLOUR, marker="X", hollow=True)]  # fmt: skip
+    legend_below(figure, key)
+    return figure
+
+
+def _draw_judged(ax: Axes, points: np.ndarray, limbs: Limbs, kept: np.ndarray) -> None:
+    """Kept joints as dots; rejected ones as crosses, limbs that end in one being thin."""
+    doubtful = [(a, b) for a, b in limbs if not (kept[a] and kept[b])]
+    _draw_limbs(ax, points, doubtful, REJECTED_COLOUR, width=0.7)
+    _draw_limbs(ax, points, limbs, KEPT_COLOUR, kept)
+    _draw_joints(ax, points[kept], KEPT_COLOUR)
+    _draw_crosses(ax, points[~kept])
 
 
 def _side_colours(names: Sequence[str]) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""A folder for annotators: drafts as a COCO file, and the images that they are on."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+from PIL import Image
+
+from sspcm_kedro.datasets.whole import replacing_folder
+from sspcm_kedro.errors import BadInput
+
+ANNOTATIONS = "annotations/person_keypoints_default.json"
+IMAGES = "images/default"
+"""The layout of CVAT's own COCO exports; ``file_name`` is relative to the image folder."""
+
+_ORIENTATION = 0x0112
+
+
+class AnnotationQueueDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
+    """Saves ``annotations`` (a COCO file's content) and ``images`` (image file by file name).
+
+    Loading gives the annotations. The folder is written whole or not at all. One in which somebody
+    has put files, say returned labels, is not replaced.
+
+    Images are copies, except that one with an EXIF orientation is written anew without it:
+    annotation tools turn such images, training does not.
+
+    Args:
+        filepath: the folder.
+        metadata: for kedro-viz.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Any]:
+        return json.loads((self._folder / ANNOTATIONS).read_bytes())
+
+    def save(self, data: dict[str, Any]) -> None:
+        self._refuse_others_files()
+        with replacing_folder(self._folder) as folder:
+            for name in (ANNOTATIONS, f"{IMAGES}/x"):
+                (folder / name).parent.mkdir(parents=True)
+            for name, source in data["images"].items():
+                _copy(Path(source), folder / IMAGES / name)
+            (folder / ANNOTATIONS).write_text(json.dumps(data["annotations"]))
+
+    def _refuse_others_files(self) -> None:
+        if not self._folder.exists():
+            return
+        ours = {ANNOTATIONS}
+        if self._exists():
+            ours |= {f"{IMAGES}/{image['file_name']}" for image in self.load()["images"]}
+        found = {f.relative_to(self._folder).as_posix() for f in self._folder.rglob("*")
+                 if not f.is_dir()}  # fmt: skip
+        if found - ours:
+            rule = f"only a queue that is as it was written is replaced, found {min(found - ours)}"
+            remedy = "Move the folder to where it can stay, e.g. under data/01_raw"
+            raise BadInput(self._folder, rule, remedy)
+
+    def _exists(self) -> bool:
+        return (self._folder / ANNOTATIONS).is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}
+
+
+def _copy(source: Path, target: Path) -> None:
+    with Image.open(source) as image:
+        if image.getexif().get(_ORIENTATION, 1) == 1:
+            shutil.copyfile(source, target)
+            return
+        pixels = image.copy()
+        pixels.info.clear()
+        pixels.save(target, format=image.format, quality=95)

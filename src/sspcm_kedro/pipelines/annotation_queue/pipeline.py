@@ -1,0 +1,27 @@
+"""The wiring of the annotation queue."""
+
+from kedro.pipeline import Node, Pipeline
+
+from sspcm_kedro.pipelines.annotation_queue.nodes import queue
+
+
+def create_pipeline(rounds: int) -> Pipeline:
+    """Corrected labels of the last round to a folder for annotators, and a contact sheet."""
+    return Pipeline(
+        [
+            Node(
+                queue,
+                {
+                    "corrected": f"round_{rounds}_corrected",
+                    "labelled": "labelled",
+                    "unlabelled": "unlabelled",
+                    "skeleton": "skeleton",
+                    "view": "params:view",
+                    "config": "params:annotation_queue",
+                    "machine": "params:machine",
+                },
+                ["annotation_queue", "annotation_queue_sheet"],
+                name="queue",
+            )
+        ]
+    )

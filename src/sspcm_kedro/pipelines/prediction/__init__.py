@@ -1,0 +1,5 @@
+"""Prediction: the student on any folder of pictures."""
+
+from sspcm_kedro.pipelines.prediction.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,135 @@
+"""From a folder of pictures to key points."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from sspcm_kedro.config import Settings
+from sspcm_kedro.data.checks import need_folder, verify_images
+from sspcm_kedro.data.coco import read_boxes
+from sspcm_kedro.data.coco_writer import coco_content
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.pictures import whole_pictures
+from sspcm_kedro.engine.predict import predict, to_image
+from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig
+from sspcm_kedro.engine.student import Student
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pipelines.overlays import draw_people
+from sspcm_kedro.pipelines.people import crops_of, spread
+from sspcm_kedro.pose.metrics import rescore
+
+logger = logging.getLogger(__name__)
+
+WHOLE = "each picture was taken as one person"
+
+
+class PredictionConfig(Settings):
+    """What to predict on.
+
+    Attributes:
+        images: a folder.
+        boxes: a COCO file with the people's boxes, its file names relative to ``images``. Without
+            it each picture, also of sub-folders, is taken as one person who fills it.
+        detections: a detector's result list for the images of ``boxes``, instead of its boxes.
+        shown: people on the overlay sheet, evenly spread.
+    """
+
+    images: Path | None = None
+    boxes: Path | None = None
+    detections: Path | None = None
+    shown: int = Field(default=24, ge=1)
+
+    @model_validator(mode="after")
+    def _listed(self) -> "PredictionConfig":
+        if self.detections is not None and self.boxes is None:
+            raise ValueError(
+                "detections know images by id; set prediction.boxes to the COCO file listing them"
+            )
+        return self
+
+
+def find_people(config: PredictionConfig) -> pd.DataFrame:
+    """The people to predict on, in whole pictures.
+
+    Raises:
+        BadInput: no folder was given, a file breaks a rule, or a picture does not decode.
+    """
+    if config.images is None:
+        remedy = "kedro run --pipelines prediction --params prediction.images=FOLDER"
+        raise BadInput("parameter prediction.images", "must name a folder of pictures", remedy)
+    need_folder(config.images)
+    if config.boxes is None:
+        people = whole_pictures(config.images)
+        logger.warning("No boxes were given (prediction.boxes): %s", WHOLE)
+    else:
+        people = read_boxes(config.boxes, config.images, detections=config.detections)
+    verify_images(people)
+    return people.to_frame()
+
+
+def predict_people(
+    student: dict[str, Any],
+    people: pd.DataFrame,
+    evaluation: EvaluationConfig,
+    machine: MachineConfig,
+) -> dict[str, Tensor]:
+    """What the student sees: keypoints (n, k, 2) in canonical input pixels, scores (n, k)."""
+    shipped, device = Student.of(student), machine.pick()
+    crops = crops_of(people, shipped.view, machine)
+    keypoints, scores = predict(
+        shipped.network.to(device), crops, shipped.skeleton, flip_test=evaluation.flip_test,
+        refinement=evaluation.refinement, device=device,
+    )  # fmt: skip
+    return {"keypoints": keypoints, "scores": scores}
+
+
+def write_keypoints(
+    seen: dict[str, Tensor],
+    people: pd.DataFrame,
+    student: dict[str, Any],
+    config: PredictionConfig,
+    evaluation: EvaluationConfig,
+) -> dict[str, Any]:
+    """A COCO key-point file in image pixels; file names are relative to ``prediction.images``.
+
+    Each annotation also has a ``score``, that of the box times the mean of the clear joints', and
+    ``keypoint_scores`` (k). Every joint has v 2: a network places all of them.
+    """
+    shipped, instances = Student.of(student), Instances.from_frame(people)
+    scores = seen["scores"].numpy()
+    names = {path: Path(path).relative_to(str(config.images)).as_posix() for path in people["path"]}
+    persons = rescore(instances.box_scores, scores, threshold=evaluation.score_threshold)
+    return coco_content(
+        instances,
+        names,
+        to_image(seen["keypoints"], instances, shipped.view.input_hw),
+        np.full(scores.shape, 2),
+        shipped.skeleton,
+        description=f"Predicted key points; {'boxes were given' if config.boxes else WHOLE}",
+        further={
+            "score": persons.astype(float).round(4).tolist(),
+            "keypoint_scores": scores.astype(float).round(4).tolist(),
+        },
+    )
+
+
+def draw_overlays(
+    seen: dict[str, Tensor],
+    people: pd.DataFrame,
+    student: dict[str, Any],
+    config: PredictionConfig,
+    machine: MachineConfig,
+) -> Figure:
+    """Some of the people with their key points, over the name of their picture."""
+    shipped, rows = Student.of(student), spread(len(people), config.shown)
+    instances = Instances.from_frame(people.iloc[rows])
+    hw = shipped.view.input_hw
+    points = to_image(seen["keypoints"][rows], instances, hw)
+    titles = [Path(path).name for path in instances.paths]
+    return draw_people(instances, points, titles, shipped.skeleton, hw, machine)

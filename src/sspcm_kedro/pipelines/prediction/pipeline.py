@@ -1,0 +1,40 @@
+"""The wiring of prediction."""
+
+from kedro.pipeline import Node, Pipeline
+
+from sspcm_kedro.pipelines.prediction.nodes import (
+    draw_overlays,
+    find_people,
+    predict_people,
+    write_keypoints,
+)
+
+SEEN = {"seen": "picture_keypoints", "people": "picture_people", "student": "student"}
+
+
+def create_pipeline() -> Pipeline:
+    """A folder of pictures and the student to a COCO file and a sheet."""
+    return Pipeline(
+        [
+            Node(find_people, "params:prediction", "picture_people", name="find_people"),
+            Node(
+                predict_people,
+                {"student": "student", "people": "picture_people",
+                 "evaluation": "params:evaluation", "machine": "params:machine"},
+                "picture_keypoints",
+                name="predict_people",
+            ),
+            Node(
+                write_keypoints,
+                {**SEEN, "config": "params:prediction", "evaluation": "params:evaluation"},
+                "predicted_keypoints",
+                name="write_keypoints",
+            ),
+            Node(
+                draw_overlays,
+                {**SEEN, "config": "params:prediction", "machine": "params:machine"},
+                "prediction_overlays",
+                name="draw_overlays",
+            ),
+        ]
+    )  # fmt: skip

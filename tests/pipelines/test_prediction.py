@@ -1,0 +1,208 @@
+"""Key points of any folder of pictures, as a COCO file."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DatasetError
+from kedro.validation.exceptions import ParameterValidationError
+from PIL import Image
+from pycocotools.coco import COCO
+from safetensors.torch import load_file, save_file
+
+from sspcm_kedro.engine.student import Student
+from sspcm_kedro.errors import BadInput
+
+HW = (64, 48)
+
+
+@pytest.fixture
+def ready(make_project, trained_project):
+    """A project of its own with the student; its pictures are in ``trained_project``."""
+    project = make_project("prediction")
+    (project.data / "06_models").mkdir(parents=True)
+    student = "06_models/student.safetensors"
+    (project.data / student).write_bytes((trained_project.data / student).read_bytes())
+    return project
+
+
+def predict(project, **prediction) -> dict:
+    """What the pipeline writes."""
+    given = {key: str(value) for key, value in prediction.items()}
+    project.run("prediction", prediction=given)
+    file = project.data / "07_model_output" / "prediction" / "person_keypoints.json"
+    return json.loads(file.read_text())
+
+
+def image_points(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Points (n, k, 2) of 64 x 48 views in image pixels: boxes grown to 4:3, then by a quarter."""
+    sides, centres = boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
+    width = 1.25 * np.maximum(sides[:, 0], sides[:, 1] * HW[1] / HW[0])
+    shifted = points - np.array(HW[::-1]) / 2
+    return shifted * (width / HW[1])[:, None, None] + centres[:, None]
+
+
+def found_points(written: dict) -> np.ndarray:
+    """Key points (n, k, 3) of a COCO file."""
+    return np.array([p["keypoints"] for p in written["annotations"]]).reshape(-1, 17, 3)
+
+
+def test_boxes_give_what_evaluation_saw(ready, trained_project):
+    """The validation people, once through each pipeline."""
+    drawn = trained_project.data / "01_raw" / "drawn"
+    file = drawn / "annotations" / "person_keypoints_val.json"
+    written = predict(ready, images=drawn / "images" / "val", boxes=file)
+    people = pd.read_parquet(trained_project.data / "05_model_input" / "validation.parquet")
+    output = trained_project.data / "07_model_output" / "validation" / "predictions.safetensors"
+    seen = load_file(output)
+    expected = image_points(
+        seen["student.keypoints"].double().numpy(), people[["x0", "y0", "x1", "y1"]].to_numpy(float)
+    )
+    np.testing.assert_allclose(found_points(written)[..., :2], expected, atol=0.01)
+    assert [p["id"] for p in written["annotations"]] == people["id"].tolist()
+    scores = np.array([p["keypoint_scores"] for p in written["annotations"]])
+    np.testing.assert_allclose(scores, seen["student.scores"], atol=1e-4)
+    for person, row in zip(written["annotations"], scores, strict=True):
+        clear = row[row > 0.2]
+        assert person["score"] == pytest.approx(clear.mean() if len(clear) else 0, abs=2e-4)
+    assert written["info"]["description"].endswith("boxes were given")
+
+
+def test_tools_can_read_it(ready, trained_project):
+    images = trained_project.data / "01_raw" / "drawn" / "images" / "val"
+    predict(ready, images=images)
+    file = ready.data / "07_model_output" / "prediction" / "person_keypoints.json"
+    coco = COCO(file)
+    results = coco.loadRes([coco.anns[i] for i in coco.getAnnIds()])
+    assert len(results.getAnnIds()) == len(list(images.iterdir()))
+    (category,) = coco.loadCats(coco.getCatIds())
+    assert len(category["keypoints"]) == 17 and len(category["skeleton"]) == 19
+    with Image.open(ready.data / "08_reporting" / "prediction_overlays.png") as sheet:
+        assert len(np.unique(np.asarray(sheet.convert("RGB")).reshape(-1, 3), axis=0)) > 20
+
+
+def pictures(folder, *names, size=(50, 80)):
+    rng = np.random.default_rng(0)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (*size, 3), np.uint8)).save(folder / name)
+    return folder
+
+
+def test_without_boxes_each_picture_is_one_person(ready, tmp_path):
+    folder = pictures(tmp_path / "p", "b.png", "a.JPG", "sub/c.webp")
+    (folder / "notes.txt").write_text("no picture")
+    written = predict(ready, images=folder)
+    assert [image["file_name"] for image in written["images"]] == ["a.JPG", "b.png", "sub/c.webp"]
+    assert {(image["height"], image["width"]) for image in written["images"]} == {(50, 80)}
+    assert [p["image_id"] for p in written["annotations"]] == [1, 2, 3]
+    assert [p["bbox"] for p in written["annotations"]] == [[0, 0, 79, 49]] * 3
+    assert (found_points(written)[..., 2] == 2).all()
+    assert "each picture was taken as one person" in written["info"]["description"]
+
+
+def test_detections(ready, tmp_path):
+    """A detector's list for pictures that a COCO file names; one of them has nobody."""
+    folder = pictures(tmp_path / "p", "a.png", "b.png")
+    images = [{"id": 7, "file_name": "a.png", "height": 50, "width": 80},
+              {"id": 9, "file_name": "b.png", "height": 50, "width": 80}]  # fmt: skip
+    (tmp_path / "images.json").write_text(json.dumps({"images": images}))
+    found = [{"image_id": 9, "category_id": 1, "bbox": [5, 5, 30, 40], "score": 0.5},
+             {"image_id": 9, "category_id": 3, "bbox": [5, 5, 30, 40], "score": 0.9}]  # fmt: skip
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    written = predict(
+        ready, images=folder, boxes=tmp_path / "images.json", detections=tmp_path / "found.json"
+    )
+    (person,) = written["annotations"]
+    assert person["image_id"] == 9 and person["bbox"] == [5, 5, 30, 40]
+    clear = np.array(person["keypoint_scores"])
+    clear = clear[clear > 0.2]
+    assert person["score"] == pytest.approx(0.5 * clear.mean() if len(clear) else 0, abs=2e-4)
+
+
+def test_boxes_of_people_without_key_points_count(ready, tmp_path):
+    """Also in a file of key points, where training leaves such people out; crowds do not."""
+    folder = pictures(tmp_path / "p", "a.png")
+    box = {"image_id": 1, "category_id": 1, "area": 9, "bbox": [5, 5, 30, 40], "iscrowd": 0}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 50, "width": 80}],
+        "categories": [{"id": 1, "name": "person", "keypoints": ["tail", "nose"], "skeleton": []}],
+        "annotations": [{**box, "id": 1, "keypoints": [0] * 6},
+                        {**box, "id": 2, "keypoints": [9, 9, 2, 0, 0, 0]},
+                        {**box, "id": 3, "keypoints": [0] * 6, "iscrowd": 1}],
+    }  # fmt: skip
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    written = predict(ready, images=folder, boxes=tmp_path / "boxes.json")
+    assert [p["id"] for p in written["annotations"]] == [1, 2]
+
+
+def test_no_folder_was_given(ready):
+    with pytest.raises(BadInput, match=r"prediction\.images: must name a folder.*images=FOLDER"):
+        ready.run("prediction")
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [((), "at least one picture"), (("x/a.txt",), "at least one picture"), (None, "such a folder")],
+)
+def test_no_pictures(ready, tmp_path, names, text):
+    folder = tmp_path / "p"
+    for name in names or ():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("")
+    if names == ():
+        folder.mkdir()
+    with pytest.raises(BadInput, match=text):
+        predict(ready, images=folder)
+
+
+@pytest.mark.parametrize("kept", [0, 60, -200])
+def test_a_picture_that_is_none(ready, tmp_path, kept):
+    folder = pictures(tmp_path / "p", "a.png", "b.png")
+    (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:kept])
+    with pytest.raises(BadInput, match=r"b\.png: (must be a picture|the image must decode), but"):
+        predict(ready, images=folder)
+    assert not (ready.data / "07_model_output").exists()
+
+
+def test_detections_need_a_list_of_images(ready, tmp_path):
+    with pytest.raises(ParameterValidationError, match=r"set prediction\.boxes"):
+        predict(ready, images=tmp_path, detections=tmp_path / "found.json")
+
+
+def test_there_is_no_student(ready, tmp_path):
+    (ready.data / "06_models" / "student.safetensors").unlink()
+    with pytest.raises((BadInput, DatasetError), match=r"student\.safetensors.*kedro run"):
+        predict(ready, images=pictures(tmp_path / "p", "a.png"))
+
+
+def test_a_student_that_is_cut_short(ready, tmp_path):
+    file = ready.data / "06_models" / "student.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises((BadInput, DatasetError), match=r"student\.safetensors: must be a whole"):
+        predict(ready, images=pictures(tmp_path / "p", "a.png"))
+
+
+def test_weights_that_are_no_student(ready, tmp_path):
+    file = ready.data / "06_models" / "student.safetensors"
+    save_file(load_file(file), file)  # without skeleton, network and view
+    with pytest.raises(BadInput, match=r"student: must hold weights with.*KeyError.*Use the"):
+        predict(ready, images=pictures(tmp_path / "p", "a.png"))
+
+
+def test_a_student_of_another_network(ready):
+    with ready.session() as session:
+        saved = session.load_context().catalog["student"].load()
+    saved["network"] = json.dumps({"kind": "small_baseline", "width": 4})
+    with pytest.raises(BadInput, match=r"student: must hold weights.*RuntimeError"):
+        Student.of(saved)
+
+
+def test_a_student_downloads_nothing(ready):
+    """Where its training started from pretrained weights, they are in it already."""
+    with ready.session() as session:
+        saved = session.load_context().catalog["student"].load()
+    network = {**json.loads(saved["network"]), "weights": "/nowhere/imagenet.pth"}
+    shipped = Student.of({**saved, "network": json.dumps(network)})
+    assert shipped.skeleton.size == 17 and not shipped.network.training
