@@ -40,7 +40,7 @@ class Served:
                 metadata = file.metadata()
             self.skeleton = Skeleton.from_dict(json.loads(metadata["skeleton"]))
             network = NetworkConfig.model_validate_json(metadata["network"])
-            self.net = network.untrained().build(self.skeleton.size)
+            self.net = network.bare().build(self.skeleton.size)
             self.net.load_state_dict(weights)
             self.input_hw = tuple(json.loads(metadata["view"])["input_hw"])
             self.decoding = json.loads((folder / DECODING).read_text())

@@ -58,7 +58,7 @@ class NetworkConfig(
     def build(self, keypoints: int) -> nn.Module:
         return self.root.build(keypoints)
 
-    def untrained(self) -> "NetworkConfig":
+    def bare(self) -> "NetworkConfig":
         """The same network without looking for pretrained weights: its own are to be loaded."""
         if isinstance(self.root, SimpleBaselineConfig):
             return NetworkConfig(self.root.model_copy(update={"weights": None}))

@@ -28,6 +28,7 @@ from sspcm_kedro.tracking.store import Store, TrackingConfig
 from sspcm_kedro.tracking.surroundings import tags_of
 
 PEOPLE = ("labelled", "unlabelled", "validation")
+HEADLINES = ("AP", "PCK")
 COMPARING = {"learning_curves", "prediction_sheet", "per_joint_pck", "metrics", "report"}
 """What shows the baseline beside the method: both runs have it."""
 
@@ -124,18 +125,20 @@ class Log:
 
     def _model(self, run: Run, name: str, saved: dict[str, Any]) -> None:
         """The weights and how they are read, as an MLflow model; once, while they are the same."""
-        weights, evaluation = self._path(name), self._settings["evaluation"]
+        evaluation = self._settings["evaluation"]
         decoding = evaluation.model_dump_json(include={"flip_test", "refinement"})
-        content = fingerprint(weights.read_bytes(), decoding)
+        content = digest(saved, decoding)
         if run.tag("model") == content:
             return
         view, machine = self._settings["view"], self._settings["machine"]
         person = crops_of(self._catalog.load("validation").iloc[:1], view, machine)
-        with tempfile.TemporaryDirectory() as folder:
-            shutil.copy(weights, Path(folder) / WEIGHTS)
-            (Path(folder) / DECODING).write_text(decoding)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "network"
+            folder.mkdir()
+            shutil.copy(self._path(name), folder / WEIGHTS)
+            (folder / DECODING).write_text(decoding)
             run.model(
-                Path(folder),
+                folder,
                 plain_pixels(person, torch.arange(1)).permute(0, 2, 3, 1).numpy(),
                 len(json.loads(saved["skeleton"])["names"]),
                 self._last_step,
@@ -147,6 +150,13 @@ class Log:
 def trained_by(name: str) -> Trained:
     """Which training a dataset belongs to."""
     return "baseline" if name.startswith("baseline_") else "method"
+
+
+def digest(weights: dict[str, Any], decoding: str) -> str:
+    """Twelve digits that change when the network does. (Its file differs each time it is saved.)"""
+    values = [weights[key] for key in sorted(weights)]
+    parts = [v if isinstance(v, str) else v.cpu().numpy().tobytes() for v in values]
+    return fingerprint(decoding, sorted(weights), *parts)
 
 
 def curves(history: pd.DataFrame, deployed: str) -> Iterator[Point]:
@@ -189,5 +199,5 @@ def results(scores: dict[str, dict[str, Any]], step: int) -> Iterator[Point]:
             if isinstance(value, Real):
                 if network in ("baseline", SSPCM.deployed):
                     yield Point(f"final/{name}", step, float(value))
-                if network != "baseline":
+                if network != "baseline" and name in HEADLINES:
                     yield Point(f"final/{network}/{name}", step, float(value))
