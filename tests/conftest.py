@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 os.environ["DO_NOT_TRACK"] = "1"  # read by kedro-telemetry when it is imported
+os.environ["SSPCM_TRACKING"] = "off"  # the tests of tracking turn it on
 
 import pytest
 import torch

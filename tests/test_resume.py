@@ -39,10 +39,10 @@ def file_of(project, stage: str):
 
 
 def leaves(value, path=""):
-    """(path, value) of everything in a checkpoint but the pace, which no two runs share."""
+    """(path, value) of all in a checkpoint but pace and memory, which no two runs share."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key != "people_per_second":
+            if key not in ("people_per_second", "memory_gib"):
                 yield from leaves(item, f"{path}/{key}")
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):

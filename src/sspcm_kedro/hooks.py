@@ -2,6 +2,7 @@
 
 import difflib
 import signal
+import threading
 from contextlib import ExitStack
 from typing import Any
 
@@ -69,14 +70,36 @@ class Terminated(BaseException):
 
 
 class GracefulStop:
-    """Turns SIGTERM into an exception; what was saved stays, and the same command goes on."""
+    """Turns SIGTERM into an exception; what was saved stays, and the same command goes on.
+
+    Only while pipelines run, and in the main thread, which alone may handle signals.
+    """
+
+    def __init__(self) -> None:
+        self._before: Any = None
 
     @hook_impl
     def before_pipeline_run(self) -> None:
-        def stop(signum: int, frame: object) -> None:
-            raise Terminated(signal.Signals(signum).name)
+        if threading.current_thread() is threading.main_thread():
+            self._restore()  # Ctrl-C in a notebook ends a run without a word to the hooks
+            self._before = signal.signal(signal.SIGTERM, self._stop)
 
-        signal.signal(signal.SIGTERM, stop)
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        self._restore()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        self._restore()
+
+    def _stop(self, signum: int, frame: object) -> None:
+        self._restore()
+        raise Terminated(signal.Signals(signum).name)
+
+    def _restore(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+            self._before = None
 
 
 class PreparedMachine:

@@ -3,11 +3,13 @@
 import os
 
 from sspcm_kedro.hooks import GracefulStop, KnownParameters, PipelineShape, PreparedMachine
+from sspcm_kedro.tracking import Tracking
 
-HOOKS = (PipelineShape(), KnownParameters(), GracefulStop(), PreparedMachine())
+HOOKS = (PipelineShape(), KnownParameters(), GracefulStop(), PreparedMachine(), Tracking())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
+    "config_patterns": {"tracking": ["tracking*"]},
     "custom_resolvers": {"env": os.environ.get},
     "merge_strategy": {"globals": "soft", "parameters": "destructive"},
 }

@@ -136,7 +136,8 @@ class TestEveryMethod:
     def test_a_batch_without_unlabelled_people_trains_on_the_labels_alone(self, method):
         built = build(method)
         scalars = step(built, Batch(make_batch().labeled))
-        assert scalars.keys() == {"loss/supervised"}
+        watched = {f"{network}/loss/supervised" for network in built.networks}
+        assert scalars.keys() == {"loss/supervised", *watched}
 
     def test_masked_joints_teach_nothing(self, method):
         """What the labelled heatmaps hold where the weight is 0 changes no loss."""

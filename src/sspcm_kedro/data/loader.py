@@ -190,10 +190,14 @@ def weak_view(crops: Crops, rows: Tensor, matrix: Tensor, device: torch.device) 
 
 def plain_view(crops: Crops, rows: Tensor, device: torch.device) -> Tensor:
     """Normalised crops (b, 3, H, W) as they are: a weak view through the identity, but cheaper."""
-    height, width = crops.input_hw
-    top = left = crops.border
-    pixels = crops[rows][:, :, top : top + height, left : left + width].to(device)
+    pixels = plain_pixels(crops, rows).to(device)
     return normalised(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def plain_pixels(crops: Crops, rows: Tensor) -> Tensor:
+    """Crops (b, 3, H, W) without their border, uint8."""
+    (height, width), border = crops.input_hw, crops.border
+    return crops[rows][:, :, border : border + height, border : border + width]
 
 
 def normalised(images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ class EpochReport:
         learning_rate: of the last step.
         scalars: means over the epoch of what ``training_step`` returned.
         people_per_second: labelled and unlabelled views per second of training time.
+        memory_gib: what the process holds at the end; of a CUDA device the most that tensors held.
     """
 
     epoch: int
@@ -31,6 +33,7 @@ class EpochReport:
     learning_rate: float
     scalars: dict[str, float]
     people_per_second: float
+    memory_gib: float
 
 
 def fit(
@@ -83,4 +86,12 @@ def fit(
             )
         seconds = time.perf_counter() - began
         rate = optimiser.param_groups[0]["lr"]
-        yield EpochReport(epoch, (epoch + 1) * steps, rate, means, people / seconds)
+        pace, memory = people / seconds, memory_gib(device)
+        yield EpochReport(epoch, (epoch + 1) * steps, rate, means, pace, memory)
+
+
+def memory_gib(device: torch.device) -> float:
+    """Memory in use: the process's own, or a CUDA device's peak."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return psutil.Process().memory_info().rss / 2**30

@@ -45,16 +45,27 @@ def predict(
     keypoints, scores = [], []
     for rows in torch.arange(len(crops)).split(batch):
         images = plain_view(crops, rows, device)
-        heatmaps = net(images)
-        if flip_test:
-            heatmaps = (heatmaps + flip_back(net(images.flip(3)), skeleton.flip_order)) / 2
-        stride = crops.input_hw[0] // heatmaps.shape[2]
-        xy, score = decode_heatmaps(heatmaps.float(), stride=stride, refinement=refinement)
+        xy, score = locate(net, images, skeleton, flip_test=flip_test, refinement=refinement)
         keypoints.append(xy.cpu())
         scores.append(score.cpu())
         on_batch(len(rows))
     net.train(training)
     return torch.cat(keypoints), torch.cat(scores)
+
+
+@torch.no_grad()
+def locate(
+    net: nn.Module, images: Tensor, skeleton: Skeleton, *, flip_test: bool, refinement: Refinement
+) -> tuple[Tensor, Tensor]:
+    """Keypoints (b, k, 2) in pixels of the images (b, 3, H, W), normalised, and scores (b, k).
+
+    The network is in eval mode, and on the images' device.
+    """
+    heatmaps = net(images)
+    if flip_test:
+        heatmaps = (heatmaps + flip_back(net(images.flip(3)), skeleton.flip_order)) / 2
+    stride = images.shape[2] // heatmaps.shape[2]
+    return decode_heatmaps(heatmaps.float(), stride=stride, refinement=refinement)
 
 
 def to_image(keypoints: Tensor, people: Instances, input_hw: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What every learning algorithm is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import Generator, Tensor, nn
@@ -32,6 +32,12 @@ class Method(nn.Module, ABC):
 
     def after_step(self, step: int) -> None:
         """Called with the number of optimiser steps done, after each of them."""
+
+
+def watched(loss: str, networks: Iterable[str], values: Iterable[Tensor]) -> dict[str, Tensor]:
+    """A loss network by network, unweighted, under names that are not minimised."""
+    pairs = zip(networks, values, strict=True)
+    return {f"{network}/loss/{loss}": value.detach() for network, value in pairs}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.occlude import JointCutout
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size
+from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size, watched
 from sspcm_kedro.methods.settings import AffineConfig, PatchConfig
 from sspcm_kedro.pose.geometry import at_stride, warp
 from sspcm_kedro.pose.heatmap import peaks
@@ -38,9 +38,10 @@ class PoseCons(Method):
 
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
         net, labeled, unlabeled = self.networks["student"], batch.labeled, batch.unlabeled
+        supervised = keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights)
         losses = {
-            "loss/supervised": keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights)
-        }
+            "loss/supervised": supervised, **watched("supervised", self.networks, [supervised])
+        }  # fmt: skip
         if unlabeled is None:
             return losses
         with torch.no_grad(), frozen_statistics(net):
@@ -49,6 +50,7 @@ class PoseCons(Method):
         hard = self.cutout(unlabeled.images, peaks(pseudo)[0] * STRIDE, unlabeled.weights, rng)
         target = warp(pseudo, at_stride(theta, STRIDE))
         loss = keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights)
+        losses |= watched("consistency", self.networks, [loss])
         return {**losses, "loss/consistency": self.weight * loss}
 
 

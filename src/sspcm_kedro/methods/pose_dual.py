@@ -10,7 +10,7 @@ from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.occlude import JointCutout
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size
+from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size, watched
 from sspcm_kedro.methods.settings import AffineConfig, PatchConfig
 from sspcm_kedro.pose.geometry import at_stride, warp
 from sspcm_kedro.pose.heatmap import peaks
@@ -42,6 +42,7 @@ class PoseDual(Method):
             keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights) for net in nets
         ]
         losses = {"loss/supervised": 0.5 * torch.stack(supervised).sum()}
+        losses |= watched("supervised", self.networks, supervised)
         if unlabeled is None:
             return losses
         with torch.no_grad(), frozen_statistics(self.networks):
@@ -53,6 +54,7 @@ class PoseDual(Method):
             hard = self.cutout(unlabeled.images, keypoints, unlabeled.weights, rng)
             target = warp(pseudo, at_stride(theta, STRIDE))
             consistency.append(keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights))
+        losses |= watched("consistency", self.networks, consistency)
         return {**losses, "loss/consistency": self.weight * torch.stack(consistency).sum()}
 
 

@@ -11,7 +11,7 @@ from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.occlude import CutOcclude, Donors
 from sspcm_kedro.batch import Batch, Unlabeled
 from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size
+from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size, watched
 from sspcm_kedro.methods.settings import AffineConfig, PatchConfig
 from sspcm_kedro.pose.consistency import least_inconsistent
 from sspcm_kedro.pose.geometry import at_stride, warp
@@ -59,6 +59,7 @@ class SSPCM(Method):
             keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights) for net in nets
         ]
         losses = {"loss/supervised": 0.5 * torch.stack(supervised).sum()}
+        losses |= watched("supervised", self.networks, supervised)
         if unlabeled is None:
             return losses
 
@@ -82,6 +83,7 @@ class SSPCM(Method):
                 keypoint_mse(predicted, warp(pseudo, at_stride(theta, STRIDE)), weights)
             )
         losses["loss/consistency"] = self.weight * torch.stack(consistency).sum()
+        losses |= watched("consistency", self.networks, consistency)
         losses["kept"] = agreed.sum() / unlabeled.weights.sum()
         losses["inconsistency"] = choice.inconsistency.mean()
         return losses

@@ -6,7 +6,7 @@ from torch import Generator, Tensor, nn
 
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import MakeNet, Method
+from sspcm_kedro.methods.base import MakeNet, Method, watched
 from sspcm_kedro.pose.losses import keypoint_mse
 
 
@@ -23,7 +23,8 @@ class Supervised(Method):
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
         labeled = batch.labeled
         predicted = self.networks["student"](labeled.images)
-        return {"loss/supervised": keypoint_mse(predicted, labeled.heatmaps, labeled.weights)}
+        loss = keypoint_mse(predicted, labeled.heatmaps, labeled.weights)
+        return {"loss/supervised": loss, **watched("supervised", self.networks, [loss])}
 
 
 class SupervisedConfig(Settings):

@@ -58,6 +58,12 @@ class NetworkConfig(
     def build(self, keypoints: int) -> nn.Module:
         return self.root.build(keypoints)
 
+    def bare(self) -> "NetworkConfig":
+        """The same network without looking for pretrained weights: its own are to be loaded."""
+        if isinstance(self.root, SimpleBaselineConfig):
+            return NetworkConfig(self.root.model_copy(update={"weights": None}))
+        return self
+
 
 def backbone_weights(name: str, depth: int) -> dict[str, Tensor]:
     """ImageNet weights by torchvision's name (downloaded once) or from a local file.

@@ -148,6 +148,7 @@ def row(stage: str, report: EpochReport, scores: dict[str, float]) -> dict[str, 
         "step": report.step,
         "learning_rate": report.learning_rate,
         "people_per_second": report.people_per_second,
+        "memory_gib": report.memory_gib,
         **report.scalars,
         **scores,
     }
@@ -155,8 +156,10 @@ def row(stage: str, report: EpochReport, scores: dict[str, float]) -> dict[str, 
 
 def described(line: dict[str, Any]) -> str:
     """A history line for the log."""
-    skip = {"stage", "epoch", "step", "learning_rate"}
-    numbers = ", ".join(f"{k} {v:.4g}" for k, v in line.items() if k not in skip)
+    skip = {"stage", "epoch", "step", "learning_rate", "memory_gib"}
+    numbers = ", ".join(
+        f"{k} {v:.4g}" for k, v in line.items() if k not in skip and "/loss/" not in k
+    )
     return f"{line['stage']} epoch {line['epoch']} (step {line['step']}): {numbers}"
 
 

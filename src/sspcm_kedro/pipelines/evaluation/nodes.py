@@ -21,11 +21,11 @@ from sspcm_kedro.pose.skeleton import Skeleton
 def finished(
     checkpoint: State, skeleton: dict[str, Any], view: ViewConfig, network: NetworkConfig
 ) -> dict[str, Any]:
-    """The student's weights, with all that is needed to use them without this project's files."""
+    """The deployed network's weights, with all that is needed to use them without other files."""
     joints = Skeleton.from_dict(skeleton)
-    student = networks_of(checkpoint, network, joints.size)["student"]
+    deployed = networks_of(checkpoint, network, joints.size)[checkpoint["deployed"]]
     return {
-        **student.state_dict(),
+        **deployed.state_dict(),
         "skeleton": json.dumps(joints.to_dict()),
         "network": network.model_dump_json(),
         "view": view.model_dump_json(),

@@ -1,0 +1,111 @@
+"""What makes an experiment: a training with the same code, people and settings is the same run."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from kedro.framework.project import pipelines
+from kedro.validation.parameter_validator import ParameterValidator
+from pydantic import BaseModel
+
+import sspcm_kedro
+from sspcm_kedro.engine.learner import fingerprint
+from sspcm_kedro.pipelines.people import content
+
+Trained = Literal["method", "baseline"]
+"""The two trainings of the project, by the parameter that says what is trained."""
+
+PACKAGE = Path(sspcm_kedro.__file__).parent
+PICTURES = ("tracking/", "serving.py", "pipelines/reporting/")
+"""Code that changes no number."""
+JUDGEMENT = ("pipelines/evaluation/",)
+"""Code that changes no training."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One experiment.
+
+    Attributes:
+        key: tells experiments apart: code, people, environment and settings but ``machine``.
+        training: the same, but for how the trained networks are evaluated.
+        name: for people; several experiments may share it.
+        params: flat settings, every default filled in.
+    """
+
+    key: str
+    training: str
+    name: str
+    params: dict[str, Any]
+
+
+def identify(trained: Trained, raw: dict[str, Any], env: str, people: str) -> Identity:
+    """The experiment that a training belongs to.
+
+    Args:
+        trained: "method" (warm-up and rounds) or "baseline".
+        raw: the parameters of the run, as configured.
+        env: the Kedro environment.
+        people: ``people_of`` the tables.
+    """
+    others = {"machine", "method", "baseline"} - {trained}
+    settings = typed({name: value for name, value in raw.items() if name not in others})
+    settings["method"] = settings.pop(trained)  # one name, so that runs compare line by line
+    params = flat(settings)
+    kept = {k: v for k, v in params.items() if not k.startswith("evaluation.")}
+    training = fingerprint(trained, env, people, code(*PICTURES, *JUDGEMENT), kept)
+    key = fingerprint(training, code(*PICTURES), params)
+    facts = {"environment": env, "trained_by": trained, "people": people, "code": code(*PICTURES)}
+    return Identity(key, training, run_name(params, env, trained), {**facts, **params})
+
+
+def run_name(params: dict[str, Any], env: str, trained: Trained) -> str:
+    """Such as ``sspcm, 100 labels, seed 0``; an environment of one's own stands before it."""
+    kind = params["method.kind"]
+    if trained == "baseline" and kind == "sspcm":
+        kind = "sspcm without rounds"
+    parts = [] if env == "base" else [env]
+    return ", ".join([*parts, kind, f"{params['split.labelled']} labels", f"seed {params['seed']}"])
+
+
+def typed(raw: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as the nodes of all pipelines will see them.
+
+    Kedro's own ``context.params`` types those of the pipelines being run alone, and a key must not
+    depend on which part of an experiment a process does.
+    """
+    whole = {"__default__": pipelines["__default__"]}
+    return ParameterValidator(whole).validate_raw_params(raw)
+
+
+def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings with dotted names; lists stay whole, as JSON."""
+    if isinstance(settings, BaseModel):
+        settings = settings.model_dump(mode="json")
+    if isinstance(settings, dict):
+        named = {k: flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in settings.items()}
+        return {name: value for part in named.values() for name, value in part.items()}
+    return {prefix: json.dumps(settings) if isinstance(settings, list) else settings}
+
+
+def people_of(tables: dict[str, pd.DataFrame | None]) -> str:
+    """Twelve digits that change when any person or label does; not with where the files lie."""
+    return fingerprint(
+        *((name, None if table is None else content(table)) for name, table in tables.items())
+    )
+
+
+@cache
+def code(*without: str) -> str:
+    """Twelve digits that change when a module of this package does.
+
+    Args:
+        without: modules and folders that do not count, relative to the package.
+    """
+    files = {file.relative_to(PACKAGE).as_posix(): file for file in PACKAGE.rglob("*.py")}
+    return fingerprint(
+        *((name, files[name].read_text()) for name in sorted(files) if not name.startswith(without))
+    )

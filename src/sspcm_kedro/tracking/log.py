@@ -1,0 +1,203 @@
+"""From what a run of the pipelines saves to what its MLflow runs hold."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from importlib.metadata import version
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from kedro.framework.context import KedroContext
+from kedro.io import CatalogProtocol
+
+from sspcm_kedro.data.loader import plain_pixels
+from sspcm_kedro.datasets.figure import FigureDataset
+from sspcm_kedro.engine.learner import fingerprint
+from sspcm_kedro.methods.sspcm import SSPCM
+from sspcm_kedro.pipelines.people import crops_of
+from sspcm_kedro.serving import DECODING, WEIGHTS
+from sspcm_kedro.tracking.identity import Trained, identify, people_of, typed
+from sspcm_kedro.tracking.run import Point, Run
+from sspcm_kedro.tracking.store import Store, TrackingConfig
+from sspcm_kedro.tracking.surroundings import tags_of
+
+PEOPLE = ("labelled", "unlabelled", "validation")
+HEADLINES = ("AP", "PCK")
+COMPARING = {"learning_curves", "prediction_sheet", "per_joint_pck", "metrics", "report"}
+"""What shows the baseline beside the method: both runs have it."""
+
+
+class Log:
+    """The MLflow runs of one process: of the method, of the baseline, or of both.
+
+    Args:
+        context: of the session; its settings say where runs are recorded.
+        catalog: of the run.
+
+    Raises:
+        BadInput: the tracking server cannot be used.
+    """
+
+    def __init__(self, context: KedroContext, catalog: CatalogProtocol) -> None:
+        self._catalog, self._root = catalog, context.project_path
+        self._env = context.env if context.env not in (None, "local") else "base"
+        self._raw = context.config_loader["parameters"]
+        self._store = Store(TrackingConfig(**context.config_loader["tracking"]), self._root)
+        self._deployed: dict[str, str] = {}
+
+    def begin(self, outputs: list[str]) -> None:
+        """A training begins that makes these outputs: its run shows in the list from now on."""
+        self._write(outputs[0], "start", lambda run: run.open())
+
+    def saved(self, name: str, data: Any) -> None:
+        """Record what a node has saved; most of it is not of interest."""
+        if name.endswith("_checkpoint"):
+            self._deployed[trained_by(name)] = data["deployed"]
+        elif name.endswith("_history"):
+            points = list(curves(data, self._deployed[trained_by(name)]))
+            self._write(name, name, lambda run: run.curves(points))
+        elif match := re.fullmatch(r"round_(\d+)_correction_report", name):
+            self._numbers(name, corrections(data, self._first_step(int(match[1]))))
+        elif name == "pseudo_label_scores":
+            self._numbers(name, accuracies(data, self._first_step))
+        elif name in ("network_scores", "baseline_scores"):
+            self._numbers(name, results(data, self._last_step))
+        elif name in ("student", "baseline_network"):
+            self._write(name, name, lambda run: self._model(run, name, data))
+        elif name in COMPARING or isinstance(self._catalog[name], FigureDataset):
+            self._file(name)
+
+    def close(self, status: str) -> None:
+        self._store.close(status)
+
+    def _numbers(self, name: str, points: Iterable[Point]) -> None:
+        points = list(points)
+        self._write(name, name, lambda run: run.numbers(points))
+
+    def _file(self, name: str) -> None:
+        path = self._path(name)
+        folder = "figures" if isinstance(self._catalog[name], FigureDataset) else None
+        self._write(name, name, lambda run: run.file(path, folder))
+        if name in COMPARING:
+            self._write(
+                "baseline_", name, lambda run: run.file(path, folder) if run.find() else None
+            )
+
+    def _write(self, name: str, what: str, write: Callable[[Run], object]) -> None:
+        run = self._run(trained_by(name))
+        self._store.write((run.identity.name, what), lambda: write(run))
+
+    def _run(self, trained: Trained) -> Run:
+        if trained not in self._store.runs:
+            identity = identify(trained, self._raw, self._env, self._people)
+            self._store.runs[trained] = Run(
+                self._store.client, self._store.experiment, identity, tags_of(self._root)
+            )
+        return self._store.runs[trained]
+
+    @cached_property
+    def _people(self) -> str:
+        return people_of(
+            {n: self._catalog.load(n) if self._catalog.exists(n) else None for n in PEOPLE}
+        )
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        return typed(self._raw)
+
+    def _first_step(self, number: int) -> int:
+        training = self._settings["training"]
+        return training.span(number).start * training.steps
+
+    @property
+    def _last_step(self) -> int:
+        training = self._settings["training"]
+        return training.epochs * training.steps
+
+    def _path(self, name: str) -> Path:
+        return Path(self._catalog[name]._describe()["filepath"])
+
+    def _model(self, run: Run, name: str, saved: dict[str, Any]) -> None:
+        """The weights and how they are read, as an MLflow model; once, while they are the same."""
+        evaluation = self._settings["evaluation"]
+        decoding = evaluation.model_dump_json(include={"flip_test", "refinement"})
+        content = digest(saved, decoding)
+        if run.tag("model") == content:
+            return
+        view, machine = self._settings["view"], self._settings["machine"]
+        person = crops_of(self._catalog.load("validation").iloc[:1], view, machine)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "network"
+            folder.mkdir()
+            shutil.copy(self._path(name), folder / WEIGHTS)
+            (folder / DECODING).write_text(decoding)
+            run.model(
+                folder,
+                plain_pixels(person, torch.arange(1)).permute(0, 2, 3, 1).numpy(),
+                len(json.loads(saved["skeleton"])["names"]),
+                self._last_step,
+                [f"{package}=={version(package)}" for package in ("sspcm-kedro", "torch")],
+            )
+        run.set_tag("model", content)
+
+
+def trained_by(name: str) -> Trained:
+    """Which training a dataset belongs to."""
+    return "baseline" if name.startswith("baseline_") else "method"
+
+
+def digest(weights: dict[str, Any], decoding: str) -> str:
+    """Twelve digits that change when the network does. (Its file differs each time it is saved.)"""
+    values = [weights[key] for key in sorted(weights)]
+    parts = [v if isinstance(v, str) else v.cpu().numpy().tobytes() for v in values]
+    return fingerprint(decoding, sorted(weights), *parts)
+
+
+def curves(history: pd.DataFrame, deployed: str) -> Iterator[Point]:
+    """The numbers of each epoch at its last optimiser step.
+
+    Those of the network that ships are there twice: under its name, and as ``deployed/...``, which
+    all methods have.
+    """
+    for row in history.drop(columns="stage").to_dict("records"):
+        step = int(row.pop("step"))
+        for name, value in row.items():
+            yield Point(str(name), step, float(value))
+            network, _, what = str(name).partition("/")
+            if network == deployed:
+                yield Point(f"deployed/{what}", step, float(value))
+
+
+def corrections(report: dict[str, Any], step: int) -> Iterator[Point]:
+    """What correction did with a round's pseudo-labels, at the step at which the round begins."""
+    yield Point("correction/kept", step, report["kept"])
+    for pair, share in report["pair_shares"].items():
+        yield Point(f"correction/pair/{pair}", step, share)
+    for quantile, value in report["inconsistency_quantiles"].items():
+        yield Point(f"correction/inconsistency_q{quantile}", step, value)
+
+
+def accuracies(rounds: list[dict[str, float]], first_step: Callable[[int], int]) -> Iterator[Point]:
+    """PCK of each round's pseudo-labels where the truth is known, at the round's first step."""
+    for row in rounds:
+        step = first_step(int(row["round"]))
+        for name, value in row.items():
+            if name != "round":
+                yield Point(f"pseudo_labels/{name}", step, value)
+
+
+def results(scores: dict[str, dict[str, Any]], step: int) -> Iterator[Point]:
+    """Final scores of each network; of the one that ships also without its name."""
+    for network, row in scores.items():
+        for name, value in row.items():
+            if isinstance(value, Real):
+                if network in ("baseline", SSPCM.deployed):
+                    yield Point(f"final/{name}", step, float(value))
+                if network != "baseline" and name in HEADLINES:
+                    yield Point(f"final/{network}/{name}", step, float(value))

@@ -1,0 +1,198 @@
+"""One experiment as an MLflow run: found by its key, or made; written so that twice is as once."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from sspcm_kedro.tracking.identity import Identity
+
+T = TypeVar("T")
+JUDGED = ("final/", "pseudo_labels/")
+"""Metrics that evaluation makes; all others are curves of training."""
+
+
+class Point(NamedTuple):
+    """A number at an optimiser step."""
+
+    name: str
+    step: int
+    value: float
+
+
+class Run:
+    """The run of an experiment; MLflow is first asked when there is something to write.
+
+    Args:
+        client: of the server.
+        experiment: the MLflow experiment's id.
+        identity: what the run is found by, called and described with.
+        tags: of the process.
+    """
+
+    def __init__(
+        self, client: MlflowClient, experiment: str, identity: Identity, tags: dict[str, str]
+    ) -> None:
+        self.client, self.experiment, self.identity, self.tags = client, experiment, identity, tags
+        self._id: str | None = None
+        self._seen: dict[str, dict[int, float]] = {}
+
+    def open(self) -> str:
+        """The id of the run, which then is RUNNING."""
+        if self._id is None:
+            run_id = self.find() or self._create()
+            self.client.update_run(run_id, status="RUNNING")
+            self._describe(run_id)
+            self._id = run_id
+            sister = self._newest(f"tags.training = '{self.identity.training}'", but=run_id)
+            if sister and not any(is_curve(name) for name in self._metrics(run_id)):
+                self._take_over(sister)
+        return self._id
+
+    def find(self) -> str | None:
+        """The id of the run if there is one."""
+        return self._newest(f"tags.key = '{self.identity.key}'")
+
+    def _newest(self, where: str, but: str | None = None) -> str | None:
+        found = self.client.search_runs([self.experiment], where)  # newest first
+        kept = [r for r in found if r.info.run_id != but and "superseded_by" not in r.data.tags]
+        return kept[0].info.run_id if kept else None
+
+    def _create(self) -> str:
+        tags = {"key": self.identity.key, "training": self.identity.training}
+        run = self.client.create_run(self.experiment, run_name=self.identity.name, tags=tags)
+        return run.info.run_id
+
+    def _describe(self, run_id: str) -> None:
+        """Settings (again the same, or MLflow refuses) and the process's tags."""
+        params = [Param(k, str(v)[:6000]) for k, v in self.identity.params.items()]
+        tags = [RunTag(k, v) for k, v in self.tags.items()]
+        for part in parts(params, 100):
+            self.client.log_batch(run_id, params=part)
+        self.client.log_batch(run_id, tags=tags)
+
+    def curves(self, points: Iterable[Point]) -> None:
+        """Write the part of the curves that the run does not have yet.
+
+        Where a loss differs from the one at the same step, this is another training of the same
+        settings (its checkpoint was deleted, and the device is not exact): it gets a run of its
+        own, which shares the curves up to there.
+        """
+        points = list(points)
+        self.open()
+        apart = [p.step for p in points if "loss" in p.name and self._differs(p)]
+        if apart:
+            self._renew(min(apart))
+        self._send([p for p in points if p.step not in self._known(p.name)])
+
+    def numbers(self, points: Iterable[Point]) -> None:
+        """Write numbers of which the last one counts."""
+        self.open()
+        self._send([p for p in points if self._known(p.name).get(p.step) != p.value])
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Write a file, over the one of that name."""
+        self.client.log_artifact(self.open(), str(path), folder)
+
+    def model(
+        self, folder: Path, example: np.ndarray, keypoints: int, step: int, requirements: list[str]
+    ) -> None:
+        """Write the trained network as an MLflow model named ``model``.
+
+        Nothing of it is code or pickled: ``sspcm_kedro.serving`` of the installed package reads it.
+
+        Args:
+            folder: what ``sspcm_kedro.serving`` reads.
+            example: crops (1, H, W, 3), uint8.
+            keypoints: how many the network finds.
+            step: optimiser steps it was trained.
+            requirements: packages that serving needs.
+        """
+        Model.log(
+            None,
+            mlflow.pyfunc,
+            name="model",
+            run_id=self.open(),
+            step=step,
+            loader_module="sspcm_kedro.serving",
+            data_path=str(folder),
+            pip_requirements=requirements,
+            input_example=example,
+            signature=ModelSignature(
+                Schema([TensorSpec(np.dtype(np.uint8), (-1, *example.shape[1:]))]),
+                Schema([TensorSpec(np.dtype(np.float32), (-1, keypoints, 3))]),
+            ),
+        )
+
+    def tag(self, name: str) -> str | None:
+        """The value of a tag."""
+        return self.client.get_run(self.open()).data.tags.get(name)
+
+    def set_tag(self, name: str, value: str) -> None:
+        self.client.set_tag(self.open(), name, value)
+
+    def end(self, status: str) -> None:
+        """Close the run if it was opened."""
+        if self._id is not None:
+            self.client.set_terminated(self._id, status)
+            self._id = None
+
+    def _metrics(self, run_id: str) -> dict[str, float]:
+        return self.client.get_run(run_id).data.metrics
+
+    def _known(self, name: str) -> dict[int, float]:
+        """Steps and values of a metric that the run has."""
+        if name not in self._seen:
+            history = self.client.get_metric_history(self.open(), name)
+            self._seen[name] = {metric.step: metric.value for metric in history}
+        return self._seen[name]
+
+    def _differs(self, point: Point) -> bool:
+        known = self._known(point.name).get(point.step)
+        return known is not None and not math.isclose(known, point.value, rel_tol=1e-9)
+
+    def _send(self, points: Sequence[Point]) -> None:
+        now = int(time.time() * 1000)
+        points = [point for point in points if math.isfinite(point.value)]
+        try:
+            for part in parts(points, 1000):
+                metrics = [Metric(p.name, p.value, now, p.step) for p in part]
+                self.client.log_batch(self.open(), metrics=metrics)
+        except Exception:
+            self._seen.clear()  # what has arrived of it is asked for before the next attempt
+            raise
+        for point in points:
+            self._known(point.name)[point.step] = point.value
+
+    def _renew(self, step: int) -> None:
+        """Go on in a new run, with the curves of this one before ``step``."""
+        old, new = self.open(), self._create()
+        self.client.set_tag(old, "superseded_by", new)
+        self.client.set_terminated(old, "KILLED")
+        self._id = new
+        self._describe(new)
+        self._take_over(old, before=step)
+
+    def _take_over(self, other: str, before: float = math.inf) -> None:
+        """The curves of another run of the same training."""
+        self._seen.clear()
+        names = [name for name in self._metrics(other) if is_curve(name)]
+        metrics = [m for name in names for m in self.client.get_metric_history(other, name)]
+        self._send([Point(m.key, m.step, m.value) for m in metrics if m.step < before])
+
+
+def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items, ``size`` at a time: a request of MLflow holds so many."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def is_curve(name: str) -> bool:
+    return not name.startswith(JUDGED)

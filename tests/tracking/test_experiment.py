@@ -1,0 +1,210 @@
+"""An experiment made stage by stage, as ``dvc repro`` makes it, and what MLflow holds then."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.exceptions import MlflowException
+from safetensors.torch import load_file
+
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.instances import Instances
+
+from .conftest import SHORT
+
+STAGES = ("warmup", "round_1", "baseline", "evaluation", "reporting")
+STEPS = [2, 4, 6, 8]
+
+
+@pytest.fixture(scope="module")
+def staged(make_tracked, tracking_on):
+    """Every stage in a session of its own, as of an experiment of DVC."""
+    project, book = make_tracked("staged")
+    for stage in STAGES:
+        tracking_on.setenv("DVC_STAGE", f"{stage}@sspcm-0")
+        tracking_on.setenv("DVC_EXP_NAME", "brave-otter")
+        project.run(stage, **SHORT)
+    for name in ("DVC_STAGE", "DVC_EXP_NAME"):
+        tracking_on.delenv(name)
+    method, dual = book.run(method__kind="sspcm"), book.run(method__kind="pose_dual")
+    return SimpleNamespace(project=project, book=book, method=method, dual=dual)
+
+
+def history_of(staged, *stages: str) -> pd.DataFrame:
+    files = [staged.project.data / "06_models" / stage / "history.csv" for stage in stages]
+    return pd.concat([pd.read_csv(f) for f in files])
+
+
+def read(staged, name: str):
+    return json.loads((staged.project.data / name).read_text())
+
+
+def test_two_trainings_are_two_finished_runs(staged):
+    runs = staged.book.runs()
+    assert [run.info.run_name for run in runs] == [
+        "smoke, sspcm, 12 labels, seed 0", "smoke, pose_dual, 12 labels, seed 0",
+    ]  # fmt: skip
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_curves_are_the_histories_on_one_axis(staged):
+    for run, stages in ((staged.method, ("warmup", "round_1")), (staged.dual, ("baseline",))):
+        rows = history_of(staged, *stages)
+        assert rows["step"].tolist() == STEPS
+        names = set(rows.columns) - {"stage", "step"}
+        assert {"learning_rate", "people_per_second", "memory_gib", "loss/supervised",
+                "teacher_a/AP", "teacher_a/loss/supervised"} <= names  # fmt: skip
+        for name in names:
+            known = rows[["step", name]].dropna()
+            expected = list(zip(known["step"], known[name].astype(float), strict=True))
+            curve = staged.book.curve(run, name)
+            assert [step for step, _ in curve] == [step for step, _ in expected]
+            assert [v for _, v in curve] == pytest.approx([v for _, v in expected], rel=1e-12)
+    rows = history_of(staged, "round_1")
+    assert [s for s, _ in staged.book.curve(staged.method, "kept")] == STEPS[2:]
+    assert {"student/loss/consistency", "inconsistency"} <= set(rows.columns)
+
+
+def test_methods_have_the_network_that_ships_under_one_name(staged):
+    for run, network in ((staged.method, "student"), (staged.dual, "teacher_a")):
+        for name in ("AP", "PCK", "loss/supervised"):
+            curve = staged.book.curve(run, f"deployed/{name}")
+            assert [step for step, _ in curve] == STEPS
+            assert curve == staged.book.curve(run, f"{network}/{name}")
+
+
+def test_results(staged):
+    metrics = read(staged, "08_reporting/metrics.json")
+    for run, network in ((staged.method, "student"), (staged.dual, "baseline")):
+        for name in ("AP", "AP50", "AR", "PCK"):
+            assert run.data.metrics[f"final/{name}"] == metrics[network][name]
+    for network in ("student", "teacher_a", "teacher_b"):
+        assert staged.method.data.metrics[f"final/{network}/PCK"] == metrics[network]["PCK"]
+    labels = metrics["pseudo_labels"]["round_1"]
+    assert staged.book.curve(staged.method, "pseudo_labels/corrected") == [(4, labels["corrected"])]
+    report = read(staged, "08_reporting/round_1_correction.json")
+    assert staged.book.curve(staged.method, "correction/kept") == [(4, report["kept"])]
+
+
+def test_settings_and_surroundings(staged):
+    params, tags = staged.method.data.params, staged.method.data.tags
+    assert params["training.steps"] == "2" and params["seed"] == "0"
+    assert params["environment"] == "smoke" and params["evaluation.nms_threshold"] == "0.9"
+    assert len(params["people"]) == len(params["code"]) == 12
+    assert staged.dual.data.params["people"] == params["people"]
+    assert tags["version.torch"] == version("torch")
+    assert tags["dvc.experiment"] == "brave-otter"
+    stages = {"warmup", "round_1", "evaluation", "reporting"}
+    assert stages == {
+        name.split(".")[2].split("/")[0] for name in tags if name.startswith("dvc.stage.")
+    }
+
+
+def test_figures_are_those_of_the_report(staged):
+    files = staged.book.files(staged.method)
+    reporting = staged.project.data / "08_reporting"
+    figures = {f"figures/{file.name}" for file in reporting.glob("*.png")}
+    assert len(figures) >= 6
+    assert files == {*figures, "metrics.json", "report.html"}
+    shared = {"learning_curves", "predictions", "per_joint"}
+    assert staged.book.files(staged.dual) == {
+        *(f"figures/{name}.png" for name in shared), "metrics.json", "report.html",
+    }  # fmt: skip
+    place = Path(mlflow.artifacts.download_artifacts(
+        run_id=staged.method.info.run_id, artifact_path="figures", tracking_uri=staged.book.uri
+    ))  # fmt: skip
+    for file in reporting.glob("*.png"):
+        assert (place / file.name).read_bytes() == file.read_bytes()
+
+
+def served(staged, run):
+    mlflow.set_tracking_uri(staged.book.uri)
+    return mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+
+
+def crops_of_validation(staged) -> np.ndarray:
+    people = pd.read_parquet(staged.project.data / "05_model_input" / "validation.parquet")
+    crops = Crops(Instances.from_frame(people), (64, 48), border=0)
+    return crops[torch.arange(len(people))].permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("which", ["method", "dual"])
+def test_the_model_serves_what_evaluation_saw(staged, which):
+    model = served(staged, getattr(staged, which))
+    images = crops_of_validation(staged)
+    found = model.predict(images)
+    folder, name = {"method": ("validation", "student"), "dual": ("baseline", "baseline")}[which]
+    stored = load_file(staged.project.data / "07_model_output" / folder / "predictions.safetensors")
+    assert found.shape == (len(images), 17, 3) and found.dtype == np.float32
+    # crops with and without a border differ in the last bits of their outermost pixels
+    assert found[..., :2] == pytest.approx(stored[f"{name}.keypoints"].numpy(), abs=0.05)
+    assert found[..., 2] == pytest.approx(stored[f"{name}.scores"].numpy(), abs=1e-3)
+    assert model.predict(images[:1]) == pytest.approx(found[:1], abs=1e-4)
+    assert model.predict(images[:0]).shape == (0, 17, 3)
+
+
+def test_the_model_says_what_it_takes_and_gives(staged):
+    model = served(staged, staged.method)
+    schema = model.metadata.signature.to_dict()
+    assert json.loads(schema["inputs"])[0]["tensor-spec"] == {
+        "dtype": "uint8", "shape": [-1, 64, 48, 3],
+    }  # fmt: skip
+    assert json.loads(schema["outputs"])[0]["tensor-spec"] == {
+        "dtype": "float32", "shape": [-1, 17, 3],
+    }  # fmt: skip
+    example = model.input_example
+    assert (np.asarray(example) == crops_of_validation(staged)[:1]).mean() > 0.95
+    assert model.predict(example).shape == (1, 17, 3)
+    with pytest.raises(MlflowException, match="shape"):
+        model.predict(np.zeros((1, 48, 64, 3), np.uint8))
+
+
+def test_the_model_holds_weights_and_text_alone(staged):
+    """No pickle and no code that loading would execute."""
+    place = Path(mlflow.artifacts.download_artifacts(
+        f"runs:/{staged.method.info.run_id}/model", tracking_uri=staged.book.uri
+    ))  # fmt: skip
+    suffixes = {file.suffix for file in place.rglob("*") if file.is_file()}
+    assert suffixes == {"", ".json", ".safetensors", ".txt", ".yaml"}
+    flavor = mlflow.models.Model.load(str(place)).flavors["python_function"]
+    assert flavor["loader_module"] == "sspcm_kedro.serving" and flavor["code"] is None
+
+
+def counts(staged) -> dict[str, object]:
+    """Everything that a second writing would add to."""
+    client, runs = staged.book.client, staged.book.runs()
+    return {
+        "runs": [run.info.run_id for run in runs],
+        "points": [
+            len(client.get_metric_history(r.info.run_id, n)) for r in runs for n in r.data.metrics
+        ],
+        "models": len(client.search_logged_models([runs[0].info.experiment_id])),
+        "files": [staged.book.files(run) for run in runs],
+    }
+
+
+def test_the_same_again_adds_nothing(staged):
+    before = counts(staged)
+    assert before["models"] == 2
+    staged.project.run(*STAGES, **SHORT, machine={"workers": 1})
+    assert counts(staged) == before
+    assert {run.info.status for run in staged.book.runs()} == {"FINISHED"}
+
+
+def test_only_other_evaluation_settings(staged):
+    """As ``dvc repro`` after a change of them: no training, and yet a whole run."""
+    before = counts(staged)
+    staged.project.run("evaluation", **SHORT, evaluation={"flip_test": False})
+    other = staged.book.run(method__kind="sspcm", evaluation__flip_test="False")
+    assert other.info.run_id not in before["runs"]
+    for name in ("loss/supervised", "student/PCK", "kept"):
+        assert staged.book.curve(other, name) == staged.book.curve(staged.method, name)
+    images = crops_of_validation(staged)
+    plain, flipped = served(staged, other), served(staged, staged.method)
+    assert not np.array_equal(plain.predict(images), flipped.predict(images))

@@ -1,0 +1,140 @@
+"""One experiment as one MLflow run: written twice is written once."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from mlflow import MlflowClient
+
+from sspcm_kedro.tracking.identity import Identity
+from sspcm_kedro.tracking.run import Point, Run
+from sspcm_kedro.tracking.store import Store, TrackingConfig
+from sspcm_kedro.tracking.surroundings import is_gone, process
+
+IDENTITY = Identity("key", "training", "a name", {"seed": 0, "method.kind": "sspcm"})
+
+
+@pytest.fixture
+def client(empty_database, tmp_path):
+    return MlflowClient(f"sqlite:///{shutil.copy(empty_database, tmp_path)}")
+
+
+@pytest.fixture
+def experiment(client, tmp_path):
+    return client.create_experiment("sspcm", (tmp_path / "artifacts").as_uri())
+
+
+@pytest.fixture
+def make(client, experiment):
+    """The run as another process would have it."""
+    return lambda identity=IDENTITY: Run(client, experiment, identity, {"process": process()})
+
+
+def curve(*losses, start=0):
+    return [Point("loss/a", 10 * (start + i + 1), loss) for i, loss in enumerate(losses)]
+
+
+def history(client, run_id, name="loss/a"):
+    return [(m.step, m.value) for m in client.get_metric_history(run_id, name)]
+
+
+def test_the_run_is_found_again(client, experiment, make):
+    first = make()
+    run_id = first.open()
+    first.end("FINISHED")
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert make().open() == run_id
+    run = client.get_run(run_id)
+    assert run.info.status == "RUNNING" and run.info.run_name == "a name"
+    assert run.data.params == {"seed": "0", "method.kind": "sspcm"}
+    assert make(Identity("other", "other", "a name", {})).open() != run_id
+
+
+def test_asking_makes_no_run(client, experiment, make):
+    assert make().find() is None
+    make().end("FINISHED")
+    assert client.search_runs([experiment]) == []
+
+
+def test_curves_go_on_without_a_step_twice_or_missing(client, make):
+    make().curves(curve(3.0, 2.0))
+    again = make()
+    again.curves(curve(3.0, 2.0))
+    again.curves(curve(3.0, 2.0, 1.0))
+    again.curves(curve(3.0, 2.0, 1.0))
+    assert history(client, again.open()) == [(10, 3.0), (20, 2.0), (30, 1.0)]
+
+
+def test_a_number_that_is_none_is_left_out(client, make):
+    run = make()
+    run.curves([*curve(1.0, float("nan"), float("inf")), Point("AP", 10, 0.5)])
+    assert history(client, run.open()) == [(10, 1.0)]
+    assert history(client, run.open(), "AP") == [(10, 0.5)]
+
+
+def test_more_numbers_than_a_request_holds(client, make):
+    run = make()
+    run.curves(curve(*map(float, range(2500))))
+    assert len(history(client, run.open())) == 2500
+
+
+def test_results_are_written_when_they_change(client, make):
+    for value in (0.5, 0.5, 0.6):
+        make().numbers([Point("final/AP", 100, value)])
+    assert history(client, make().open(), "final/AP") == [(100, 0.5), (100, 0.6)]
+    assert client.get_run(make().open()).data.metrics["final/AP"] == 0.6
+
+
+def test_another_training_of_the_same_settings_gets_a_run_of_its_own(client, make):
+    """With the curves up to where it goes another way."""
+    first = make()
+    first.curves([*curve(3.0, 2.0, 1.0), Point("pace", 10, 7.0), Point("pace", 20, 8.0)])
+    first.end("FINISHED")
+    old = first._newest("tags.key = 'key'")
+    second = make()
+    second.curves([*curve(3.0, 2.5), Point("pace", 10, 70.0), Point("pace", 20, 80.0)])
+    new = second.open()
+    assert new != old
+    assert history(client, old) == [(10, 3.0), (20, 2.0), (30, 1.0)]
+    assert history(client, new) == [(10, 3.0), (20, 2.5)]
+    assert history(client, new, "pace") == [(10, 7.0), (20, 80.0)]
+    assert client.get_run(old).data.tags["superseded_by"] == new
+    assert client.get_run(old).info.status == "KILLED"
+    assert make().open() == new
+
+
+def test_another_evaluation_takes_over_the_curves_and_not_the_results(client, make):
+    first = make()
+    first.curves(curve(3.0, 2.0))
+    first.numbers([Point("final/AP", 20, 0.5), Point("pseudo_labels/mean", 10, 0.4)])
+    other = make(Identity("key 2", "training", "a name", {}))
+    other.curves(curve(3.0, 2.0))
+    assert history(client, other.open()) == [(10, 3.0), (20, 2.0)]
+    assert client.get_run(other.open()).data.metrics.keys() == {"loss/a"}
+
+
+def test_a_store_ends_runs_of_processes_that_are_gone(client, experiment, make, tmp_path):
+    """After SIGKILL or a power cut nobody else could."""
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    host = process().rpartition(":")[0]
+    described = {
+        "gone": f"{host}:{child.stdout.strip()}",
+        "alive": f"{host}:{os.getppid()}",
+        "elsewhere": f"not-{host}:{child.stdout.strip()}",
+    }
+    ids = {
+        name: Run(client, experiment, Identity(name, name, name, {}), {"process": tag}).open()
+        for name, tag in described.items()
+    }
+    Store(TrackingConfig(uri=client.tracking_uri), tmp_path)
+    found = {name: client.get_run(run_id).info.status for name, run_id in ids.items()}
+    assert found == {"gone": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}
+
+
+def test_processes():
+    assert is_gone(process())  # an earlier one of this number: this one has nothing open yet
+    assert not is_gone("")
+    assert not is_gone(f"{process().rpartition(':')[0]}:1")
