@@ -65,3 +65,12 @@ def test_an_input_that_a_resnet_cannot_halve_five_times_is_refused(input_hw, fit
     else:
         with pytest.raises(BadInput, match=r"\(64, 48\).* multiples of 32 for a simple_baseline"):
             view.check(resnet)
+
+
+def test_every_network_of_a_mixed_run_must_fit():
+    small, large = {"kind": "small_baseline"}, {"kind": "hrnet", "width": 8}
+    view = ViewConfig(input_hw=(64, 48))
+    for teacher, student in ((small, large), (large, small)):
+        mixed = {"kind": "mixed", "teacher": teacher, "student": student}
+        with pytest.raises(BadInput, match="multiples of 32 for a hrnet"):
+            view.check(NetworkConfig.model_validate(mixed))

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.loader import Heatmap
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.methods.base import NAMES
 from sspcm_kedro.methods.settings import AffineConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.heatmap import Refinement
@@ -39,13 +40,13 @@ class ViewConfig(Settings):
         Raises:
             BadInput: says by what the sides must be divisible.
         """
-        multiple = network.root.multiple
-        if any(size % multiple for size in self.input_hw):
-            raise BadInput(
-                f"view.input_hw {self.input_hw}",
-                f"both sides must be multiples of {multiple} for a {network.root.kind}",
-                "Change view.input_hw, e.g. to [256, 192].",
-            )
+        for chosen in map(network.of, NAMES):
+            if any(size % chosen.multiple for size in self.input_hw):
+                raise BadInput(
+                    f"view.input_hw {self.input_hw}",
+                    f"both sides must be multiples of {chosen.multiple} for a {chosen.kind}",
+                    "Change view.input_hw, e.g. to [256, 192].",
+                )
 
     def heatmap(self) -> Heatmap:
         return Heatmap(stride=4, sigma=self.sigma, sub_cell=self.sub_cell)

@@ -27,7 +27,7 @@ def finished(
     return {
         **student.state_dict(),
         "skeleton": json.dumps(joints.to_dict()),
-        "network": network.model_dump_json(),
+        "network": network.of("student").bare().model_dump_json(),
         "view": view.model_dump_json(),
     }
 
