@@ -23,6 +23,7 @@ def predict(
     flip_test: bool,
     refinement: Refinement,
     device: torch.device,
+    blur: int = 11,
     batch: int = 128,
     on_batch: Callable[[int], None] = lambda _: None,
 ) -> tuple[Tensor, Tensor]:
@@ -35,6 +36,7 @@ def predict(
         flip_test: average with the mirrored view.
         refinement: of the decoder.
         device: where to compute.
+        blur: kernel size of refinement ``dark``; the others do not read it.
         batch: people at once.
         on_batch: told how many people are done.
     """
@@ -47,7 +49,9 @@ def predict(
         if flip_test:
             heatmaps = (heatmaps + flip_back(net(images.flip(3)), skeleton.flip_order)) / 2
         stride = crops.input_hw[0] // heatmaps.shape[2]
-        xy, score = decode_heatmaps(heatmaps.float(), stride=stride, refinement=refinement)
+        xy, score = decode_heatmaps(
+            heatmaps.float(), stride=stride, refinement=refinement, blur=blur
+        )
         keypoints.append(xy.cpu())
         scores.append(score.cpu())
         on_batch(len(rows))

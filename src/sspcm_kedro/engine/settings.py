@@ -1,5 +1,7 @@
 """How people are shown to networks and how long networks learn."""
 
+from typing import Literal
+
 import torch
 from pydantic import Field, model_validator
 
@@ -9,7 +11,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods.base import NAMES
 from sspcm_kedro.methods.settings import AffineConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pose.heatmap import Refinement
+from sspcm_kedro.pose.heatmap import Refinement, dark_kernel
 
 
 class ViewConfig(Settings):
@@ -80,10 +82,21 @@ class TrainingConfig(Settings):
 
 
 class EvaluationConfig(Settings):
-    """How predictions are made and judged."""
+    """How predictions are made and judged.
 
+    Protocols: ``coco`` is OKS AP with the areas of the source (for CrowdPose and fisheye 0.53 of
+    the box), where there are sigmas; ``aic`` AI Challenger's score; ``pckh`` MPII's; ``pck`` alone.
+    PCK comes with each.
+    """
+
+    protocol: Literal["coco", "aic", "pckh", "pck"] = "coco"
     flip_test: bool = True
     refinement: Refinement = "parabola"
+    blur: int | None = Field(
+        default=None,
+        ge=3,
+        description="DARK's kernel, odd; null fits it to sigma, the published code has 11 always",
+    )
     pck_threshold: float = Field(default=0.2, gt=0, description="share of the torso's length")
     nms_threshold: float = Field(
         default=0.9, gt=0, le=1, description="OKS above which people are one"
@@ -92,6 +105,16 @@ class EvaluationConfig(Settings):
         default=0.2, ge=0, description="joints below do not re-score a box"
     )
     monitor: int = Field(default=200, ge=0, description="validation people judged after each epoch")
+
+    @model_validator(mode="after")
+    def _has_a_middle(self) -> "EvaluationConfig":
+        if self.blur is not None and self.blur % 2 == 0:
+            raise ValueError(f"blur must be odd, got {self.blur}")
+        return self
+
+    def kernel(self, sigma: float) -> int:
+        """DARK's kernel size for targets of this sigma."""
+        return dark_kernel(sigma) if self.blur is None else self.blur
 
 
 class MachineConfig(Settings):

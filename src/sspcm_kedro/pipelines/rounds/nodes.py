@@ -45,7 +45,8 @@ def pseudo_labels(
     seen = [
         predict(
             networks[name].to(machine.pick()), crops, joints, flip_test=True,
-            refinement=evaluation.refinement, device=machine.pick(),
+            refinement=evaluation.refinement, blur=evaluation.kernel(view.sigma),
+            device=machine.pick(),
         )
         for name in ("teacher_a", "teacher_b")
     ]  # fmt: skip
