@@ -10,7 +10,7 @@ from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.engine.settings import EvaluationConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
-from sspcm_kedro.pose.coco_ap import Detections, coco_ap
+from sspcm_kedro.pose.coco_ap import Detections, IgnoredPeople, coco_ap
 from sspcm_kedro.pose.geometry import crop_extents
 from sspcm_kedro.pose.metrics import Pck, oks_nms, pck, pck_reference, pckh, rescore
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -40,6 +40,7 @@ def judge(
     skeleton: Skeleton,
     config: EvaluationConfig,
     head_sizes: np.ndarray | None = None,
+    ignored: IgnoredPeople | None = None,
 ) -> Judgement:
     """Compare predictions (n, k, 2) in canonical input pixels, scores (n, k), with the labels.
 
@@ -51,6 +52,8 @@ def judge(
         skeleton: their joints. Without OKS sigmas protocol ``coco`` has PCK only.
         config: the protocol and its thresholds.
         head_sizes: (n) pixels, for protocol ``pckh``.
+        ignored: people without labels on the same images, for protocol ``coco``; those of the
+            annotation file belong here to compare with published numbers.
 
     Raises:
         BadInput: the protocol needs what the people or their skeleton do not have.
@@ -68,7 +71,7 @@ def judge(
         sigmas = sigmas_of(skeleton, config)
         _, detections = detect(predicted, scores, people, input_hw, sigmas, config)
         if protocol == "coco":
-            found = coco_ap(people, detections, sigmas)
+            found = coco_ap(people, detections, sigmas, ignored)
         else:
             found = {"AIC_AP": aic_ap(people, detections, sigmas)}
     return Judgement({**found, "PCK": hits.mean}, hits)

@@ -60,8 +60,31 @@ class Detections:
     scores: np.ndarray
 
 
+@dataclass(frozen=True)
+class IgnoredPeople:
+    """Where somebody is, but no joint of his is labelled: nothing is to be found or wrong there.
+
+    COCO's files have them, and its own evaluation reads them: a detection near them that is nobody
+    else's counts for nothing instead of as a false one.
+
+    Attributes:
+        image_ids: (i) ids of their images.
+        boxes: (i, 4) x0, y0, x1, y1, image pixels, as annotated.
+        areas: (i) square pixels, as annotated.
+        crowds: (i) true where the box holds several people (``iscrowd``).
+    """
+
+    image_ids: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    crowds: np.ndarray
+
+
 def coco_ap(
-    truth: LabelledPeople, detections: Detections, sigmas: Sequence[float] | np.ndarray
+    truth: LabelledPeople,
+    detections: Detections,
+    sigmas: Sequence[float] | np.ndarray,
+    ignored: IgnoredPeople | None = None,
 ) -> dict[str, float]:
     """COCO's keypoint AP and AR (pycocotools ``COCOeval``, at most 20 detections an image).
 
@@ -73,6 +96,7 @@ def coco_ap(
         truth: the true people.
         detections: the predicted people; none at all scores 0.
         sigmas: (k) OKS sigmas of the skeleton.
+        ignored: the people of the same images without labelled joints, and crowds.
 
     Returns:
         The ten numbers of ``METRICS``, 0 to 1; nan where there are no such people to find.
@@ -83,9 +107,12 @@ def coco_ap(
     """
     _check(truth, detections, len(sigmas))
     images = np.union1d(truth.image_ids, detections.image_ids)
+    labels = _truth_records(truth, images)
+    if ignored is not None:
+        labels += _ignored_records(ignored, images, len(sigmas), first=len(labels))
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(
-            _index(images, _truth_records(truth, images)),
+            _index(images, labels),
             _index(images, _detection_records(detections, images)),
             "keypoints",
         )
@@ -114,6 +141,28 @@ def _truth_records(truth: LabelledPeople, images: np.ndarray) -> list[dict[str, 
             zip(rows, truth.keypoints, truth.visibility, truth.boxes, truth.areas, strict=True)
         )
     ]
+
+
+def _ignored_records(
+    ignored: IgnoredPeople, images: np.ndarray, k: int, *, first: int
+) -> list[dict[str, Any]]:
+    """Those who are on the images that count, as COCO annotations, numbered from ``first``."""
+    places = {image: row for row, image in enumerate(images.tolist())}
+    nothing = np.zeros((k, 2)), np.zeros(k)
+    return [
+        {
+            **_record(first + number, places[image], *nothing),
+            "iscrowd": int(crowd),
+            "bbox": _xywh(box),
+            "area": float(area),
+            "num_keypoints": 0,
+        }
+        for number, (image, box, area, crowd) in enumerate(
+            zip(ignored.image_ids.tolist(), ignored.boxes, ignored.areas, ignored.crowds,
+                strict=True)
+        )
+        if image in places
+    ]  # fmt: skip
 
 
 def _detection_records(detections: Detections, images: np.ndarray) -> list[dict[str, Any]]:
