@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from sspcm_kedro.data.loader import normalised
 from sspcm_kedro.engine.predict import locate
+from sspcm_kedro.engine.settings import ViewConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -42,8 +43,13 @@ class Served:
             network = NetworkConfig.model_validate_json(metadata["network"])
             self.net = network.bare().build(self.skeleton.size)
             self.net.load_state_dict(weights)
-            self.input_hw = tuple(json.loads(metadata["view"])["input_hw"])
-            self.decoding = json.loads((folder / DECODING).read_text())
+            view = ViewConfig.model_validate_json(metadata["view"])
+            self.input_hw = view.input_hw
+            self.decoding = {
+                **json.loads((folder / DECODING).read_text()),
+                "refinement": view.refinement,
+                "blur": view.kernel(),
+            }
         except Exception as error:
             raise BadInput(
                 folder,

@@ -2,6 +2,7 @@
 
 import io
 from contextlib import redirect_stdout
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.engine.evaluate import judge
+from sspcm_kedro.engine.evaluate import detect, judge
+from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.engine.settings import EvaluationConfig
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.aic_ap import aic_ap
+from sspcm_kedro.pose.coco_ap import Detections
 from sspcm_kedro.pose.skeleton import Skeleton
 
 HW = (64, 48)
@@ -176,6 +181,137 @@ def test_perfect_predictions_score_one(people):
     people.visibility[:] = 2
     judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
     assert judged["AP"] == pytest.approx(1) and judged["AR"] == 1 and judged["PCK"] == 1
+
+
+def test_suppression_measures_by_the_crop(people):
+    """Two people of OKS 0.9 and less by their own area, and more by their crop's: one goes.
+
+    The crop of a box w x h is 1.25 max(w, 3/4 h) wide and 4/3 of that high.
+    """
+    people.image_ids[:2] = 700
+    people.boxes[:2] = [100, 100, 160, 220]
+    people.areas[:2] = 2000
+    people.box_scores[:2] = 0.5, 0.9
+    keypoints, scores, image = predictions(people, 0)
+    image[0] = people.keypoints[0]
+    image[1] = image[0] + np.array([6.0, 8.0])
+    own, crop = 2000, (1.25 * 90) ** 2 * 4 / 3
+    similar = [
+        float(np.mean([np.exp(-100 / (2 * area * (2 * sigma) ** 2)) for sigma in SIGMAS]))
+        for area in (own, crop)
+    ]
+    assert similar[0] < 0.6 and 0.6 < similar[1]
+    for i in (0, 1):
+        keypoints[i] = torch.tensor((image[i] - [130, 160]) / scale_of(people.boxes[i]) + [24, 32])
+    scores[:2] = 0.9
+    config = EvaluationConfig(nms_threshold=0.6)
+    predicted = to_image(keypoints, people, HW)
+    rows, found = detect(predicted, scores, people, HW, np.array(SIGMAS), config)
+    assert 1 in rows and 0 not in rows
+    assert found.scores[rows.tolist().index(1)] == pytest.approx(0.81)
+    np.testing.assert_allclose(found.keypoints, image[rows], atol=1e-3)
+
+
+def test_rows_that_stay_are_grouped_by_image_best_first(people):
+    keypoints, scores, _ = predictions(people, 6)
+    config = EvaluationConfig(nms_threshold=1.0)
+    predicted = to_image(keypoints, people, HW)
+    rows, found = detect(predicted, scores, people, HW, np.array(SIGMAS), config)
+    assert sorted(rows) == list(range(N))
+    assert found.image_ids.tolist() == people.image_ids[rows].tolist()
+    pairs = list(zip(found.image_ids.tolist(), (-found.scores).tolist(), strict=True))
+    assert pairs == sorted(pairs)
+
+
+def test_protocol_pck_counts_no_people(people):
+    keypoints, scores, _ = predictions(people, 6)
+    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig(protocol="pck"))
+    assert set(judged.scores) == {"PCK"}
+
+
+def test_protocol_aic_is_its_score_of_what_stays(people):
+    keypoints, scores, image = predictions(people, 3)
+    config = EvaluationConfig(protocol="aic")
+    judged = judge(keypoints, scores, people, HW, SKELETON, config)
+    found = Detections(people.image_ids, image, np.ones(N))
+    assert set(judged.scores) == {"AIC_AP", "PCK"}
+    assert 0.1 < judged.scores["AIC_AP"] < 0.9
+    assert judged.scores["AIC_AP"] == pytest.approx(aic_ap(people, found, SIGMAS))
+    bare = Skeleton(names=SKELETON.names, torso=(0, 3))
+    with pytest.raises(BadInput, match="protocol = aic: the skeleton must have OKS sigmas"):
+        judge(keypoints, scores, people, HW, bare, config)
+
+
+def test_fisheye_is_coco_over_areas_that_are_a_share_of_the_box(people):
+    """The fisheye evaluator reads 0.53 of the annotated box as OKS scale and as size."""
+    people.areas[:] = 0.53 * np.prod(people.boxes[:, 2:] - people.boxes[:, :2], axis=1)
+    keypoints, scores, image = predictions(people, 6)
+    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    by_person = [
+        person_score(float(s), row)
+        for s, row in zip(people.box_scores, scores.numpy(), strict=True)
+    ]
+    expected = by_loops(people, image, by_person, 0.53)
+    assert 0.1 < expected < 0.9
+    assert judged["AP"] == pytest.approx(expected, abs=1e-6)
+
+
+def by_loops(people, image, scores, share) -> float:
+    """COCO's AP without pycocotools: greedy matches, then precision at 101 levels of recall."""
+    labelled = [i for i in range(N) if (people.visibility[i] > 0).any()]
+    result = []
+    for threshold in np.linspace(0.5, 0.95, 10):
+        taken, hits = set(), []
+        for j in sorted(range(N), key=lambda j: -scores[j]):
+            best, match = threshold, None
+            for i in labelled:
+                if people.image_ids[i] != people.image_ids[j] or i in taken:
+                    continue
+                x0, y0, x1, y1 = people.boxes[i].tolist()
+                terms = []
+                for k, sigma in enumerate(SIGMAS):
+                    if people.visibility[i, k] > 0:
+                        squared = ((image[j, k] - people.keypoints[i, k]) ** 2).sum()
+                        scale = share * (x1 - x0) * (y1 - y0)
+                        terms.append(np.exp(-squared / (2 * scale * (2 * sigma) ** 2)))
+                if np.mean(terms) >= best:
+                    best, match = np.mean(terms), i
+            if match is not None:
+                taken.add(match)
+            hits.append(match is not None)
+        found = np.cumsum(hits)
+        recall, precision = found / len(labelled), found / np.arange(1, len(hits) + 1)
+        levels = [precision[recall >= level - 1e-12] for level in np.linspace(0, 1, 101)]
+        result.append(np.mean([level.max() if len(level) else 0 for level in levels]))
+    return float(np.mean(result))
+
+
+MPII = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis",
+    "thorax", "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder",
+    "left_shoulder", "left_elbow", "left_wrist",
+)  # fmt: skip
+
+
+def test_protocol_pckh_measures_by_heads(people):
+    """Everybody 6 pixels off: found at half of heads larger than 12, at a tenth above 60."""
+    rng = np.random.default_rng(2)
+    points = rng.uniform(50, 300, (N, 16, 2)).astype(np.float32)
+    people = replace(people, keypoints=points, visibility=np.full((N, 16), 2))
+    keypoints, _, _ = predictions(people, 0)
+    for i, box in enumerate(people.boxes.astype(float)):
+        keypoints[i, :, 0] += 6 / scale_of(box)
+    heads = np.linspace(8, 80, N)
+    skeleton = Skeleton(names=MPII, torso=(13, 2))
+    config = EvaluationConfig(protocol="pckh")
+    scores = torch.ones(N, 16)
+    judged = judge(keypoints, scores, people, HW, skeleton, config, heads).scores
+    assert judged["PCKh"] == judged["PCKh_knee"] == pytest.approx(np.mean(heads > 12))
+    assert judged["PCKh0.1"] == pytest.approx(np.mean(heads > 60))
+    assert 0 <= judged["PCK"] <= 1
+    for missing in (None, np.where(np.arange(N) == 3, np.nan, heads)):
+        with pytest.raises(BadInput, match="protocol = pckh: every person must have a head size"):
+            judge(keypoints, scores, people, HW, skeleton, config, missing)
 
 
 def test_without_sigmas_there_is_only_pck(people):

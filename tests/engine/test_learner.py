@@ -4,12 +4,14 @@ import copy
 
 import pytest
 import torch
+import torchvision
 
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.engine.learner import Learner, fingerprint, network_maker, networks_of
 from sspcm_kedro.engine.settings import TrainingConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.nets.simple_baseline import parameter_count
 
 NETWORK = NetworkConfig.model_validate({"kind": "small_baseline", "width": 4})
 TRAINING = TrainingConfig(batch=2, steps=2, warmup_epochs=1, round_epochs=1, rounds=1)
@@ -17,10 +19,19 @@ KINDS = ("supervised", "pose_cons", "pose_dual", "sspcm")
 JOINTS = 3
 
 
-def learner(kind: str = "pose_dual", seed: int = 0) -> Learner:
+MIXED = NetworkConfig.model_validate(
+    {
+        "kind": "mixed",
+        "teacher": {"kind": "small_baseline", "width": 8, "blocks": 2},
+        "student": {"kind": "small_baseline", "width": 4},
+    }
+)
+
+
+def learner(kind: str = "pose_dual", seed: int = 0, network: NetworkConfig = NETWORK) -> Learner:
     more = {"snapshot_every": 1} if kind == "sspcm" else {}
     method = MethodConfig.model_validate({"kind": kind, **more})
-    return Learner(method, network_maker(NETWORK, JOINTS, seed), TRAINING, torch.device("cpu"))
+    return Learner(method, network_maker(network, JOINTS, seed), TRAINING, torch.device("cpu"))
 
 
 def step(trained: Learner, number: int) -> None:
@@ -72,17 +83,18 @@ def test_networks_of_a_method_start_apart():
     assert not any(equal(a, b) for i, a in enumerate(nets) for b in nets[:i])
 
 
+@pytest.mark.parametrize("network", [NETWORK, MIXED], ids=["one", "mixed"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_restored_learner_goes_on_as_the_old_one_would(kind, tmp_path):
+def test_a_restored_learner_goes_on_as_the_old_one_would(kind, network, tmp_path):
     """Through a file, into a learner of other weights: the next step is bit for bit the same."""
-    old = learner(kind)
+    old = learner(kind, network=network)
     for number in range(2):
         step(old, number)
     old.epoch, old.history = 1, [{"epoch": 1, "loss": 0.5}]
     torch.save(old.state("abc"), tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["fingerprint"] == "abc" and state["deployed"] == old.method.deployed
-    new = learner(kind, seed=1)
+    new = learner(kind, seed=1, network=network)
     new.restore(state)
     assert (new.epoch, new.history) == (1, [{"epoch": 1, "loss": 0.5}])
     before = copy.deepcopy(weights(old.method))
@@ -96,12 +108,13 @@ def test_a_restored_learner_goes_on_as_the_old_one_would(kind, tmp_path):
         assert all(torch.equal(moments[0][key], moments[1][key]) for key in moments[0])
 
 
+@pytest.mark.parametrize("network", [NETWORK, MIXED], ids=["one", "mixed"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_networks_of_gives_what_was_trained(kind):
-    trained = learner(kind)
+def test_networks_of_gives_what_was_trained(kind, network):
+    trained = learner(kind, network=network)
     step(trained, 0)
     images = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))
-    found = networks_of(trained.state("abc"), NETWORK, JOINTS)
+    found = networks_of(trained.state("abc"), network, JOINTS)
     assert set(found) == set(trained.method.networks)
     assert trained.method.deployed in found
     for name, net in found.items():
@@ -109,6 +122,27 @@ def test_networks_of_gives_what_was_trained(kind):
         with torch.no_grad():
             expected = trained.method.networks[name].eval()(images)
             assert torch.equal(net(images), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mixed_run_has_large_teachers_and_a_small_student(kind):
+    """Whichever method: a supervised student is the small one too."""
+    sizes = {"teacher_a": "teacher", "teacher_b": "teacher", "student": "student"}
+    for name, net in learner(kind, network=MIXED).method.networks.items():
+        expected = getattr(MIXED.root, sizes[name]).build(JOINTS)
+        assert parameter_count(net) == parameter_count(expected), name
+
+
+def test_weights_in_a_state_need_no_file_to_start_from(tmp_path):
+    """What a run started from may be gone when its checkpoint is evaluated."""
+    path = tmp_path / "resnet18.pth"
+    torch.manual_seed(0)
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
+    start = NetworkConfig.model_validate({"kind": "simple_baseline", "weights": str(path)})
+    trained = learner("supervised", network=start)
+    state = trained.state("abc")
+    path.unlink()
+    assert equal(networks_of(state, start, JOINTS)["student"], trained.method.networks["student"])
 
 
 def test_history_of_a_restored_learner_is_its_own():

@@ -146,3 +146,12 @@ def test_to_image_undoes_the_crop(people):
     found = to_image(torch.from_numpy(view).float(), people, INPUT)
     assert found.dtype == np.float32
     assert found == pytest.approx(people.keypoints, abs=1e-3)
+
+
+def test_the_kernel_of_dark_is_the_one_asked_for(people):
+    """A wide kernel drags these narrow spots; the other decoders do not read it."""
+    narrow, wide = (predicted(people, blur=blur)[0] for blur in (5, 17))
+    assert not torch.allclose(narrow, wide, atol=1e-3)
+    assert torch.equal(predicted(people, blur=11)[0], predicted(people)[0])
+    same = [predicted(people, refinement="shift", blur=blur)[0] for blur in (5, 17)]
+    assert torch.equal(*same)

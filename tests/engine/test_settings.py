@@ -33,6 +33,8 @@ def test_views_are_multiples_of_sixteen(hw):
         (TrainingConfig, {"epochs": 3}),
         (EvaluationConfig, {"nms_threshold": 1.1}),
         (ViewConfig, {"refinement": "magic"}),
+        (EvaluationConfig, {"protocol": "lsp"}),
+        (ViewConfig, {"blur": 12}),
         (MachineConfig, {"workers": 0}),
         (ViewConfig, {"sigma": 0}),
     ],
@@ -65,3 +67,19 @@ def test_an_input_that_a_resnet_cannot_halve_five_times_is_refused(input_hw, fit
     else:
         with pytest.raises(BadInput, match=r"\(64, 48\).* multiples of 32 for a simple_baseline"):
             view.check(resnet)
+
+
+def test_every_network_of_a_mixed_run_must_fit():
+    small, large = {"kind": "small_baseline"}, {"kind": "hrnet", "width": 8}
+    view = ViewConfig(input_hw=(64, 48))
+    for teacher, student in ((small, large), (large, small)):
+        mixed = {"kind": "mixed", "teacher": teacher, "student": student}
+        with pytest.raises(BadInput, match="multiples of 32 for a hrnet"):
+            view.check(NetworkConfig.model_validate(mixed))
+
+
+@pytest.mark.parametrize(("sigma", "kernel"), [(2, 11), (3, 17), (1, 5), (0.1, 3)])
+def test_darks_kernel_fits_sigma_unless_it_is_given(sigma, kernel):
+    """Published with the two sigmas of the paper's networks: 11 and 17."""
+    assert EvaluationConfig().kernel(sigma) == kernel
+    assert EvaluationConfig(blur=11).kernel(sigma) == 11

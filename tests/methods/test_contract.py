@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import frozen_statistics
+from sspcm_kedro.methods.base import NAMES, frozen_statistics
 from sspcm_kedro.nets import NetworkConfig
 
 H, W, K, B = 64, 32, 3, 2
@@ -23,6 +23,12 @@ METHODS = {
 NETWORKS = {
     "small_baseline": {"kind": "small_baseline", "width": 4},
     "simple_baseline": {"kind": "simple_baseline", "depth": 18},
+    "hrnet": {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1},
+    "mixed": {
+        "kind": "mixed",
+        "teacher": {"kind": "small_baseline", "width": 8},
+        "student": {"kind": "small_baseline", "width": 4},
+    },
 }
 
 
@@ -34,7 +40,7 @@ def kinds(config) -> set[str]:
 def build(method: str, network: str = "small_baseline", seed: int = 0):
     def make_net(i: int):
         torch.manual_seed(100 * seed + i)
-        return NetworkConfig.model_validate(NETWORKS[network]).build(K)
+        return NetworkConfig.model_validate(NETWORKS[network]).build(K, NAMES[i])
 
     return MethodConfig.model_validate(METHODS[method]).build(make_net).train()
 
@@ -159,6 +165,17 @@ class TestEveryMethod:
         assert batch.unlabeled.images.equal(same.unlabeled.images)
         assert all(a.equal(b) for a, b in zip(
             batch.unlabeled.earlier, same.unlabeled.earlier, strict=True))  # fmt: skip
+
+    def test_each_network_has_the_name_of_its_place(self, method):
+        """So a run may give teachers and students different networks."""
+        asked = []
+
+        def make_net(i: int) -> torch.nn.Module:
+            asked.append(NAMES[i])
+            return torch.nn.Identity()
+
+        built = MethodConfig.model_validate(METHODS[method]).build(make_net)
+        assert list(built.networks) == asked
 
     def test_the_deployed_network_is_one_of_them(self, method):
         built = build(method)

@@ -10,6 +10,7 @@ import torchvision
 from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional
 
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
@@ -52,6 +53,7 @@ def test_frozen_parameters_do_not_count():
         ({"kind": "small_baseline", "width": 4, "blocks": 2}, (32, 80)),
         ({"kind": "simple_baseline", "depth": 18}, (96, 64)),
         ({"kind": "simple_baseline", "depth": 50}, (64, 32)),
+        ({"kind": "hrnet", "width": 8, "blocks": 1}, (96, 64)),
     ],
 )
 def test_heatmaps_have_a_stride_of_four(config, hw):
@@ -61,7 +63,7 @@ def test_heatmaps_have_a_stride_of_four(config, hw):
     with torch.no_grad():
         out = net(torch.rand(2, 3, *hw))
     assert out.shape == (2, 5, hw[0] // 4, hw[1] // 4)
-    assert net.stride == 4 and net.multiple == network.root.multiple
+    assert net.stride == 4
 
 
 def test_an_output_cell_lies_where_its_input_pixels_are():
@@ -103,12 +105,18 @@ def state() -> dict[str, torch.Tensor]:
     return torchvision.models.resnet18(weights=None).state_dict()
 
 
+def resnet18_with(weights) -> nn.Module:
+    net = resnet_baseline(18, 3)
+    load_backbone(net, weights, "resnet18.pth")
+    return net
+
+
 def test_all_but_the_classifier_is_loaded(state):
     """The features of the backbone are those of torchvision's own ResNet."""
     resnet = torchvision.models.resnet18(weights=None)
     resnet.load_state_dict(state)
     resnet.fc = nn.Identity()
-    net = resnet_baseline(18, 3, state)
+    net = resnet18_with(state)
     images = torch.rand(2, 3, 64, 32)
     with torch.no_grad():
         features = net.eval().backbone(images).mean(dim=(2, 3))
@@ -119,29 +127,91 @@ def test_a_state_without_classifier_or_batch_counters_will_do(state):
     """Torchvision's older files have no ``num_batches_tracked``."""
     bare = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     bare = {k: v for k, v in bare.items() if not k.startswith("fc.")}
-    resnet = torchvision.models.resnet18(weights=None)
-    load_backbone(resnet, bare)
-    assert resnet.layer3[1].conv2.weight.equal(state["layer3.1.conv2.weight"])
+    net = resnet18_with(bare)
+    assert net.backbone[6][1].conv2.weight.equal(state["layer3.1.conv2.weight"])
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda s: s.pop("conv1.weight"), r"missing \['conv1.weight'\] \(1\)"),
+        (lambda s: s.pop("conv1.weight"), r"missing \['0.weight'\] \(1\)"),
         (lambda s: s.update({"stem.weight": s["conv1.weight"]}), r"unexpected \['stem.weight'\]"),
-        (lambda s: s.update({"bn1.bias": torch.zeros(3)}), r"another shape \['bn1.bias'\]"),
+        (lambda s: s.update({"bn1.bias": torch.zeros(3)}), r"another shape \['1.bias \(3,\) for "),
     ],
 )
 def test_weights_of_another_network_are_refused_by_key(state, change, says):
     broken = dict(state)
     change(broken)
-    with pytest.raises(ValueError, match=says):
-        resnet_baseline(18, 3, broken)
+    with pytest.raises(BadInput, match=f"resnet18.pth: .*{says}"):
+        resnet18_with(broken)
 
 
 def test_another_depth_is_refused(state):
-    with pytest.raises(ValueError, match="weights of the same depth"):
-        resnet_baseline(34, 3, state)
+    with pytest.raises(BadInput, match=r"missing .*\(80\), unexpected \[\] \(0\)"):
+        load_backbone(resnet_baseline(34, 3), state, "resnet18.pth")
+
+
+def published_head(joints: int) -> dict[str, torch.Tensor]:
+    """The head of human-pose-estimation.pytorch on a ResNet-18, by its table: 3 deconvolutions."""
+    rng = torch.Generator().manual_seed(8)
+    state = {}
+    for i, channels in enumerate((512, 256, 256)):
+        name = f"deconv_layers.{3 * i}.weight"
+        state[name] = 0.05 * torch.randn(channels, 256, 4, 4, generator=rng)
+        for what in ("weight", "bias", "running_mean", "running_var"):
+            state[f"deconv_layers.{3 * i + 1}.{what}"] = torch.rand(256, generator=rng) + 0.5
+    state["final_layer.weight"] = torch.randn(joints, 256, 1, 1, generator=rng)
+    state["final_layer.bias"] = torch.randn(joints, generator=rng)
+    return state
+
+
+def published(images, resnet, head) -> torch.Tensor:
+    """What the published network sees: torchvision's ResNet, then its head by functions."""
+    for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+        images = getattr(resnet, part)(images)
+    for i in range(0, 9, 3):
+        images = functional.conv_transpose2d(
+            images, head[f"deconv_layers.{i}.weight"], stride=2, padding=1
+        )
+        norm = [head[f"deconv_layers.{i + 1}.{what}"] for what in (
+            "running_mean", "running_var", "weight", "bias")]  # fmt: skip
+        images = functional.relu(functional.batch_norm(images, *norm))
+    return functional.conv2d(images, head["final_layer.weight"], head["final_layer.bias"])
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_published_checkpoint_gives_the_published_heatmaps(state, wrapped, tmp_path):
+    """Bit for bit; also as data-parallel training saved it, inside a training state."""
+    path, head = tmp_path / "pose_resnet_18_256x192.pth.tar", published_head(5)
+    whole = {**{k: v for k, v in state.items() if not k.startswith("fc.")}, **head}
+    if wrapped:
+        whole = {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in whole.items()}}
+    torch.save(whole, path)
+    record = {"kind": "simple_baseline", "depth": 18, "checkpoint": str(path)}
+    net = NetworkConfig.model_validate(record).build(5).eval()
+    resnet = torchvision.models.resnet18(weights=None)
+    resnet.load_state_dict(state)
+    images = torch.randn(2, 3, 64, 32)
+    with torch.no_grad():
+        assert net(images).equal(published(images, resnet.eval(), head))
+
+
+def test_a_published_checkpoint_of_other_key_points_is_refused(state, tmp_path):
+    path = tmp_path / "pose_resnet_18.pth"
+    torch.save({**{k: v for k, v in state.items() if "fc." not in k}, **published_head(17)}, path)
+    record = {"kind": "simple_baseline", "depth": 18, "checkpoint": str(path)}
+    with pytest.raises(BadInput, match=r"pose_resnet_18.pth: .*head.9.bias \(17,\) for \(16,\)"):
+        NetworkConfig.model_validate(record).build(16)
+
+
+def test_a_classifier_is_no_published_checkpoint(state, tmp_path):
+    path = tmp_path / "resnet18.pth"
+    torch.save(state, path)
+    record = {"kind": "simple_baseline", "depth": 18, "checkpoint": str(path)}
+    with pytest.raises(
+        BadInput, match=r"missing \['head.0.weight'.*unexpected \['backbone.fc.bias'"
+    ):
+        NetworkConfig.model_validate(record).build(16)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -211,8 +281,15 @@ def test_a_name_that_is_neither_file_nor_of_this_depth_is_bad_input(name, tmp_pa
 @pytest.mark.parametrize(
     "record",
     [
-        {"kind": "hrnet"},
+        {"kind": "vitpose"},
         {},
+        {"kind": "hrnet", "width": 2},
+        {"kind": "hrnet", "modules": [1, 4]},
+        {"kind": "hrnet", "modules": [1, 0, 3]},
+        {"kind": "hrnet", "depth": 18},
+        {"kind": "simple_baseline", "weights": "a.pth", "checkpoint": "b.pth"},
+        {"kind": "mixed", "teacher": {"kind": "hrnet"}},
+        {"kind": "mixed", "teacher": {"kind": "hrnet"}, "student": {"kind": "mixed"}},
         {"kind": "small_baseline", "depth": 18},
         {"kind": "small_baseline", "width": 2},
         {"kind": "small_baseline", "blocks": 0},

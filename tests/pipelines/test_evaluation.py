@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.learner import Learner, network_maker
@@ -105,8 +106,16 @@ def test_all_numbers_come_together():
     assert metrics["pseudo_labels"] == {"round_1": {"mean": 0.25, "rejected": 0.1}}
 
 
-def test_the_student_is_stored_with_all_that_is_needed_to_use_it():
-    network = NetworkConfig.model_validate({"kind": "small_baseline", "width": 4})
+SMALL = {"kind": "small_baseline", "width": 4}
+LARGE = {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [SMALL, {"kind": "mixed", "teacher": LARGE, "student": SMALL}],
+)
+def test_the_student_is_stored_with_all_that_is_needed_to_use_it(record):
+    network = NetworkConfig.model_validate(record)
     method = MethodConfig.model_validate({"kind": "sspcm", "snapshot_every": 1})
     learner = Learner(method, network_maker(network, 3, 0), TrainingConfig(), torch.device("cpu"))
     stored = finished(learner.state("abc"), RECORD, VIEW, network)
@@ -114,5 +123,19 @@ def test_the_student_is_stored_with_all_that_is_needed_to_use_it():
     assert set(stored) == {*expected, "skeleton", "network", "view"}
     assert all(torch.equal(stored[key], value) for key, value in expected.items())
     assert Skeleton.from_dict(json.loads(stored["skeleton"])) == SKELETON
-    assert NetworkConfig.model_validate_json(stored["network"]) == network
+    assert NetworkConfig.model_validate_json(stored["network"]).model_dump() == {
+        **SMALL,
+        "blocks": 1,
+    }
     assert ViewConfig.model_validate_json(stored["view"]) == VIEW
+
+
+def test_a_stored_student_names_no_file_that_it_started_from(tmp_path):
+    path = tmp_path / "resnet18.pth"
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
+    network = NetworkConfig.model_validate({"kind": "simple_baseline", "weights": str(path)})
+    method = MethodConfig.model_validate({"kind": "supervised"})
+    learner = Learner(method, network_maker(network, 3, 0), TrainingConfig(), torch.device("cpu"))
+    stored = finished(learner.state("abc"), RECORD, VIEW, network)
+    again = NetworkConfig.model_validate_json(stored["network"])
+    assert again == NetworkConfig.model_validate({"kind": "simple_baseline"})

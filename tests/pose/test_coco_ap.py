@@ -1,12 +1,16 @@
 """AP against cases small enough to work out by hand."""
 
+import contextlib
+import io
 import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO as COCO_API
+from pycocotools.cocoeval import COCOeval
 
-from sspcm_kedro.pose.coco_ap import METRICS, Detections, coco_ap
+from sspcm_kedro.pose.coco_ap import METRICS, Detections, IgnoredPeople, coco_ap, crowdpose_ap
 from sspcm_kedro.pose.metrics import oks
 from sspcm_kedro.pose.skeleton import COCO
 
@@ -133,3 +137,125 @@ def test_bad_columns_are_named():
     detections.keypoints[0, 0, 0] = np.nan
     with pytest.raises(ValueError, match=r"detections\.keypoints must be finite"):
         coco_ap(truth, detections, COCO.sigmas)
+
+
+def nobody_labelled(truth, boxes, crowds, images=None):
+    return IgnoredPeople(
+        image_ids=truth.image_ids[: len(boxes)] if images is None else np.array(images),
+        boxes=np.array(boxes, np.float64),
+        areas=np.full(len(boxes), 900.0),
+        crowds=np.array(crowds),
+    )
+
+
+@pytest.mark.parametrize("crowd", [True, False])
+def test_a_detection_at_somebody_without_labels_is_not_wrong(crowd):
+    """Three people, the surest detection is beside everybody. Where it lies somebody is, so it
+    counts for nothing; without him precision is 3/4 at every level of recall."""
+    truth = people(3)
+    detections = found(truth, [0.8, 0.7, 0.6])
+    stray = detections.keypoints[:1] + 300
+    with_stray = Detections(
+        np.append(detections.image_ids, truth.image_ids[0]),
+        np.concatenate([detections.keypoints, stray]),
+        np.append(detections.scores, 0.9),
+    )
+    box = [*(stray[0].min(axis=0)), *(stray[0].max(axis=0))]
+    assert coco_ap(truth, with_stray, COCO.sigmas)["AP"] == pytest.approx(0.75)
+    there = nobody_labelled(truth, [box], [crowd])
+    assert coco_ap(truth, with_stray, COCO.sigmas, there)["AP"] == pytest.approx(1)
+    elsewhere = nobody_labelled(truth, [box], [crowd], images=[truth.image_ids[1]])
+    assert coco_ap(truth, with_stray, COCO.sigmas, elsewhere)["AP"] == pytest.approx(0.75)
+    unseen = nobody_labelled(truth, [box], [crowd], images=[5])
+    assert coco_ap(truth, with_stray, COCO.sigmas, unseen)["AP"] == pytest.approx(0.75)
+
+
+def test_a_crowd_takes_many_and_one_person_takes_one():
+    truth = people(2)
+    detections = found(truth, [0.7, 0.6])
+    strays = detections.keypoints[[0, 0]] + 300
+    with_strays = Detections(
+        np.append(detections.image_ids, truth.image_ids[[0, 0]]),
+        np.concatenate([detections.keypoints, strays]),
+        np.append(detections.scores, [0.9, 0.8]),
+    )
+    box = [*(strays[0].min(axis=0)), *(strays[0].max(axis=0))]
+    ap = [
+        coco_ap(truth, with_strays, COCO.sigmas, nobody_labelled(truth, [box], [crowd]))["AP"]
+        for crowd in (True, False)
+    ]
+    assert ap == pytest.approx([1, 2 / 3])
+
+
+def test_ignored_people_are_what_pycocotools_makes_of_their_annotations():
+    """The whole file, handed to COCOeval as it is, against people and ignored people apart."""
+    rng = np.random.default_rng(4)
+    annotations, truth_rows, ignored_rows = [], [], []
+    for number in range(60):
+        x, y, w, h = *rng.uniform(0, 300, 2), *rng.uniform(40, 160, 2)
+        points = np.stack([rng.uniform(x, x + w, 17), rng.uniform(y, y + h, 17)], axis=1)
+        kind = ("person", "person", "no joints", "crowd")[number % 4]
+        flags = np.full(17, 2 if kind == "person" else 0)
+        points[flags == 0] = 0
+        annotations.append({
+            "id": number + 1, "image_id": int(number % 7), "category_id": 1,
+            "bbox": [x, y, w, h], "area": 0.6 * w * h, "iscrowd": int(kind == "crowd"),
+            "num_keypoints": int((flags > 0).sum()),
+            "keypoints": np.column_stack([points, flags]).ravel().tolist(),
+        })  # fmt: skip
+        (truth_rows if kind == "person" else ignored_rows).append(number)
+    boxes = np.array([a["bbox"] for a in annotations])
+    boxes[:, 2:] += boxes[:, :2]
+    images = np.array([a["image_id"] for a in annotations])
+    areas = np.array([a["area"] for a in annotations])
+    points = np.array([a["keypoints"] for a in annotations]).reshape(-1, 17, 3)
+    truth = SimpleNamespace(
+        image_ids=images[truth_rows], keypoints=points[truth_rows][..., :2],
+        visibility=points[truth_rows][..., 2], areas=areas[truth_rows], boxes=boxes[truth_rows],
+    )  # fmt: skip
+    ignored = IgnoredPeople(
+        images[ignored_rows], boxes[ignored_rows], areas[ignored_rows],
+        np.array([annotations[row]["iscrowd"] for row in ignored_rows]),
+    )  # fmt: skip
+    off = rng.normal(0, 1, truth.keypoints.shape) * rng.uniform(1, 12, (len(truth_rows), 1, 1))
+    detections = Detections(truth.image_ids, truth.keypoints + off, rng.random(len(truth_rows)))
+
+    side = COCO_API()
+    side.dataset = {
+        "images": [{"id": i} for i in range(7)], "categories": [{"id": 1}],
+        "annotations": annotations, "info": {},
+    }  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()):
+        side.createIndex()
+        results = [
+            {"image_id": int(i), "category_id": 1, "score": float(s),
+             "keypoints": np.column_stack([p, np.ones(17)]).ravel().tolist()}
+            for i, p, s in zip(
+                detections.image_ids, detections.keypoints, detections.scores, strict=True)
+        ]  # fmt: skip
+        evaluation = COCOeval(side, side.loadRes(results), "keypoints")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    ours = coco_ap(truth, detections, COCO.sigmas, ignored)
+    assert list(ours.values()) == pytest.approx(evaluation.stats.tolist(), abs=1e-9)
+    assert ours["AP"] > coco_ap(truth, detections, COCO.sigmas)["AP"] + 0.01
+
+
+def test_crowdpose_divides_images_by_their_crowd_index():
+    """Nobody is missed where few are, half in between, everybody in crowds."""
+    truth = people(6)
+    detections = found(truth, np.full(6, 0.5))
+    detections.keypoints[[3, 4, 5]] += 500
+    index = dict(zip(truth.image_ids.tolist(), [0.0, 0.19, 0.2, 0.79, 0.8, 1.0], strict=True))
+    scores = crowdpose_ap(truth, detections, COCO.sigmas, index)
+    every = coco_ap(truth, detections, COCO.sigmas)
+    assert scores.pop("AP_easy") == pytest.approx(1)
+    assert scores.pop("AP_medium") == pytest.approx(51 / 101)
+    assert scores.pop("AP_hard") == 0
+    assert scores == {name: every[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
+    papers = crowdpose_ap(truth, detections, COCO.sigmas, index, bounds=(0.1, 0.8))
+    assert papers["AP_easy"] == pytest.approx(1)
+    assert papers["AP_medium"] == pytest.approx(67 / 101)
+    few = crowdpose_ap(truth, detections, COCO.sigmas, dict.fromkeys(index, 0.0))
+    assert few["AP_easy"] == every["AP"] and math.isnan(few["AP_hard"])

@@ -1,4 +1,4 @@
-"""Predictions to numbers."""
+"""Predictions to people worth handing in, and to numbers."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,15 @@ from torch import Tensor
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.engine.settings import EvaluationConfig
-from sspcm_kedro.pose.coco_ap import Detections, coco_ap
-from sspcm_kedro.pose.metrics import Pck, oks_nms, pck, pck_reference, rescore
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.aic_ap import aic_ap
+from sspcm_kedro.pose.coco_ap import Detections, IgnoredPeople, coco_ap
+from sspcm_kedro.pose.geometry import crop_extents
+from sspcm_kedro.pose.metrics import Pck, oks_nms, pck, pck_reference, pckh, rescore
 from sspcm_kedro.pose.skeleton import Skeleton
+
+HEADLINES = ("AP", "AIC_AP", "PCKh", "PCK")
+"""The one number of each protocol."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,7 @@ class Judgement:
     """Scores of one network.
 
     Attributes:
-        scores: AP, AP50, ..., AR where the skeleton has sigmas, and PCK.
+        scores: what the protocol counts (AP, ..., AR; AIC_AP; PCKh, ...), and PCK.
         pck: PCK joint by joint.
     """
 
@@ -33,28 +39,108 @@ def judge(
     input_hw: tuple[int, int],
     skeleton: Skeleton,
     config: EvaluationConfig,
+    head_sizes: np.ndarray | None = None,
+    ignored: IgnoredPeople | None = None,
 ) -> Judgement:
     """Compare predictions (n, k, 2) in canonical input pixels, scores (n, k), with the labels.
 
-    OKS AP follows the reference: boxes re-scored by their joints, OKS-NMS an image, pycocotools.
+    Args:
+        keypoints: what a network saw.
+        scores: its heatmaps' maxima.
+        people: the labels (n).
+        input_hw: the frame of the predictions.
+        skeleton: their joints. Without OKS sigmas protocol ``coco`` has PCK only.
+        config: the protocol and its thresholds.
+        head_sizes: (n) pixels, for protocol ``pckh``.
+        ignored: people without labels on the same images, for protocol ``coco``; those of the
+            annotation file belong here to compare with published numbers.
+
+    Raises:
+        BadInput: the protocol needs what the people or their skeleton do not have.
     """
     predicted = to_image(keypoints, people, input_hw)
     reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
     hits = pck(
         predicted, people.keypoints, people.visibility, reference, threshold=config.pck_threshold
     )
+    protocol, found = config.protocol, {}
+    if protocol == "pckh":
+        sizes = _head_sizes(head_sizes)
+        found = pckh(predicted, people.keypoints, people.visibility, sizes, skeleton.names)
+    elif protocol == "aic" or (protocol == "coco" and skeleton.sigmas):
+        sigmas = sigmas_of(skeleton, config)
+        _, detections = detect(predicted, scores, people, input_hw, sigmas, config)
+        if protocol == "coco":
+            found = coco_ap(people, detections, sigmas, ignored)
+        else:
+            found = {"AIC_AP": aic_ap(people, detections, sigmas)}
+    return Judgement({**found, "PCK": hits.mean}, hits)
+
+
+def detect(
+    predicted: np.ndarray,
+    scores: Tensor,
+    people: Instances,
+    input_hw: tuple[int, int],
+    sigmas: np.ndarray,
+    config: EvaluationConfig,
+) -> tuple[np.ndarray, Detections]:
+    """Boxes re-scored by their joints, and of people seen twice on an image the surer one.
+
+    As the published code: the area that OKS-NMS measures by is that of the crop, so with context.
+
+    Args:
+        predicted: (n, k, 2) image pixels.
+        scores: (n, k) heatmap maxima.
+        people: whose boxes were looked at (n).
+        input_hw: size of the network's input, which gives the crops their aspect.
+        sigmas: (k) OKS sigmas.
+        config: the thresholds.
+
+    Returns:
+        The rows that stay, image by image, best first; and what they are.
+    """
+    sure = rescore(people.box_scores, scores.numpy(), threshold=config.score_threshold)
+    areas = crop_extents(people.boxes, input_hw)[1].prod(axis=1)
+    order = np.argsort(people.image_ids, kind="stable")
+    borders = np.flatnonzero(np.diff(people.image_ids[order])) + 1
+    rows = np.concatenate(
+        [
+            image[
+                oks_nms(
+                    predicted[image],
+                    sure[image],
+                    areas[image],
+                    sigmas,
+                    threshold=config.nms_threshold,
+                )
+            ]
+            for image in np.split(order, borders)
+        ]
+    )
+    return rows, Detections(people.image_ids[rows], predicted[rows], sure[rows])
+
+
+def sigmas_of(skeleton: Skeleton, config: EvaluationConfig) -> np.ndarray:
+    """The skeleton's OKS sigmas (k).
+
+    Raises:
+        BadInput: it has none.
+    """
     if not skeleton.sigmas:
-        return Judgement({"PCK": hits.mean}, hits)
-    sigmas = np.asarray(skeleton.sigmas)
-    person_scores = rescore(people.box_scores, scores.numpy(), threshold=config.score_threshold)
-    kept = []
-    for image in np.unique(people.image_ids):
-        rows = np.flatnonzero(people.image_ids == image)
-        best = oks_nms(
-            predicted[rows], person_scores[rows], people.areas[rows], sigmas,
-            threshold=config.nms_threshold,
-        )  # fmt: skip
-        kept.append(rows[best])
-    rows = np.concatenate(kept)
-    found = Detections(people.image_ids[rows], predicted[rows], person_scores[rows])
-    return Judgement({**coco_ap(people, found, sigmas), "PCK": hits.mean}, hits)
+        raise BadInput(
+            f"evaluation.protocol = {config.protocol}",
+            "the skeleton must have OKS sigmas, and it has none",
+            "Use protocol pck, or give the source sigmas",
+        )
+    return np.asarray(skeleton.sigmas)
+
+
+def _head_sizes(sizes: np.ndarray | None) -> np.ndarray:
+    if sizes is None or not (sizes > 0).all():
+        raise BadInput(
+            "evaluation.protocol = pckh",
+            "every person must have a head size (column head_size), and some have none",
+            "Use a source that has them (MPII), or protocol pck",
+        )
+    return sizes

@@ -11,7 +11,7 @@ from sspcm_kedro.data.loader import mixed_seed
 from sspcm_kedro.engine.optimiser import StepDecay, adam
 from sspcm_kedro.engine.settings import TrainingConfig
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import MakeNet, Method
+from sspcm_kedro.methods.base import NAMES, MakeNet, Method
 from sspcm_kedro.nets import NetworkConfig
 
 State = dict[str, Any]
@@ -19,12 +19,12 @@ State = dict[str, Any]
 
 
 def network_maker(network: NetworkConfig, keypoints: int, seed: int) -> MakeNet:
-    """Builds the i-th network of an experiment; its weights depend on (seed, i) alone."""
+    """Builds the networks of an experiment; the i-th's weights depend on (seed, i) alone."""
 
     def make(index: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # torch's initialisers know no other generator
             torch.manual_seed(mixed_seed(seed, 5, index))
-            return network.build(keypoints)
+            return network.build(keypoints, NAMES[index])
 
     return make
 
@@ -93,7 +93,8 @@ def networks_of(state: State, network: NetworkConfig, keypoints: int) -> dict[st
             weights.setdefault(name, {})[rest] = value
     networks = {}
     for name, values in weights.items():
-        net = network_maker(network, keypoints, 0)(0).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        maker = network_maker(network.bare(), keypoints, 0)
+        net = maker(NAMES.index(name)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         net.load_state_dict(values)
         networks[name] = net.eval()
     return networks

@@ -25,6 +25,7 @@ def predict(
     flip_test: bool,
     refinement: Refinement,
     device: torch.device,
+    blur: int = 11,
     batch: int = 128,
     on_batch: Callable[[int], None] = lambda _: None,
 ) -> tuple[Tensor, Tensor]:
@@ -37,6 +38,7 @@ def predict(
         flip_test: average with the mirrored view.
         refinement: of the decoder.
         device: where to compute.
+        blur: kernel size of refinement ``dark``; the others do not read it.
         batch: people at once.
         on_batch: told how many people are done.
     """
@@ -45,7 +47,9 @@ def predict(
     keypoints, scores = [], []
     for rows in torch.arange(len(crops)).split(batch):
         images = plain_view(crops, rows, device)
-        xy, score = locate(net, images, skeleton, flip_test=flip_test, refinement=refinement)
+        xy, score = locate(
+            net, images, skeleton, flip_test=flip_test, refinement=refinement, blur=blur
+        )
         keypoints.append(xy.cpu())
         scores.append(score.cpu())
         on_batch(len(rows))
@@ -55,8 +59,9 @@ def predict(
 
 @torch.no_grad()
 def locate(
-    net: nn.Module, images: Tensor, skeleton: Skeleton, *, flip_test: bool, refinement: Refinement
-) -> tuple[Tensor, Tensor]:
+    net: nn.Module, images: Tensor, skeleton: Skeleton, *, flip_test: bool,
+    refinement: Refinement, blur: int = 11,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Keypoints (b, k, 2) in pixels of the images (b, 3, H, W), normalised, and scores (b, k).
 
     The network is in eval mode, and on the images' device.
@@ -65,7 +70,7 @@ def locate(
     if flip_test:
         heatmaps = (heatmaps + flip_back(net(images.flip(3)), skeleton.flip_order)) / 2
     stride = images.shape[2] // heatmaps.shape[2]
-    return decode_heatmaps(heatmaps.float(), stride=stride, refinement=refinement)
+    return decode_heatmaps(heatmaps.float(), stride=stride, refinement=refinement, blur=blur)
 
 
 def to_image(keypoints: Tensor, people: Instances, input_hw: tuple[int, int]) -> np.ndarray:

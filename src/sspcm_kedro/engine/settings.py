@@ -1,14 +1,17 @@
 """How people are shown to networks and how long networks learn."""
 
+from typing import Literal
+
 import torch
 from pydantic import Field, model_validator
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.loader import Heatmap
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.methods.base import NAMES
 from sspcm_kedro.methods.settings import AffineConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pose.heatmap import Refinement
+from sspcm_kedro.pose.heatmap import Refinement, dark_kernel
 
 
 class ViewConfig(Settings):
@@ -28,12 +31,19 @@ class ViewConfig(Settings):
     refinement: Refinement = Field(
         default="parabola", description="from cells to pixels: of pseudo-labels and predictions"
     )
+    blur: int | None = Field(
+        default=None,
+        ge=3,
+        description="DARK's kernel, odd; null fits it to sigma, the published code has 11 always",
+    )
     weak: AffineConfig = AffineConfig(scale=0.25, rotation=30, rotated=0.6, flipped=0.5)
 
     @model_validator(mode="after")
-    def _multiple(self) -> "ViewConfig":
+    def _fits(self) -> "ViewConfig":
         if any(size <= 0 or size % 16 for size in self.input_hw):
             raise ValueError(f"input_hw must be multiples of 16, got {self.input_hw}")
+        if self.blur is not None and self.blur % 2 == 0:
+            raise ValueError(f"blur must be odd, got {self.blur}")
         return self
 
     def check(self, network: NetworkConfig) -> None:
@@ -42,13 +52,17 @@ class ViewConfig(Settings):
         Raises:
             BadInput: says by what the sides must be divisible.
         """
-        multiple = network.root.multiple
-        if any(size % multiple for size in self.input_hw):
-            raise BadInput(
-                f"view.input_hw {self.input_hw}",
-                f"both sides must be multiples of {multiple} for a {network.root.kind}",
-                "Change view.input_hw, e.g. to [256, 192].",
-            )
+        for chosen in map(network.of, NAMES):
+            if any(size % chosen.multiple for size in self.input_hw):
+                raise BadInput(
+                    f"view.input_hw {self.input_hw}",
+                    f"both sides must be multiples of {chosen.multiple} for a {chosen.kind}",
+                    "Change view.input_hw, e.g. to [256, 192].",
+                )
+
+    def kernel(self) -> int:
+        """DARK's kernel size."""
+        return dark_kernel(self.sigma) if self.blur is None else self.blur
 
     def heatmap(self) -> Heatmap:
         return Heatmap(stride=4, sigma=self.sigma, sub_cell=self.sub_cell)
@@ -82,8 +96,14 @@ class TrainingConfig(Settings):
 
 
 class EvaluationConfig(Settings):
-    """How the trained networks' predictions are made and judged."""
+    """How the trained networks' predictions are made and judged.
 
+    Protocols: ``coco`` is OKS AP with the areas of the source (for CrowdPose and fisheye 0.53 of
+    the box), where there are sigmas; ``aic`` AI Challenger's score; ``pckh`` MPII's; ``pck`` alone.
+    PCK comes with each.
+    """
+
+    protocol: Literal["coco", "aic", "pckh", "pck"] = "coco"
     flip_test: bool = True
     pck_threshold: float = Field(default=0.2, gt=0, description="share of the torso's length")
     nms_threshold: float = Field(

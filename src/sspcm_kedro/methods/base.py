@@ -9,7 +9,10 @@ from torch import Generator, Tensor, nn
 from sspcm_kedro.batch import Batch
 
 MakeNet = Callable[[int], nn.Module]
-"""Builds the i-th network of a method; networks of different i start from different weights."""
+"""Builds a network, given its place in ``NAMES``; those of different places start apart."""
+
+NAMES = ("teacher_a", "teacher_b", "student")
+"""What the networks of a method may be called."""
 
 STRIDE = 4
 

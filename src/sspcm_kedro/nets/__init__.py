@@ -1,17 +1,24 @@
 """Networks, and the tagged union that chooses one."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-import torch
 import torchvision
-from pydantic import Field, RootModel
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from pydantic import Field, RootModel, model_validator
+from torch import nn
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.nets.simple_baseline import Depth, resnet_baseline, small_baseline
+from sspcm_kedro.nets.hrnet import HRNet, Modules, imagenet_names, imagenet_weights
+from sspcm_kedro.nets.simple_baseline import (
+    Depth,
+    SimpleBaseline,
+    load_backbone,
+    load_published,
+    resnet_baseline,
+    small_baseline,
+)
+from sspcm_kedro.nets.weights import read_weights
 
 
 class SmallBaselineConfig(Settings):
@@ -26,72 +33,147 @@ class SmallBaselineConfig(Settings):
         """Input sizes are multiples of this."""
         return 16
 
-    def build(self, keypoints: int) -> nn.Module:
+    def bare(self) -> Self:
+        """The same network without weights to start from."""
+        return self
+
+    def build(self, keypoints: int) -> SimpleBaseline:
         return small_baseline(keypoints, width=self.width, blocks=self.blocks)
 
 
-class SimpleBaselineConfig(Settings):
-    """SimpleBaseline on torchvision's ResNet; weights: none, a torchvision name, or a file."""
+class _Published(Settings):
+    """A network that others have trained: it starts at random, from ImageNet, or from a pose."""
 
-    kind: Literal["simple_baseline"]
-    depth: Depth = 18
     weights: str | None = Field(
         default=None,
-        description="e.g. ResNet18_Weights.IMAGENET1K_V1 (downloaded), or a local file",
+        description="of the backbone: a name to download, or a local file of ImageNet weights",
     )
+    checkpoint: str | None = Field(
+        default=None,
+        description="of the whole network: a local file in the layout its authors publish",
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "_Published":
+        if self.weights is not None and self.checkpoint is not None:
+            raise ValueError("weights and checkpoint exclude each other: a checkpoint is whole")
+        return self
 
     @property
     def multiple(self) -> int:
         """Input sizes are multiples of this."""
         return 32
 
-    def build(self, keypoints: int) -> nn.Module:
-        state = None if self.weights is None else backbone_weights(self.weights, self.depth)
-        return resnet_baseline(self.depth, keypoints, state)
+    def bare(self) -> Self:
+        """The same network without weights to start from."""
+        return self.model_copy(update={"weights": None, "checkpoint": None})
 
 
-class NetworkConfig(
-    RootModel[Annotated[SmallBaselineConfig | SimpleBaselineConfig, Field(discriminator="kind")]]
-):
-    """Which network all learners of a run have."""
+class SimpleBaselineConfig(_Published):
+    """SimpleBaseline on torchvision's ResNet.
 
-    def build(self, keypoints: int) -> nn.Module:
-        return self.root.build(keypoints)
+    ``weights`` may be a torchvision name (ResNet18_Weights.IMAGENET1K_V1).
+    """
 
-    def bare(self) -> "NetworkConfig":
-        """The same network without looking for pretrained weights: its own are to be loaded."""
-        if isinstance(self.root, SimpleBaselineConfig):
-            return NetworkConfig(self.root.model_copy(update={"weights": None}))
+    kind: Literal["simple_baseline"]
+    depth: Depth = 18
+
+    def build(self, keypoints: int) -> SimpleBaseline:
+        net = resnet_baseline(self.depth, keypoints)
+        if self.checkpoint is not None:
+            load_published(net, read_weights(Path(self.checkpoint)), self.checkpoint)
+        known = [str(w) for w in torchvision.models.get_model_weights(f"resnet{self.depth}")]
+        if self.weights in known:
+            named = torchvision.models.get_weight(self.weights)
+            load_backbone(net, named.get_state_dict(progress=True), self.weights)
+        elif self.weights is not None:
+            load_backbone(net, read_weights(_file(self.weights, known)), self.weights)
+        return net
+
+
+class HRNetConfig(_Published):
+    """HRNet; ``weights`` may be a timm name (hrnet_w32.ms_in1k).
+
+    ``width`` 32 and 48 are published; ``modules`` and ``blocks`` make smaller ones of its class.
+    """
+
+    kind: Literal["hrnet"]
+    width: int = Field(default=32, ge=4, description="channels of the highest resolution")
+    modules: Modules = Field(default=(1, 4, 3), description="of stages 2, 3 and 4")
+    blocks: int = Field(default=4, ge=1, description="residual blocks a branch")
+
+    @model_validator(mode="after")
+    def _every_stage(self) -> "HRNetConfig":
+        if min(self.modules) < 1:
+            raise ValueError(f"modules: every stage has at least one, got {self.modules}")
         return self
 
+    def build(self, keypoints: int) -> HRNet:
+        net = HRNet(keypoints, width=self.width, modules=self.modules, blocks=self.blocks)
+        if self.checkpoint is not None:
+            net.load_published(read_weights(Path(self.checkpoint)), self.checkpoint)
+        if self.weights is not None:
+            known = imagenet_names(self.width)
+            named = self.weights in known
+            state = (
+                imagenet_weights(self.weights)
+                if named
+                else read_weights(_file(self.weights, known))
+            )
+            net.load_backbone(state, self.weights)
+        return net
 
-def backbone_weights(name: str, depth: int) -> dict[str, Tensor]:
-    """ImageNet weights by torchvision's name (downloaded once) or from a local file.
 
-    Files never execute code: safetensors, or torch files read with ``weights_only=True``.
-
-    Raises:
-        BadInput: the file does not exist or cannot be read, or the name is not this ResNet's.
-    """
-    known = [str(w) for w in torchvision.models.get_model_weights(f"resnet{depth}")]
-    if name in known:
-        return dict(torchvision.models.get_weight(name).get_state_dict(progress=True))
+def _file(name: str, known: list[str]) -> Path:
+    """The file that is meant by what is no known name."""
     path = Path(name)
     if not path.is_file():
         raise BadInput(
             f"network.weights = {name}",
             f"must be a file that exists or one of {known}",
-            "Give a local path to a .safetensors or .pth file, or null for random weights.",
+            "Give a local path to a .safetensors or .pth file, or null for random weights",
         )
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
-            raise TypeError(f"holds a {type(state).__name__}, not a dict of tensors")
-    except Exception as error:
-        raise BadInput(
-            path, f"must be a torch file of tensors ({error})", "Save a state_dict() of tensors."
-        ) from error
-    return state
+    return path
+
+
+OneNetwork = Annotated[
+    SmallBaselineConfig | SimpleBaselineConfig | HRNetConfig, Field(discriminator="kind")
+]
+
+
+class MixedConfig(Settings):
+    """Teachers of one network, a student of another: large teachers train a small student."""
+
+    kind: Literal["mixed"]
+    teacher: OneNetwork
+    student: OneNetwork
+
+    def bare(self) -> Self:
+        """The same networks without weights to start from."""
+        parts = {"teacher": self.teacher.bare(), "student": self.student.bare()}
+        return self.model_copy(update=parts)
+
+
+class NetworkConfig(
+    RootModel[
+        Annotated[
+            SmallBaselineConfig | SimpleBaselineConfig | HRNetConfig | MixedConfig,
+            Field(discriminator="kind"),
+        ]
+    ]
+):
+    """Which network all learners of a run have, or which the teachers and which the student."""
+
+    def of(self, name: str) -> SmallBaselineConfig | SimpleBaselineConfig | HRNetConfig:
+        """The network of a learner: teacher_a, teacher_b or student."""
+        if isinstance(self.root, MixedConfig):
+            return self.root.student if name == "student" else self.root.teacher
+        return self.root
+
+    def bare(self) -> Self:
+        """The same without weights to start from: what trained weights are loaded into."""
+        return type(self)(self.root.bare())
+
+    def build(self, keypoints: int, name: str = "student") -> nn.Module:
+        """The network of a learner; all have the same unless the kind is ``mixed``."""
+        return self.of(name).build(keypoints)

@@ -6,6 +6,8 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from sspcm_kedro.nets.weights import Weights, fit_weights
+
 Depth = Literal[18, 34, 50, 101, 152]
 
 
@@ -28,67 +30,77 @@ def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int
 
 
 class SimpleBaseline(nn.Module):
-    """Images (b, 3, H, W), of sizes that ``multiple`` divides, to heatmaps (b, k, H / 4, W / 4)."""
+    """Images (b, 3, H, W) to heatmaps (b, k, H / 4, W / 4).
+
+    H and W are multiples of 32, of 16 for the small relative.
+    """
 
     stride = 4
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, *, multiple: int) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.multiple = multiple
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.backbone(images))
 
 
-def resnet_baseline(
-    depth: Depth, keypoints: int, state: dict[str, Tensor] | None = None
-) -> SimpleBaseline:
-    """The published network on torchvision's ResNet.
+def resnet_baseline(depth: Depth, keypoints: int) -> SimpleBaseline:
+    """The published network on torchvision's ResNet, with random weights.
 
     Args:
         depth: ResNet depth.
         keypoints: output channels.
-        state: ImageNet weights in torchvision's layout (``fc.*`` is dropped), or None.
-
-    Raises:
-        ValueError: the weights are not those of this ResNet; says which keys.
     """
     resnet = getattr(torchvision.models, f"resnet{depth}")(weights=None)
-    channels = resnet.fc.in_features
-    if state is not None:
-        load_backbone(resnet, state)
-    backbone = nn.Sequential(
-        *(getattr(resnet, name) for name in (
-            "conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"))
-    )  # fmt: skip
+    backbone = nn.Sequential(*(getattr(resnet, name) for name in _RESNET))
     return SimpleBaseline(
-        backbone, deconvolution_head(channels, 256, keypoints, layers=3), multiple=32
+        backbone, deconvolution_head(resnet.fc.in_features, 256, keypoints, layers=3)
     )
 
 
-def load_backbone(resnet: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load torchvision-layout weights into a ResNet, all of them but the classifier.
-
-    Counters of batches may lack: files from before torch 0.4.1 have none.
+def load_backbone(net: SimpleBaseline, state: Weights, where: object) -> None:
+    """Take a ResNet's weights in torchvision's layout, all but the classifier (``fc``).
 
     Raises:
-        ValueError: keys are missing, unexpected, or of another shape.
+        BadInput: they are not those of this ResNet; says which keys.
     """
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    own = {key: value for key, value in resnet.state_dict().items() if not key.startswith("fc.")}
-    missing = sorted(k for k in own.keys() - state.keys() if not k.endswith("num_batches_tracked"))
-    unexpected = sorted(state.keys() - own.keys())
-    reshaped = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    if missing or unexpected or reshaped:
-        raise ValueError(
-            "weights must fit the backbone: "
-            f"missing {missing[:3]} ({len(missing)}), unexpected {unexpected[:3]} "
-            f"({len(unexpected)}), of another shape {reshaped[:3]} ({len(reshaped)}); "
-            "use weights of the same depth in torchvision's layout"
-        )
-    resnet.load_state_dict(state, strict=False)
+
+    def ours(key: str) -> str | None:
+        return None if key.startswith("fc.") else _place(key)
+
+    fit_weights(net.backbone, state, where, rename=ours)
+
+
+def load_published(net: SimpleBaseline, state: Weights, where: object) -> None:
+    """Take the weights of a whole published network (human-pose-estimation.pytorch).
+
+    The layout does not tell where a bottleneck strides. Here it is the 3x3 convolution, as in
+    torchvision; the authors' "caffe" files, which stride in the first 1x1, fit and are wrong.
+
+    Raises:
+        BadInput: they are not those of this network; says which keys.
+    """
+    final = f"head.{len(net.head) - 1}."  # type: ignore[arg-type]
+
+    def ours(key: str) -> str:
+        if key.startswith("deconv_layers."):
+            return key.replace("deconv_layers.", "head.", 1)
+        if key.startswith("final_layer."):
+            return key.replace("final_layer.", final, 1)
+        return f"backbone.{_place(key)}"
+
+    fit_weights(net, state, where, rename=ours)
+
+
+_RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+
+
+def _place(key: str) -> str:
+    """A ResNet's key in a sequence of its parts; an unknown one stays as it is."""
+    part, _, rest = key.partition(".")
+    return f"{_RESNET.index(part)}.{rest}" if part in _RESNET else key
 
 
 def small_baseline(keypoints: int, *, width: int, blocks: int) -> SimpleBaseline:
@@ -114,9 +126,7 @@ def small_baseline(keypoints: int, *, width: int, blocks: int) -> SimpleBaseline
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return SimpleBaseline(
-        backbone, deconvolution_head(channels, 2 * width, keypoints, layers=2), multiple=16
-    )
+    return SimpleBaseline(backbone, deconvolution_head(channels, 2 * width, keypoints, layers=2))
 
 
 def _residual_block(channels: int, planes: int, *, stride: int) -> BasicBlock:

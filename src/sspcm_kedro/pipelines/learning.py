@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sspcm_kedro.data.loader import Batches, Pool, Pseudo
-from sspcm_kedro.engine.evaluate import judge
+from sspcm_kedro.engine.evaluate import HEADLINES, judge
 from sspcm_kedro.engine.fit import EpochReport, fit
 from sspcm_kedro.engine.learner import Learner, State
 from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.engine.settings import MachineConfig, MonitorConfig, TrainingConfig, ViewConfig
 from sspcm_kedro.methods.base import Method
-from sspcm_kedro.pipelines.people import crops_of, spread
+from sspcm_kedro.pipelines.people import crops_of, head_sizes_of, spread
 from sspcm_kedro.pose.skeleton import Skeleton
 
 PACKAGE = Path(__file__).parents[1]
@@ -79,18 +79,19 @@ def make_monitor(
         return lambda method: {}
     rows = spread(len(validation), config.people)
     crops = crops_of(validation.iloc[rows], view, machine)
+    heads = head_sizes_of(validation.iloc[rows])
 
     def monitor(method: Method) -> dict[str, float]:
         found = {}
         for name, net in method.networks.items():
             keypoints, scores = predict(
                 net, crops, skeleton, flip_test=config.flip_test, refinement=view.refinement,
-                device=machine.pick(),
+                blur=view.kernel(), device=machine.pick(),
             )  # fmt: skip
             judged = judge(
-                keypoints, scores, crops.instances, view.input_hw, skeleton, config
+                keypoints, scores, crops.instances, view.input_hw, skeleton, config, heads
             ).scores
-            found |= {f"{name}/{k}": judged[k] for k in ("AP", "PCK") if k in judged}
+            found |= {f"{name}/{k}": judged[k] for k in HEADLINES if k in judged}
         return found
 
     return monitor

@@ -35,3 +35,8 @@ def content(people: pd.DataFrame) -> Any:
 def spread(count: int, most: int) -> np.ndarray:
     """Up to ``most`` rows, evenly over ``count``, always the same."""
     return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+
+
+def head_sizes_of(people: pd.DataFrame) -> np.ndarray | None:
+    """MPII's head sizes (n) in pixels; None where the source has none."""
+    return people["head_size"].to_numpy(np.float64) if "head_size" in people else None

@@ -2,9 +2,9 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -60,8 +60,31 @@ class Detections:
     scores: np.ndarray
 
 
+@dataclass(frozen=True)
+class IgnoredPeople:
+    """Where somebody is, but no joint of his is labelled: nothing is to be found or wrong there.
+
+    COCO's files have them, and its own evaluation reads them: a detection near them that is nobody
+    else's counts for nothing instead of as a false one.
+
+    Attributes:
+        image_ids: (i) ids of their images.
+        boxes: (i, 4) x0, y0, x1, y1, image pixels, as annotated.
+        areas: (i) square pixels, as annotated.
+        crowds: (i) true where the box holds several people (``iscrowd``).
+    """
+
+    image_ids: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    crowds: np.ndarray
+
+
 def coco_ap(
-    truth: LabelledPeople, detections: Detections, sigmas: Sequence[float] | np.ndarray
+    truth: LabelledPeople,
+    detections: Detections,
+    sigmas: Sequence[float] | np.ndarray,
+    ignored: IgnoredPeople | None = None,
 ) -> dict[str, float]:
     """COCO's keypoint AP and AR (pycocotools ``COCOeval``, at most 20 detections an image).
 
@@ -73,6 +96,7 @@ def coco_ap(
         truth: the true people.
         detections: the predicted people; none at all scores 0.
         sigmas: (k) OKS sigmas of the skeleton.
+        ignored: the people of the same images without labelled joints, and crowds.
 
     Returns:
         The ten numbers of ``METRICS``, 0 to 1; nan where there are no such people to find.
@@ -83,9 +107,12 @@ def coco_ap(
     """
     _check(truth, detections, len(sigmas))
     images = np.union1d(truth.image_ids, detections.image_ids)
+    labels = _truth_records(truth, images)
+    if ignored is not None:
+        labels += _ignored_records(ignored, images, len(sigmas), first=len(labels))
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(
-            _index(images, _truth_records(truth, images)),
+            _index(images, labels),
             _index(images, _detection_records(detections, images)),
             "keypoints",
         )
@@ -98,6 +125,55 @@ def coco_ap(
         name: float("nan") if value < 0 else float(value)
         for name, value in zip(METRICS, values, strict=True)
     }
+
+
+def crowdpose_ap(
+    truth: LabelledPeople,
+    detections: Detections,
+    sigmas: Sequence[float] | np.ndarray,
+    crowd_index: Mapping[int, float],
+    *,
+    bounds: tuple[float, float] = (0.2, 0.8),
+) -> dict[str, float]:
+    """CrowdPose's numbers: AP and AR of all people, and AP by how crowded their image is.
+
+    Args:
+        truth: the true people; areas are 0.53 of the annotated box.
+        detections: the predicted people.
+        sigmas: (k) OKS sigmas of the skeleton.
+        crowd_index: by image id, for the images of either side.
+        bounds: from where an image is medium, and hard; CrowdPose's code has these, its paper 0.1
+            for the first.
+
+    Returns:
+        AP, AP50, AP75, AR, AR50, AR75, AP_easy, AP_medium and AP_hard, 0 to 1; nan where there is
+        nobody to find.
+    """
+    every = coco_ap(truth, detections, sigmas)
+    scores = {name: every[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
+    levels = (
+        np.digitize([crowd_index[int(image)] for image in side.image_ids], bounds)
+        for side in (truth, detections)
+    )
+    of_truth, of_detections = levels
+    for level, name in enumerate(("easy", "medium", "hard")):
+        true = _People(*(getattr(truth, c)[of_truth == level] for c in _People._fields))
+        rows = of_detections == level
+        found = Detections(
+            detections.image_ids[rows], detections.keypoints[rows], detections.scores[rows]
+        )
+        scores[f"AP_{name}"] = coco_ap(true, found, sigmas)["AP"]
+    return scores
+
+
+class _People(NamedTuple):
+    """Some of the true people."""
+
+    image_ids: np.ndarray
+    keypoints: np.ndarray
+    visibility: np.ndarray
+    areas: np.ndarray
+    boxes: np.ndarray
 
 
 def _truth_records(truth: LabelledPeople, images: np.ndarray) -> list[dict[str, Any]]:
@@ -114,6 +190,28 @@ def _truth_records(truth: LabelledPeople, images: np.ndarray) -> list[dict[str, 
             zip(rows, truth.keypoints, truth.visibility, truth.boxes, truth.areas, strict=True)
         )
     ]
+
+
+def _ignored_records(
+    ignored: IgnoredPeople, images: np.ndarray, k: int, *, first: int
+) -> list[dict[str, Any]]:
+    """Those who are on the images that count, as COCO annotations, numbered from ``first``."""
+    places = {image: row for row, image in enumerate(images.tolist())}
+    nothing = np.zeros((k, 2)), np.zeros(k)
+    return [
+        {
+            **_record(first + number, places[image], *nothing),
+            "iscrowd": int(crowd),
+            "bbox": _xywh(box),
+            "area": float(area),
+            "num_keypoints": 0,
+        }
+        for number, (image, box, area, crowd) in enumerate(
+            zip(ignored.image_ids.tolist(), ignored.boxes, ignored.areas, ignored.crowds,
+                strict=True)
+        )
+        if image in places
+    ]  # fmt: skip
 
 
 def _detection_records(detections: Detections, images: np.ndarray) -> list[dict[str, Any]]:

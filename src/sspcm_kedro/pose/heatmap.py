@@ -72,7 +72,7 @@ def decode_heatmaps(
         refinement: ``shift`` moves a quarter cell towards the higher neighbour; ``dark`` is the
             Taylor step of DARK (Zhang et al. 2020) on the blurred logarithm; ``parabola`` fits the
             logarithm of three cells an axis, which is exact on a Gaussian of any sigma.
-        blur: DARK's kernel size, 11 for sigma 2 and 17 for sigma 3.
+        blur: DARK's kernel size (``dark_kernel``).
     """
     cells, scores = peaks(heatmaps)
     offset = torch.zeros_like(cells, dtype=heatmaps.dtype)
@@ -84,6 +84,11 @@ def decode_heatmaps(
         offset = _parabola_shift(heatmaps, cells)
     keypoints = (cells + offset) * stride
     return torch.where((scores > 0)[..., None], keypoints, torch.zeros_like(keypoints)), scores
+
+
+def dark_kernel(sigma: float) -> int:
+    """The kernel size of DARK for targets of a sigma: the published 11 for 2, 17 for 3."""
+    return max(3, 2 * round(3 * sigma - 1) + 1)
 
 
 def _inside(cells: Tensor, hw: torch.Size, border: int) -> Tensor:

@@ -126,7 +126,7 @@ class Log:
     def _model(self, run: Run, name: str, saved: dict[str, Any]) -> None:
         """The weights and how they are read, as an MLflow model; once, while they are the same."""
         evaluation = self._settings["evaluation"]
-        decoding = evaluation.model_dump_json(include={"flip_test", "refinement"})
+        decoding = evaluation.model_dump_json(include={"flip_test"})
         content = digest(saved, decoding)
         if run.tag("model") == content:
             return

@@ -13,7 +13,7 @@ from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.predict import predict, to_image
 from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, ViewConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.people import crops_of
+from sspcm_kedro.pipelines.people import crops_of, head_sizes_of
 from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -27,7 +27,7 @@ def finished(
     return {
         **deployed.state_dict(),
         "skeleton": json.dumps(joints.to_dict()),
-        "network": network.model_dump_json(),
+        "network": network.of("student").bare().model_dump_json(),
         "view": view.model_dump_json(),
     }
 
@@ -52,7 +52,7 @@ def predict_validation(
     for name, net in networks_of(checkpoint, network, joints.size).items():
         found[f"{name}.keypoints"], found[f"{name}.scores"] = predict(
             net.to(machine.pick()), crops, joints, flip_test=evaluation.flip_test,
-            refinement=view.refinement, device=machine.pick(),
+            refinement=view.refinement, blur=view.kernel(), device=machine.pick(),
         )  # fmt: skip
     return found
 
@@ -71,13 +71,13 @@ def score_networks(
     view: ViewConfig,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
-    """For each network AP and AR (where the skeleton has sigmas) and PCK, and PCK a joint."""
+    """For each network what ``evaluation.protocol`` counts and PCK, and PCK a joint."""
     joints, people = Skeleton.from_dict(skeleton), Instances.from_frame(validation)
     scores: dict[str, Any] = {}
     for name in (key.removesuffix(".keypoints") for key in predictions if "keypoints" in key):
         judged = judge(
             predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], people,
-            view.input_hw, joints, evaluation,
+            view.input_hw, joints, evaluation, head_sizes_of(validation),
         )  # fmt: skip
         per_joint = dict(zip(joints.names, judged.pck.per_joint.tolist(), strict=True))
         scores[name] = {**judged.scores, "PCK_per_joint": per_joint}

@@ -84,7 +84,7 @@ def predict_people(
     crops = crops_of(people, shipped.view, machine)
     keypoints, scores = predict(
         shipped.network.to(device), crops, shipped.skeleton, flip_test=evaluation.flip_test,
-        refinement=evaluation.refinement, device=device,
+        refinement=shipped.view.refinement, blur=shipped.view.kernel(), device=device,
     )  # fmt: skip
     return {"keypoints": keypoints, "scores": scores}
 

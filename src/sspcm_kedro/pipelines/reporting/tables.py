@@ -13,7 +13,7 @@ from sspcm_kedro.pipelines.reporting.style import readable
 Metrics = Mapping[str, Mapping[str, float]]
 
 _ROWS = ("baseline", "teacher_a", "teacher_b", "student")
-_COLUMNS = ("AP", "AP50", "AR", "PCK")
+_COLUMNS = ("AP", "AP50", "AR", "AIC_AP", "PCKh", "PCK")
 _NOTHING = "\N{EN DASH}"
 
 _CSS = """
@@ -30,12 +30,12 @@ def comparison_table(metrics: Metrics, *, baseline: str = "baseline") -> Table:
     """What the networks score, and what each gains over the supervised baseline.
 
     Args:
-        metrics: scores (0 to 1) by network, then by metric. The columns AP, AP50, AR and PCK are
-            shown where some network has the number; the gain is of AP, or of PCK without AP.
+        metrics: scores (0 to 1) by network, then by metric. The columns AP, AP50, AR, AIC_AP, PCKh
+            and PCK are shown where some network has the number; the gain is of the first of them.
         baseline: the row to compare with; without it the gains are blank.
     """
     columns = [name for name in _COLUMNS if any(_known(row.get(name)) for row in metrics.values())]
-    headline = columns[0] if columns and columns[0] == "AP" else "PCK"
+    headline = columns[0] if columns else "PCK"
     table = Table(title="Validation")
     table.add_column("network")
     for name in [*columns, f"{headline} vs baseline"]:

@@ -44,7 +44,7 @@ def pseudo_labels(
     seen = [
         predict(
             networks[name].to(machine.pick()), crops, joints, flip_test=True,
-            refinement=view.refinement, device=machine.pick(),
+            refinement=view.refinement, blur=view.kernel(), device=machine.pick(),
         )
         for name in ("teacher_a", "teacher_b")
     ]  # fmt: skip

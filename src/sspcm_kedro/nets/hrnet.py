@@ -1,0 +1,113 @@
+"""HRNet for poses (Sun, Xiao, Liu and Wang, CVPR 2019) on timm's backbone.
+
+timm's ``HighResolutionNet`` has the stem, blocks, transitions and fuse layers of the published pose
+network under the published names, and comes with ImageNet weights; so it is used instead of a copy
+of our own. One thing differs: timm's last module fuses into all four resolutions, the published
+pose network into the highest alone. The other three fuse layers are dropped here. What is left has
+the published number of parameters, to the last one, and each of them gets a gradient.
+"""
+
+from typing import Any
+
+import timm
+from timm.models.hrnet import HighResolutionNet
+from torch import Tensor, nn
+
+from sspcm_kedro.nets.weights import Weights, fit_weights
+
+Modules = tuple[int, int, int]
+"""How many modules stages 2, 3 and 4 have; published: 1, 4, 3."""
+
+
+class HRNet(nn.Module):
+    """Images (b, 3, H, W), sizes multiples of 32, to heatmaps (b, k, H / 4, W / 4).
+
+    Initialised as published: N(0, 0.001^2) for convolutions, 1 and 0 for batch norm.
+
+    Args:
+        keypoints: output channels.
+        width: channels of the highest resolution (published: 32, 48); each lower one has twice as
+            many as the one above it.
+        modules: modules of stages 2, 3 and 4.
+        blocks: residual blocks of a branch in a module (published: 4).
+    """
+
+    stride = 4
+
+    def __init__(self, keypoints: int, *, width: int, modules: Modules, blocks: int) -> None:
+        super().__init__()
+        self.backbone = HighResolutionNet(_layout(width, modules, blocks), head="")
+        last: Any = list(self.backbone.stage4.children())[-1]
+        last.fuse_layers = last.fuse_layers[:1]
+        self.head = nn.Conv2d(width, keypoints, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.001)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.backbone(images)[0])
+
+    def load_backbone(self, state: Weights, where: object) -> None:
+        """Take a classifier's weights, timm's or the published ones, all but its head.
+
+        Raises:
+            BadInput: they are not those of this HRNet; says which keys.
+        """
+        last = len(list(self.backbone.stage4.children())) - 1
+        lower = tuple(f"stage4.{last}.fuse_layers.{i}." for i in (1, 2, 3))
+
+        def wanted(key: str) -> str | None:
+            return None if key.startswith((*_CLASSIFIER, *lower)) else key
+
+        fit_weights(self.backbone, state, where, rename=wanted)
+
+    def load_published(self, state: Weights, where: object) -> None:
+        """Take the weights of a whole published pose HRNet (deep-high-resolution-net).
+
+        Raises:
+            BadInput: they are not those of this network; says which keys.
+        """
+
+        def ours(key: str) -> str:
+            part, _, rest = key.partition(".")
+            return f"head.{rest}" if part == "final_layer" else f"backbone.{key}"
+
+        fit_weights(self, state, where, rename=ours)
+
+
+def imagenet_names(width: int) -> list[str]:
+    """timm's names of ImageNet weights for a width, e.g. hrnet_w32.ms_in1k; often none."""
+    return timm.list_pretrained(f"hrnet_w{width}.*")
+
+
+def imagenet_weights(name: str) -> Weights:
+    """The ImageNet weights of one of these names, downloaded once."""
+    return timm.create_model(name, pretrained=True).state_dict()
+
+
+_CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+
+
+def _layout(width: int, modules: Modules, blocks: int) -> dict[str, Any]:
+    """What timm's constructor reads."""
+
+    def stage(count: int, channels: tuple[int, ...], depth: int, block: str) -> dict[str, Any]:
+        return {
+            "num_modules": count,
+            "num_branches": len(channels),
+            "num_blocks": (depth,) * len(channels),
+            "num_channels": channels,
+            "block_type": block,
+            "fuse_method": "SUM",
+        }
+
+    branches = tuple(width * 2**i for i in range(4))
+    return {
+        "stem_width": 64,
+        "stage1": stage(1, (64,), 4, "BOTTLENECK"),
+        **{
+            f"stage{i}": stage(count, branches[:i], blocks, "BASIC")
+            for i, count in zip((2, 3, 4), modules, strict=True)
+        },
+    }

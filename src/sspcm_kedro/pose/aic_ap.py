@@ -1,0 +1,53 @@
+"""AI Challenger's own average precision, which is none of precision and recall."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sspcm_kedro.pose.coco_ap import Detections, LabelledPeople
+
+_VISIBLE = 2
+_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+
+def aic_ap(
+    truth: LabelledPeople, detections: Detections, sigmas: Sequence[float] | np.ndarray
+) -> float:
+    """The score of AI Challenger's keypoint track (``keypoint_eval.py``), 0 to 1.
+
+    Each true person has the best OKS of any detection on the image, matched or not; the score is
+    the share above a threshold, averaged over .50:.05:.95. An image counts as many people as it has
+    on the side that has more, so false detections cost. Images without true people do not count.
+    OKS is over fully visible joints alone, with e = d^2 / (2 (2 sigma)^2 (box area + 1)); a person
+    without any has an OKS of 0.
+
+    Args:
+        truth: the true people (visibility 2 where AI Challenger says 1, visible).
+        detections: the predicted people; their scores are not read.
+        sigmas: (k) OKS sigmas of the skeleton.
+    """
+    best: list[np.ndarray] = []
+    count = 0
+    for image in np.unique(truth.image_ids):
+        true = np.flatnonzero(truth.image_ids == image)
+        found = detections.keypoints[detections.image_ids == image]
+        count += max(len(true), len(found))
+        if len(found):
+            best.append(_similarity(truth, true, found, np.asarray(sigmas)).max(axis=1))
+    if count == 0:
+        return float("nan")
+    reached = np.concatenate(best) if best else np.empty(0)
+    return float(np.mean([(reached > threshold).sum() / count for threshold in _THRESHOLDS]))
+
+
+def _similarity(
+    truth: LabelledPeople, rows: np.ndarray, found: np.ndarray, sigmas: np.ndarray
+) -> np.ndarray:
+    """OKS (n, m) of true people (n rows) and detections (m, k, 2)."""
+    points = truth.keypoints[rows].astype(np.float64)
+    boxes = truth.boxes[rows].astype(np.float64)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    squared = ((points[:, None] - found[None]) ** 2).sum(axis=-1)
+    e = squared / (2 * (2 * sigmas) ** 2 * (areas[:, None, None] + 1))
+    visible = (truth.visibility[rows] == _VISIBLE)[:, None]
+    return (np.exp(-e) * visible).sum(axis=-1) / np.maximum(visible.sum(axis=-1), 1)

@@ -1,0 +1,67 @@
+"""Submissions hold what was predicted, for the people who stay, where the server looks for it."""
+
+import numpy as np
+import pytest
+import torch
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.settings import EvaluationConfig
+from sspcm_kedro.engine.submit import coco_submission, mpii_submission
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import Skeleton
+
+HW = (64, 48)
+
+
+def people(joints: int) -> Instances:
+    """Three boxes of 90 x 120, the first two the same: a view pixel is 2.34375 image pixels."""
+    corner = np.array([[100, 50], [100, 50], [300, 20.0]], np.float32)
+    return Instances(
+        ids=np.arange(3),
+        image_ids=np.array([0, 0, 1]),
+        paths=np.array(["a.jpg", "a.jpg", "b.jpg"], object),
+        image_hw=np.full((3, 2), 600),
+        boxes=np.concatenate([corner, corner + np.array([90, 120], np.float32)], axis=1),
+        areas=np.full(3, 5000.0, np.float32),
+        box_scores=np.array([0.5, 0.75, 1.0], np.float32),
+        keypoints=np.zeros((3, joints, 2), np.float32),
+        visibility=np.zeros((3, joints), np.int64),
+    )
+
+
+def test_coco_gets_the_surer_of_two_and_the_sets_own_image_ids():
+    skeleton = Skeleton(names=("a", "b"), sigmas=(0.05, 0.05))
+    keypoints = torch.tensor([[[24.0, 32], [8, 8]]] * 3)
+    scores = torch.tensor([[0.8, 0.4], [0.8, 0.4], [0.5, 0.125]])
+    results = coco_submission(
+        keypoints, scores, people(2), np.array([785, 785, 40083]), HW, skeleton, EvaluationConfig()
+    )
+    assert [record["image_id"] for record in results] == [785, 40083]
+    assert [record["score"] for record in results] == pytest.approx([0.75 * 0.6, 0.5])
+    first, second = (np.reshape(record["keypoints"], (2, 3)) for record in results)
+    centre = np.array([145, 110])
+    step = 1.25 * 90 / 48
+    np.testing.assert_allclose(first[:, :2], [centre, centre - step * np.array([16, 24])])
+    np.testing.assert_allclose(first[:, 2], [0.8, 0.4], atol=1e-3)
+    np.testing.assert_allclose(second[0], [345, 80, 0.5])
+
+
+def test_coco_needs_sigmas_to_suppress():
+    bare = Skeleton(names=("a", "b"))
+    with pytest.raises(BadInput, match="OKS sigmas"):
+        coco_submission(
+            torch.zeros(3, 2, 2), torch.ones(3, 2), people(2), np.arange(3), HW, bare,
+            EvaluationConfig(),
+        )  # fmt: skip
+
+
+def test_mpii_gets_everybody_at_his_place_counted_from_one():
+    keypoints = torch.full((3, 16, 2), 0.0) + torch.tensor([24.0, 32])
+    pred = mpii_submission(
+        keypoints, people(16), HW, images=["a.jpg", "b.jpg", "c.jpg"], rectangles=[2, 1, 0],
+        image=np.array([0, 0, 1]), rectangle=np.array([1, 0, 0]),
+    )  # fmt: skip
+    assert [len(image["annorect"]) for image in pred] == [2, 1, 0]
+    last = pred[1]["annorect"][0]["annopoints"]["point"]
+    assert last[15] == {"x": 346, "y": 81, "id": 15}
+    assert pred[0]["annorect"][1]["annopoints"]["point"][0] == {"x": 146, "y": 111, "id": 0}
