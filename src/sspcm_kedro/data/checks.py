@@ -113,17 +113,24 @@ def known_images(file: Path, kind: str, records: Sequence[Record], ids: Collecti
 
 def good_images(file: Path, images: Sequence[Record]) -> None:
     """File names stay inside the image folder, and sizes are positive whole numbers."""
-    outside, sizes = [], []
+    names_inside(file, ((f"image {image['id']}", image["file_name"]) for image in images))
+    sizes = []
     for image in images:
-        name, size = image["file_name"], (image["width"], image["height"])
-        if not isinstance(name, str) or not _stays_inside(name):
-            rule = f"file_name must be a path inside the image folder, found {name!r}"
-            outside.append((f"image {image['id']}", rule))
+        size = (image["width"], image["height"])
         if not all(isinstance(side, int) and side > 0 for side in size):
             rule = f"width and height must be positive whole numbers, found {size}"
             sizes.append((f"image {image['id']}", rule))
-    refuse(file, outside, "Write file names relative to the image folder, without '..'")
     refuse(file, sizes, "Write the size of the image file in pixels")
+
+
+def names_inside(file: Path, names: Iterable[tuple[str, Any]]) -> None:
+    """The image's name in each (record, name) stays inside the image folder."""
+    broken = [
+        (record, f"the image's name must be a path inside the image folder, found {name!r}")
+        for record, name in names
+        if not isinstance(name, str) or not _stays_inside(name)
+    ]
+    refuse(file, broken, "Write file names relative to the image folder, without '..'")
 
 
 def _stays_inside(name: str) -> bool:
@@ -146,6 +153,34 @@ def finite_numbers(file: Path, kind: str, records: Sequence[Record], key: str) -
             broken.append((name_of(kind, row, record), rule))
             break
     refuse(file, broken, f"Correct the value, or remove the {kind}")
+
+
+def matrices(
+    file: Path, key: str, values: Sequence[tuple[str, Any]], shape: tuple[int, ...]
+) -> np.ndarray:
+    """The value of each (record, value) as finite numbers: (n, *shape), float64."""
+    found = _numbers([value for _, value in values])
+    if found is not None and found.shape == (len(values), *shape):
+        return found
+    broken = []
+    for record, value in values:
+        numbers = _numbers(value)
+        if numbers is None or numbers.shape != shape:
+            wanted = " x ".join(map(str, shape)) + " finite numbers" if shape else "a finite number"
+            broken.append((record, f"'{key}' must hold {wanted}, found {str(value)[:60]}"))
+    refuse(file, broken, "Correct the value, or remove the record")
+    return np.zeros((0, *shape))
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    """Finite numbers as an array, or None if it holds anything else."""
+    try:
+        found = np.asarray(value)
+    except ValueError:  # ragged
+        return None
+    if found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+        return None
+    return found.astype(np.float64)
 
 
 def keypoint_lists(file: Path, annotations: Sequence[Record], k: int) -> None:
@@ -224,6 +259,24 @@ def verify_images(instances: Instances, workers: int | None = None) -> None:
         rule = f"the image must have the annotated (height, width) {wanted}, the file has {hw}"
         remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
         refuse(path, [("", rule)] * len(resized), remedy)
+
+
+def stored_sizes(paths: Sequence[Path], workers: int | None = None) -> np.ndarray:
+    """The (height, width) (n, 2) of stored images, from their headers, whatever EXIF says."""
+    distinct = dict.fromkeys(paths)
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        found = pool.map(_stored_hw, distinct)
+        sizes = dict(zip(distinct, show_progress(found, len(distinct), "image sizes"), strict=True))
+    return np.array([sizes[path] for path in paths], np.int64).reshape(-1, 2)
+
+
+def _stored_hw(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except _BROKEN_IMAGE as error:
+        remedy = "Copy the file again, or remove it"
+        raise BadInput(path, f"the image must be readable, but {error}", remedy) from error
 
 
 def _decoded_hw(path: Path) -> tuple[int, int] | str:

@@ -37,7 +37,11 @@ def judge(
     """Compare predictions (n, k, 2) in canonical input pixels, scores (n, k), with the labels.
 
     OKS AP follows the reference: boxes re-scored by their joints, OKS-NMS an image, pycocotools.
+    Of a union of skeletons only the evaluated set's own joints are looked at, in its own order.
     """
+    channels = list(skeleton.judged_channels)
+    keypoints, scores = keypoints[:, channels], scores[:, channels]
+    people, skeleton = people.gather(channels), skeleton.judged
     predicted = to_image(keypoints, people, input_hw)
     reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
     hits = pck(
