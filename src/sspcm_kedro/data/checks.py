@@ -20,6 +20,7 @@ from sspcm_kedro.errors import BadInput
 Record = dict[str, Any]
 
 _VISIBILITY = (0, 1, 2)
+_NUMBERS = {int, float}
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBomb)
 
 
@@ -44,19 +45,24 @@ def need_folder(folder: Path) -> None:
         raise BadInput(folder, "there must be such a folder", "Correct the path in the parameters")
 
 
-def read_json(file: Path) -> Any:
-    """The content of a JSON file that parses."""
+def read_json(file: Path, without: str | None = None) -> Any:
+    """The content of a JSON file that parses; objects lose the key ``without`` as they are read."""
+
+    def strip(record: Record) -> Record:
+        record.pop(without, None)
+        return record
+
     need_file(file)
     try:
-        return json.loads(file.read_bytes())
+        return json.loads(file.read_bytes(), object_hook=strip if without else None)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         remedy = "The file may be cut short: copy or export it again"
         raise BadInput(file, f"must be JSON, but {error}", remedy) from error
 
 
 def read_coco_json(file: Path, keys: Iterable[str]) -> dict[str, list[Record]]:
-    """The content of a JSON file with the given COCO lists in it."""
-    content = read_json(file)
+    """The content of a JSON file with the given COCO lists in it, without outlines of people."""
+    content = read_json(file, without="segmentation")  # the larger half of COCO's own files
     remedy = "Export the annotations as COCO: an object with images, annotations and categories"
     if not isinstance(content, dict):
         kind = type(content).__name__
@@ -113,17 +119,24 @@ def known_images(file: Path, kind: str, records: Sequence[Record], ids: Collecti
 
 def good_images(file: Path, images: Sequence[Record]) -> None:
     """File names stay inside the image folder, and sizes are positive whole numbers."""
-    outside, sizes = [], []
+    names_inside(file, ((f"image {image['id']}", image["file_name"]) for image in images))
+    sizes = []
     for image in images:
-        name, size = image["file_name"], (image["width"], image["height"])
-        if not isinstance(name, str) or not _stays_inside(name):
-            rule = f"file_name must be a path inside the image folder, found {name!r}"
-            outside.append((f"image {image['id']}", rule))
+        size = (image["width"], image["height"])
         if not all(isinstance(side, int) and side > 0 for side in size):
             rule = f"width and height must be positive whole numbers, found {size}"
             sizes.append((f"image {image['id']}", rule))
-    refuse(file, outside, "Write file names relative to the image folder, without '..'")
     refuse(file, sizes, "Write the size of the image file in pixels")
+
+
+def names_inside(file: Path, names: Iterable[tuple[str, Any]]) -> None:
+    """The image's name in each (record, name) stays inside the image folder."""
+    broken = [
+        (record, f"the image's name must be a path inside the image folder, found {name!r}")
+        for record, name in names
+        if not isinstance(name, str) or not _stays_inside(name)
+    ]
+    refuse(file, broken, "Write file names relative to the image folder, without '..'")
 
 
 def _stays_inside(name: str) -> bool:
@@ -136,16 +149,48 @@ def finite_numbers(file: Path, kind: str, records: Sequence[Record], key: str) -
     broken = []
     for row, record in enumerate(records):
         value = record[key]
-        for number in value if isinstance(value, list) else (value,):
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                rule = f"'{key}' must hold numbers, found {number!r}"
-            elif not math.isfinite(number):
-                rule = f"'{key}' must be finite, found {number}"
-            else:
-                continue
+        numbers = value if isinstance(value, list) else [value]
+        if not _plain_and_finite(numbers):
+            odd = next(number for number in numbers if not _plain_and_finite([number]))
+            wanted = "be finite" if type(odd) in _NUMBERS else "hold numbers"
+            rule = f"'{key}' must {wanted}, found {odd!r}"
             broken.append((name_of(kind, row, record), rule))
-            break
     refuse(file, broken, f"Correct the value, or remove the {kind}")
+
+
+def _plain_and_finite(numbers: list[Any]) -> bool:
+    """A big file has ten million numbers: no Python loop over them."""
+    if not set(map(type, numbers)) <= _NUMBERS:
+        return False
+    return math.isfinite(sum(map(abs, map(float, numbers))))
+
+
+def matrices(
+    file: Path, key: str, values: Sequence[tuple[str, Any]], shape: tuple[int, ...]
+) -> np.ndarray:
+    """The value of each (record, value) as finite numbers: (n, *shape), float64."""
+    found = _numbers([value for _, value in values])
+    if found is not None and found.shape == (len(values), *shape):
+        return found
+    broken = []
+    for record, value in values:
+        numbers = _numbers(value)
+        if numbers is None or numbers.shape != shape:
+            wanted = " x ".join(map(str, shape)) + " finite numbers" if shape else "a finite number"
+            broken.append((record, f"'{key}' must hold {wanted}, found {str(value)[:60]}"))
+    refuse(file, broken, "Correct the value, or remove the record")
+    return np.zeros((0, *shape))
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    """Finite numbers as an array, or None if it holds anything else."""
+    try:
+        found = np.asarray(value)
+    except ValueError:  # ragged
+        return None
+    if found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+        return None
+    return found.astype(np.float64)
 
 
 def keypoint_lists(file: Path, annotations: Sequence[Record], k: int) -> None:
@@ -224,6 +269,24 @@ def verify_images(instances: Instances, workers: int | None = None) -> None:
         rule = f"the image must have the annotated (height, width) {wanted}, the file has {hw}"
         remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
         refuse(path, [("", rule)] * len(resized), remedy)
+
+
+def stored_sizes(paths: Sequence[Path], workers: int | None = None) -> np.ndarray:
+    """The (height, width) (n, 2) of stored images, from their headers, whatever EXIF says."""
+    distinct = dict.fromkeys(paths)
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        found = pool.map(_stored_hw, distinct)
+        sizes = dict(zip(distinct, show_progress(found, len(distinct), "image sizes"), strict=True))
+    return np.array([sizes[path] for path in paths], np.int64).reshape(-1, 2)
+
+
+def _stored_hw(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except BROKEN_IMAGE as error:
+        remedy = "Copy the file again, or remove it"
+        raise BadInput(path, f"the image must be readable, but {error}", remedy) from error
 
 
 def _decoded_hw(path: Path) -> tuple[int, int] | str:

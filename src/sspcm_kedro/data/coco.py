@@ -10,7 +10,13 @@ import numpy as np
 from sspcm_kedro.data import checks
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.skeleton import COCO, DEFAULT_SIGMA, Skeleton, flip_pairs_from_names
+from sspcm_kedro.pose.skeleton import (
+    DEFAULT_SIGMA,
+    Skeleton,
+    flip_pairs_from_names,
+    plain_name,
+    published,
+)
 
 Record = dict[str, Any]
 
@@ -48,6 +54,23 @@ def read_coco(
     """
     keys = ("images", "categories") if detections else ("images", "categories", "annotations")
     content = checks.read_coco_json(annotation_file, keys)
+    return coco_people(
+        annotation_file, content, image_root,
+        detections=detections, skeleton=skeleton, sigmas=sigmas, flip_pairs=flip_pairs,
+    )  # fmt: skip
+
+
+def coco_people(
+    annotation_file: Path,
+    content: dict[str, list[Record]],
+    image_root: Path,
+    *,
+    detections: Path | None = None,
+    skeleton: Skeleton | None = None,
+    sigmas: Sequence[float] | None = None,
+    flip_pairs: Sequence[tuple[int, int]] | None = None,
+) -> tuple[Instances, Skeleton]:
+    """As ``read_coco``, of a file's content that is read already; the file is only named."""
     images = _images_by_id(annotation_file, content["images"])
     category = _person_category(annotation_file, content["categories"])
     skeleton = _skeleton(annotation_file, category, skeleton)
@@ -138,12 +161,13 @@ def _skeleton(file: Path, category: Record, wanted: Skeleton | None) -> Skeleton
             raise BadInput(where, rule, "Add their names; the flip pairs are found by left/right")
         return wanted
     if wanted is not None:
-        if names != wanted.names:
+        if tuple(map(plain_name, names)) != tuple(map(plain_name, wanted.names)):
             rule = f"the key points must be {wanted.names}, found {names}"
             raise BadInput(where, rule, "Every part of a source has the skeleton of its train part")
         return wanted
-    if names == COCO.names:
-        return COCO
+    known = published(names)
+    if known is not None:
+        return known
     limbs = tuple((a - 1, b - 1) for a, b in category.get("skeleton") or ())
     if any(not 0 <= joint < len(names) for limb in limbs for joint in limb):
         limbs = ()  # CrowdPose ships COCO's limbs with 14 joints of its own: no limbs then

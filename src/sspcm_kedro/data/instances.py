@@ -1,10 +1,21 @@
 """People as columns: one row a person, the same table for every source."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+
+def as_text(ids: Any) -> np.ndarray:
+    """Ids (n) as a column of text."""
+    return np.array([str(value) for value in ids], object)
+
+
+def _unknown() -> np.ndarray:
+    """A column that was not given."""
+    return np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -21,6 +32,11 @@ class Instances:
         box_scores: (n) detector confidence; 1 for annotated boxes.
         keypoints: (n, k, 2) image pixels, (x, y); 0 where visibility is 0.
         visibility: (n, k) 0 not annotated, 1 annotated but covered, 2 visible.
+        head_sizes: (n) 0.6 times the diagonal of the head box in pixels, the length of MPII's PCKh;
+            nan where unknown.
+        source_ids: (n) text, what the people's own file calls them; their ids by default.
+        source_image_ids: (n) text, what their own file calls their images; image_ids by default.
+            Sources renumber ids that two of their files share: files to hand in need these.
     """
 
     ids: np.ndarray
@@ -32,8 +48,19 @@ class Instances:
     box_scores: np.ndarray
     keypoints: np.ndarray
     visibility: np.ndarray
+    head_sizes: np.ndarray = field(default_factory=_unknown)
+    source_ids: np.ndarray = field(default_factory=_unknown)
+    source_image_ids: np.ndarray = field(default_factory=_unknown)
 
     def __post_init__(self) -> None:
+        defaults = {
+            "head_sizes": lambda: np.full(len(self.ids), np.nan, np.float32),
+            "source_ids": lambda: as_text(self.ids),
+            "source_image_ids": lambda: as_text(self.image_ids),
+        }
+        for name, default in defaults.items():
+            if len(getattr(self, name)) == 0:
+                object.__setattr__(self, name, default())  # frozen: there is no other way
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"columns of Instances must have one length, got {lengths}")
@@ -47,14 +74,40 @@ class Instances:
 
     def without_labels(self) -> "Instances":
         """The same people with every keypoint erased (visibility 0)."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        columns["keypoints"] = np.zeros_like(self.keypoints)
-        columns["visibility"] = np.zeros_like(self.visibility)
-        return Instances(**columns)
+        return replace(
+            self,
+            keypoints=np.zeros_like(self.keypoints),
+            visibility=np.zeros_like(self.visibility),
+        )
+
+    def gather(self, channels: Sequence[int]) -> "Instances":
+        """The same people with the keypoints of these channels, in this order."""
+        chosen = list(channels)
+        return replace(
+            self, keypoints=self.keypoints[:, chosen], visibility=self.visibility[:, chosen]
+        )
+
+    def scatter(self, channels: Sequence[int], size: int) -> "Instances":
+        """The same people with ``size`` keypoints: theirs at these channels, visibility 0 else."""
+        keypoints = np.zeros((len(self), size, 2), self.keypoints.dtype)
+        visibility = np.zeros((len(self), size), self.visibility.dtype)
+        keypoints[:, list(channels)] = self.keypoints
+        visibility[:, list(channels)] = self.visibility
+        return replace(self, keypoints=keypoints, visibility=visibility)
+
+    @staticmethod
+    def join(parts: "Sequence[Instances]") -> "Instances":
+        """The people of all parts (at least one), one part after the other."""
+        columns = ([getattr(part, column.name) for part in parts] for column in fields(Instances))
+        return Instances(*(np.concatenate(column) for column in columns))
 
     def to_frame(self) -> pd.DataFrame:
-        """A flat table for the catalog: scalars as columns, keypoints and visibility as lists."""
-        return pd.DataFrame(
+        """A flat table for the catalog: scalars as columns, keypoints and visibility as lists.
+
+        Columns ``head_size``, ``source_id`` and ``source_image_id`` are there where they say more
+        than their defaults.
+        """
+        frame = pd.DataFrame(
             {
                 "id": self.ids,
                 "image_id": self.image_ids,
@@ -71,6 +124,14 @@ class Instances:
                 "visibility": list(self.visibility),
             }
         )
+        more = {}
+        if not np.isnan(self.head_sizes).all():
+            more["head_size"] = self.head_sizes
+        if (self.source_ids != as_text(self.ids)).any():
+            more["source_id"] = self.source_ids
+        if (self.source_image_ids != as_text(self.image_ids)).any():
+            more["source_image_id"] = self.source_image_ids
+        return frame.assign(**more)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> "Instances":
@@ -78,6 +139,11 @@ class Instances:
         n = len(frame)
         visibility = np.array(frame["visibility"].tolist(), dtype=np.int64)
         keypoints = np.array(frame["keypoints"].tolist(), dtype=np.float32)
+
+        def text(column: str, default: str) -> np.ndarray:
+            said = frame[column] if column in frame else pd.Series([None] * n, frame.index)
+            return said.where(said.notna(), as_text(frame[default])).to_numpy(object)
+
         return cls(
             ids=frame["id"].to_numpy(np.int64),
             image_ids=frame["image_id"].to_numpy(np.int64),
@@ -88,4 +154,9 @@ class Instances:
             box_scores=frame["box_score"].to_numpy(np.float32),
             keypoints=keypoints.reshape(n, visibility.shape[1], 2),
             visibility=visibility,
+            head_sizes=frame["head_size"].to_numpy(np.float32)
+            if "head_size" in frame
+            else np.full(n, np.nan, np.float32),
+            source_ids=text("source_id", "id"),
+            source_image_ids=text("source_image_id", "image_id"),
         )

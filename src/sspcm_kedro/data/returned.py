@@ -15,7 +15,8 @@ import numpy as np
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data import checks
-from sspcm_kedro.data.split import Split, join
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.split import Split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -126,7 +127,7 @@ def merge(people: Split, returned: ReturnedConfig, skeleton: Skeleton) -> Split:
         raise BadInput("parameter returned", rule, "Add unlabelled people, or merge fewer labels")
     return replace(
         people,
-        labelled=join([people.labelled, moved]),
+        labelled=Instances.join([people.labelled, moved]),
         unlabelled=people.unlabelled.take(left),
         hidden_truth=people.hidden_truth.take(left),
     )

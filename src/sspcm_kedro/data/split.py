@@ -1,6 +1,6 @@
 """Which people are labelled, unlabelled and held out."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.sources import Source
+from sspcm_kedro.data.source import Source
 from sspcm_kedro.errors import BadInput
 
 People = Annotated[int, Field(ge=1)]
@@ -18,7 +18,7 @@ class SplitConfig(Settings):
     """How many people each part has.
 
     Attributes:
-        labelled: people whose labels are used.
+        labelled: people whose labels are used; "all" uses those of every annotated person.
         unlabelled: people whose labels are not, at most all that remain; all by default.
         validation: people to validate on. By default the source's own validation part; a source
             without one must say how many to hold out, and gives a few more when the last image
@@ -29,7 +29,7 @@ class SplitConfig(Settings):
             people as if they were not.
     """
 
-    labelled: People
+    labelled: People | Literal["all"]
     unlabelled: People | None = None
     validation: People | None = None
     order: Literal["first", "seeded"] = "first"
@@ -56,10 +56,11 @@ class Split:
 def split(source: Source, config: SplitConfig, seed: int) -> Split:
     """The people of a source, split. More labels mean the same people and some more."""
     rows = _image_order(source.annotated, config.order, seed)
-    _refuse_fewer("labelled", config.labelled, len(rows), "annotated people")
-    labelled, rest = rows[: config.labelled], rows[config.labelled :]
+    count = len(rows) if config.labelled == "all" else config.labelled
+    _refuse_fewer("labelled", count, len(rows), "annotated people")
+    labelled, rest = rows[:count], rows[count:]
     if source.validation is None:
-        held_out = _last_images(source.annotated, rows, config)
+        held_out = _last_images(source.annotated, rows, count, config)
         rest = rest[~np.isin(rest, held_out)]
         validation = source.annotated.take(held_out)
     else:
@@ -74,7 +75,7 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
     if not truth:
         rule = "at least one person must remain unlabelled, and none does"
         raise BadInput("split", rule, "Ask for fewer labelled or validation people")
-    hidden_truth = _first("unlabelled", join(truth), config.unlabelled)
+    hidden_truth = _first("unlabelled", Instances.join(truth), config.unlabelled)
     return Split(
         labelled=source.annotated.take(labelled),
         unlabelled=hidden_truth.without_labels(),
@@ -97,13 +98,15 @@ def _image_numbers(people: Instances) -> np.ndarray:
     return np.unique(people.paths.astype(str), return_inverse=True)[1].reshape(-1)
 
 
-def _last_images(people: Instances, rows: np.ndarray, config: SplitConfig) -> np.ndarray:
+def _last_images(
+    people: Instances, rows: np.ndarray, labelled: int, config: SplitConfig
+) -> np.ndarray:
     """Rows of whole images, from the end, on which no labelled person is."""
     if config.validation is None:
         rule = "the source has no validation part, so 'validation' must be a number, found none"
         raise BadInput("split", rule, "Say how many annotated people to hold out")
     image = _image_numbers(people)
-    free = rows[~np.isin(image[rows], image[rows[: config.labelled]])]
+    free = rows[~np.isin(image[rows], image[rows[:labelled]])]
     _refuse_fewer("validation", config.validation, len(free), "people on unlabelled images")
     last = image[free[-config.validation :]]
     return free[np.isin(image[free], last)]
@@ -120,9 +123,3 @@ def _refuse_fewer(name: str, wanted: int, there: int, what: str) -> None:
     if wanted > there:
         rule = f"{wanted} people were asked for, and the source has {there} {what}"
         raise BadInput(f"split, {name}", rule, f"Ask for at most {there}, or add people")
-
-
-def join(parts: list[Instances]) -> Instances:
-    """The people of several tables as one."""
-    columns = ([getattr(part, field.name) for part in parts] for field in fields(Instances))
-    return Instances(*(np.concatenate(column) for column in columns))

@@ -44,6 +44,8 @@ def judge(
 ) -> Judgement:
     """Compare predictions (n, k, 2) in canonical input pixels, scores (n, k), with the labels.
 
+    Of a union of skeletons only the evaluated set's own joints are looked at, in its own order.
+
     Args:
         keypoints: what a network saw.
         scores: its heatmaps' maxima.
@@ -58,6 +60,9 @@ def judge(
     Raises:
         BadInput: the protocol needs what the people or their skeleton do not have.
     """
+    channels = list(skeleton.judged_channels)
+    keypoints, scores = keypoints[:, channels], scores[:, channels]
+    people, skeleton = people.gather(channels), skeleton.judged
     predicted = to_image(keypoints, people, input_hw)
     reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
     hits = pck(

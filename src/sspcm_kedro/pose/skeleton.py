@@ -2,11 +2,28 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from sspcm_kedro.errors import BadInput
 
 DEFAULT_SIGMA = 0.08
 """OKS sigma of a joint nobody measured: between COCO's elbow (0.072) and knee (0.087)."""
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Which channels of a union mean something in one mixed training.
+
+    Attributes:
+        trained: channels that some labelled set has; the others are never learned, and are noise.
+        judged: the key points of the set that is evaluated.
+        channels: (k of ``judged``) the channel of each of its key points, in its own order.
+    """
+
+    trained: tuple[int, ...]
+    judged: "Skeleton"
+    channels: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -20,6 +37,7 @@ class Skeleton:
         limbs: index pairs to draw.
         torso: the two joints whose distance is the reference length of PCK (LSP: left shoulder
             and right hip); ``None`` means the box's longer side is the reference.
+        mixed: in a union of several conventions, what its channels are in this training.
     """
 
     names: tuple[str, ...]
@@ -27,6 +45,7 @@ class Skeleton:
     sigmas: tuple[float, ...] = ()
     limbs: tuple[tuple[int, int], ...] = ()
     torso: tuple[int, int] | None = None
+    mixed: Mixed | None = None
 
     def __post_init__(self) -> None:
         k = len(self.names)
@@ -45,6 +64,21 @@ class Skeleton:
         return len(self.names)
 
     @property
+    def trained(self) -> tuple[int, ...]:
+        """Channels that some label teaches; all but in a union."""
+        return self.mixed.trained if self.mixed else tuple(range(self.size))
+
+    @property
+    def judged(self) -> "Skeleton":
+        """The key points to evaluate, in the order of their own set."""
+        return self.mixed.judged if self.mixed else self
+
+    @property
+    def judged_channels(self) -> tuple[int, ...]:
+        """The channel of each key point of ``judged``."""
+        return self.mixed.channels if self.mixed else tuple(range(self.size))
+
+    @property
     def flip_order(self) -> tuple[int, ...]:
         """The permutation (k) that a horizontal flip applies to the keypoints."""
         order = list(range(self.size))
@@ -54,7 +88,12 @@ class Skeleton:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able description; ``from_dict`` reads it back."""
-        return asdict(self)
+        record = asdict(self)
+        if self.mixed is None:
+            del record["mixed"]
+        else:
+            record["mixed"]["judged"] = self.mixed.judged.to_dict()
+        return record
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Skeleton":
@@ -63,13 +102,18 @@ class Skeleton:
         def pairs(value: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
             return tuple((int(a), int(b)) for a, b in value)
 
-        torso = record.get("torso")
+        torso, mixed = record.get("torso"), record.get("mixed")
         return cls(
             names=tuple(record["names"]),
             flip_pairs=pairs(record.get("flip_pairs", ())),
             sigmas=tuple(record.get("sigmas", ())),
             limbs=pairs(record.get("limbs", ())),
             torso=(int(torso[0]), int(torso[1])) if torso else None,
+            mixed=Mixed(
+                tuple(mixed["trained"]), cls.from_dict(mixed["judged"]), tuple(mixed["channels"])
+            )
+            if mixed
+            else None,
         )
 
 
@@ -97,6 +141,29 @@ _LSP_NAMES = (
     "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
     "neck", "head_top",
 )  # fmt: skip
+_MPII_NAMES = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis",
+    "thorax", "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder",
+    "left_shoulder", "left_elbow", "left_wrist",
+)  # fmt: skip
+_AIC_NAMES = (
+    "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "head_top",
+    "neck",
+)  # fmt: skip
+_AIC_LIMBS = ((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11), (12, 13), (13, 0),
+              (13, 3), (0, 6), (3, 9), (6, 9))  # fmt: skip
+_CROWDPOSE_NAMES = (
+    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
+    "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "head_top",
+    "neck",
+)  # fmt: skip
+_UNION_NAMES = (
+    "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+    "belly", "thorax", "neck", "upper_neck", "nose", "head", "head_top", "left_shoulder",
+    "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist", "right_eye",
+    "left_eye", "right_ear", "left_ear",
+)  # fmt: skip
 
 COCO = Skeleton(
     names=_COCO_NAMES,
@@ -117,3 +184,103 @@ LSP = Skeleton(
     torso=(9, 2),
 )  # fmt: skip
 """LSP and LSP-extended, 14 joints. No sigmas were published: PCK only."""
+
+MPII = Skeleton(
+    names=_MPII_NAMES,
+    flip_pairs=flip_pairs_from_names(_MPII_NAMES),
+    limbs=((0, 1), (1, 2), (2, 6), (6, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (10, 11),
+           (11, 12), (12, 7), (7, 13), (13, 14), (14, 15)),
+    torso=(13, 2),
+)  # fmt: skip
+"""MPII, 16 joints. It is judged by PCKh; no sigmas were published."""
+
+AIC = Skeleton(
+    names=_AIC_NAMES,
+    flip_pairs=flip_pairs_from_names(_AIC_NAMES),
+    sigmas=(0.01388152, 0.01515228, 0.01057665, 0.01417709, 0.01497891, 0.01402144, 0.03909642,
+            0.03686941, 0.01981803, 0.03843971, 0.03412318, 0.02415081, 0.01291456, 0.01236173),
+    limbs=_AIC_LIMBS,
+    torso=(3, 6),
+)  # fmt: skip
+"""AI Challenger, 14 joints; sigmas as published with it (its own metric's delta is 2 sigma)."""
+
+FISHEYE = Skeleton(
+    names=_AIC_NAMES,
+    flip_pairs=AIC.flip_pairs,
+    sigmas=(0.079, 0.072, 0.062, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089, 0.107, 0.087, 0.089,
+            0.026, 0.026),
+    limbs=_AIC_LIMBS,
+    torso=AIC.torso,
+)  # fmt: skip
+"""WEPDTOF-Pose and BKFisheye: AI Challenger's joints with COCO's sigmas."""
+
+CROWDPOSE = Skeleton(
+    names=_CROWDPOSE_NAMES,
+    flip_pairs=flip_pairs_from_names(_CROWDPOSE_NAMES),
+    sigmas=(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+            0.079, 0.079),
+    limbs=((10, 8), (8, 6), (11, 9), (9, 7), (6, 7), (0, 6), (1, 7), (0, 2), (2, 4), (1, 3),
+           (3, 5), (0, 13), (1, 13), (12, 13)),
+    torso=(0, 7),
+)  # fmt: skip
+"""CrowdPose, 14 joints, left first."""
+
+UNION = Skeleton(
+    names=_UNION_NAMES,
+    flip_pairs=flip_pairs_from_names(_UNION_NAMES),
+    torso=(14, 1),
+)
+"""The 24 joints of all sets above. Mixed training uses them as ``mixed_union`` makes them."""
+
+_ALIASES: dict[tuple[str, ...], dict[str, str]] = {
+    # LSP's neck lies where MPII has its upper neck, at the chin; AI Challenger's lies lower.
+    _LSP_NAMES: {"neck": "upper_neck"},
+}
+_PUBLISHED = (COCO, AIC, CROWDPOSE)
+
+
+def plain_name(name: str) -> str:
+    """A key point's name without capitals and blanks: "Head top" is head_top."""
+    return re.sub(r"\W+", "_", name.strip().lower())
+
+
+def published(names: Sequence[str]) -> Skeleton | None:
+    """The published convention that has exactly these names, in this order, if there is one."""
+    plain = tuple(map(plain_name, names))
+    return next((skeleton for skeleton in _PUBLISHED if skeleton.names == plain), None)
+
+
+def union_channels(skeleton: Skeleton) -> tuple[int, ...]:
+    """The channel (k) of ``UNION`` that each key point of a skeleton has.
+
+    Raises:
+        BadInput: a key point is none of the union's.
+    """
+    alias = _ALIASES.get(skeleton.names, {})
+    names = [alias.get(name, plain_name(name)) for name in skeleton.names]
+    strange = [name for name in names if name not in UNION.names]
+    if strange:
+        rule = f"mixed training knows the key points {UNION.names}, found {strange[0]!r} too"
+        raise BadInput("skeleton", rule, "Train on this source alone, or rename its key points")
+    return tuple(UNION.names.index(name) for name in names)
+
+
+def mixed_union(labelled: Sequence[Skeleton], judged: Skeleton) -> Skeleton:
+    """The union as several labelled sets train it, and one of them is evaluated.
+
+    Raises:
+        BadInput: the evaluated set has a joint that no labelled set has.
+    """
+    trained = sorted({channel for skeleton in labelled for channel in union_channels(skeleton)})
+    channels = union_channels(judged)
+    untaught = [UNION.names[channel] for channel in channels if channel not in trained]
+    if untaught:
+        rule = f"every evaluated key point must be taught by some label, {untaught[0]!r} is not"
+        raise BadInput("source, validation", rule, "Evaluate on a set with the labelled joints")
+    torso = judged.torso
+    return replace(
+        UNION,
+        limbs=tuple((channels[a], channels[b]) for a, b in judged.limbs),
+        torso=(channels[torso[0]], channels[torso[1]]) if torso else None,
+        mixed=Mixed(tuple(trained), judged, channels),
+    )

@@ -79,7 +79,7 @@ def score_networks(
             predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], people,
             view.input_hw, joints, evaluation, head_sizes_of(validation),
         )  # fmt: skip
-        per_joint = dict(zip(joints.names, judged.pck.per_joint.tolist(), strict=True))
+        per_joint = dict(zip(joints.judged.names, judged.pck.per_joint.tolist(), strict=True))
         scores[name] = {**judged.scores, "PCK_per_joint": per_joint}
     return scores
 

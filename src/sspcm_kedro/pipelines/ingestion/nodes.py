@@ -10,14 +10,15 @@ from sspcm_kedro.data.checks import verify_images
 from sspcm_kedro.data.drawn_folder import DrawnPeople
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.returned import ReturnedConfig, merge
-from sspcm_kedro.data.sources import DrawnSource, Source, SourceConfig
+from sspcm_kedro.data.source import Source
+from sspcm_kedro.data.sources import DrawnSource, SourceConfig
 from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("annotated", "validation", "unlabelled", "hidden_truth")
+PARTS = ("annotated", "validation", "unlabelled", "hidden_truth", "test")
 
 
 def draw_people(source: SourceConfig, seed: int) -> DrawnPeople:

@@ -43,18 +43,19 @@ def draw_pseudo_labels(
     machine: MachineConfig,
 ) -> Figure:
     """Unlabelled people, before and after correction; the truth where it is known."""
-    rows = spread(len(unlabelled), SHOWN)
-    truth = Instances.from_frame(hidden_truth.iloc[rows])
+    rows, joints = spread(len(unlabelled), SHOWN), Skeleton.from_dict(skeleton)
+    channels = list(joints.judged_channels)
+    truth = Instances.from_frame(hidden_truth.iloc[rows]).gather(channels)
     crops = bordered(unlabelled.iloc[rows], view, machine)
-    a, b = predictions["keypoints"][:, rows].numpy() + view.border
+    a, b = predictions["keypoints"][:, rows][:, :, channels].numpy() + view.border
     known = bool((truth.visibility > 0).any())
     return pseudo_label_sheet(
         crops, a, b,
-        corrected["keypoints"][rows].numpy() + view.border,
-        corrected["kept"][rows].numpy().astype(bool),
+        corrected["keypoints"][rows][:, channels].numpy() + view.border,
+        corrected["kept"][rows][:, channels].numpy().astype(bool),
         in_crop(truth, view) + view.border if known else None,
         truth.visibility if known else None,
-        Skeleton.from_dict(skeleton).limbs,
+        joints.judged.limbs,
     )  # fmt: skip
 
 
@@ -68,9 +69,11 @@ def draw_predictions(
 ) -> Figure:
     """Validation people: truth, baseline and student side by side."""
     rows, joints = spread(len(validation), SHOWN), Skeleton.from_dict(skeleton)
-    people = Instances.from_frame(validation.iloc[rows])
+    channels = list(joints.judged_channels)
+    people = Instances.from_frame(validation.iloc[rows]).gather(channels)
     shown = {
-        name: {**predictions, **baseline}[f"{name}.keypoints"][rows].numpy() + view.border
+        name: {**predictions, **baseline}[f"{name}.keypoints"][rows][:, channels].numpy()
+        + view.border
         for name in ("baseline", "student")
     }
     truth = in_crop(people, view) + view.border
@@ -81,7 +84,7 @@ def draw_predictions(
     }
     return prediction_sheet(
         bordered(validation.iloc[rows], view, machine), shown, truth, people.visibility,
-        joints.limbs, errors, names=joints.names,
+        joints.judged.limbs, errors, names=joints.judged.names,
     )  # fmt: skip
 
 

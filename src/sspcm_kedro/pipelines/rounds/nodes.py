@@ -37,6 +37,7 @@ def pseudo_labels(
 
     Returns:
         ids (n), keypoints (2, n, k, 2) in canonical input pixels, scores (2, n, k); flip-averaged.
+        The scores of a union's channels that no label teaches are 0: what they show is noise.
     """
     joints = Skeleton.from_dict(skeleton)
     networks = networks_of(checkpoint, network, joints.size)
@@ -49,6 +50,8 @@ def pseudo_labels(
         for name in ("teacher_a", "teacher_b")
     ]  # fmt: skip
     keypoints, scores = (torch.stack(parts) for parts in zip(*seen, strict=True))
+    untaught = [channel for channel in range(joints.size) if channel not in joints.trained]
+    scores[..., untaught] = 0
     return {"ids": torch.tensor(crops.instances.ids), "keypoints": keypoints, "scores": scores}
 
 

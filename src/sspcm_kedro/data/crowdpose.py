@@ -1,0 +1,74 @@
+"""CrowdPose, as mmpose distributes it: COCO files of 14 joints, most of them without areas."""
+
+from pathlib import Path
+from typing import Literal
+
+from sspcm_kedro.config import Settings
+from sspcm_kedro.data import checks
+from sspcm_kedro.data.coco import coco_people
+from sspcm_kedro.data.coco_source import CocoPart, DetectedPart
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.source import Source, assemble
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import CROWDPOSE, Skeleton, plain_name
+
+IMAGES = Path("images")
+
+
+class CrowdposeSource(Settings):
+    """CrowdPose: trained on its trainval part and evaluated on its test part, as is usual.
+
+    Attributes:
+        root: the folder that all other paths are relative to.
+        train: the annotated part.
+        validation: the part to validate on, if any.
+        test: people to hand in predictions for, e.g. those that a detector found in the test part.
+    """
+
+    kind: Literal["crowdpose"] = "crowdpose"
+    root: Path
+    train: CocoPart = CocoPart(
+        annotations=Path("annotations/mmpose_crowdpose_trainval.json"), images=IMAGES
+    )
+    validation: CocoPart | None = CocoPart(
+        annotations=Path("annotations/mmpose_crowdpose_test.json"), images=IMAGES
+    )
+    test: DetectedPart | None = None
+
+    def read(self, drawn_folder: Path | None = None) -> Source:
+        """The people of the folder."""
+        annotated, validation, test = (
+            self._people(part) for part in (self.train, self.validation, self.test)
+        )
+        assert annotated is not None
+        test = test.without_labels() if test else None
+        return assemble(CROWDPOSE, annotated, validation, None, None, test)
+
+    def _people(self, part: CocoPart | None) -> Instances | None:
+        if part is None:
+            return None
+        found = part.detections if isinstance(part, DetectedPart) else None
+        file, images = self.root / part.annotations, self.root / part.images
+        return read_crowdpose(file, images, self.root / found if found else None)[0]
+
+
+def read_crowdpose(
+    annotation_file: Path, image_root: Path, detections: Path | None = None
+) -> tuple[Instances, Skeleton]:
+    """The people of a CrowdPose file, in file order; see ``coco.read_coco``.
+
+    Areas that are missing are 0.53 times those of the boxes. The limbs in the file are COCO's,
+    with indices that the 14 joints do not have: they are ignored. The head's name is head, top_head
+    or head_top, depending on who wrote the file.
+    """
+    keys = ("images", "categories") if detections else ("images", "categories", "annotations")
+    content = checks.read_coco_json(annotation_file, keys)
+    for category in content["categories"]:
+        names = tuple(plain_name(str(name)) for name in category.pop("keypoints", None) or ())
+        if names and (len(names) != CROWDPOSE.size or names[:12] != CROWDPOSE.names[:12]):
+            rule = f"the key points must be {CROWDPOSE.names}, found {names}"
+            where = f"{annotation_file}, category {category.get('id')}"
+            raise BadInput(where, rule, "Use CrowdPose's file, or read this one as kind coco")
+    return coco_people(
+        annotation_file, content, image_root, detections=detections, skeleton=CROWDPOSE
+    )

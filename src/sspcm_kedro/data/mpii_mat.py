@@ -1,0 +1,209 @@
+"""MPII's original annotations: one Matlab structure, RELEASE."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sspcm_kedro.config import Settings
+from sspcm_kedro.data import checks
+from sspcm_kedro.data.instances import Instances, as_text
+from sspcm_kedro.data.joints_mat import read_mat
+from sspcm_kedro.data.mpii import HEAD_SIZE, mpii_people, person_boxes
+from sspcm_kedro.data.source import Source, assemble
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import MPII
+
+Record = dict[str, Any]
+REMEDY = "Use mpii_human_pose_v1_u12_1.mat, as it was downloaded"
+
+
+class MpiiMatSource(Settings):
+    """MPII from the original mat.
+
+    Attributes:
+        root: the folder that all other paths are relative to.
+        annotations: the mat.
+        images: the folder of all images.
+        validation_images: a text file with one image name a line; people of these images are the
+            validation part. The mat itself knows no such part: it was defined with the hourglass
+            network, as a list of images.
+        test: whether to read the test people too.
+    """
+
+    kind: Literal["mpii_mat"] = "mpii_mat"
+    root: Path
+    annotations: Path = Path("mpii_human_pose_v1_u12_1.mat")
+    images: Path = Path("images")
+    validation_images: Path | None = None
+    test: bool = False
+
+    def read(self, drawn_folder: Path | None = None) -> Source:
+        """The people of the folder."""
+        file, images = self.root / self.annotations, self.root / self.images
+        people, test = read_mpii_mat(file, images, test=self.test)
+        validation = None
+        if self.validation_images:
+            listed = self.root / self.validation_images
+            held_out = _named(people, listed)
+            people, validation = people.take(~held_out), people.take(held_out)
+            if not len(people):
+                rule = "some annotated image must remain to train on, and all are listed"
+                raise BadInput(listed, rule, "List the validation images only")
+        return assemble(MPII, people, validation, None, None, test)
+
+
+def read_mpii_mat(
+    annotation_file: Path, image_root: Path, *, test: bool = False
+) -> tuple[Instances, Instances | None]:
+    """The annotated people of the mat, and those of its test images if asked for, in file order.
+
+    Annotated are people of the training images with joints, a centre and a scale; test people those
+    of the other images with a centre and a scale, whether or not they stand apart from others
+    (``single_person`` is not read). Coordinates in the file count from 1, here from 0; boxes are
+    those of ``mpii.read_mpii``. A joint whose ``is_visible`` is 0 is covered (visibility 1); where
+    it is empty, as it is for the head, the joint counts as visible. ``source_image_ids`` are the
+    places of the images in ``annolist`` and ``source_ids`` those of the people in ``annorect``,
+    from 1: what the set's evaluation calls imgidx and ridx.
+    """
+    release = read_mat(annotation_file, "RELEASE", REMEDY, simplify_cells=True)
+    if not isinstance(release, dict) or not {"annolist", "img_train"} <= set(release):
+        rule = "RELEASE must have annolist and img_train"
+        raise BadInput(annotation_file, rule, REMEDY)
+    images = _structs(release["annolist"])
+    training = np.atleast_1d(release["img_train"]).astype(bool)
+    if len(training) != len(images):
+        rule = f"img_train must have one number an image, {len(images)}, found {len(training)}"
+        raise BadInput(annotation_file, rule, REMEDY)
+    annotated: list[Record] = []
+    unlabelled: list[Record] = []
+    for place, (image, trains) in enumerate(zip(images, training.tolist(), strict=True), start=1):
+        for rect_place, rect in enumerate(_structs(image.get("annorect")), start=1):
+            person = _person(image, place, rect, rect_place)
+            if trains and person["placed"] and person["points"]:
+                annotated.append(person)
+            elif not trains and person["placed"]:
+                unlabelled.append(person)
+    if not annotated:
+        rule = "someone on a training image must have joints, a centre and a scale, and no one has"
+        raise BadInput(annotation_file, rule, REMEDY)
+    if test and not unlabelled:
+        rule = "at least one test person must have a centre and a scale, and none has"
+        raise BadInput(annotation_file, rule, REMEDY)
+    return (
+        _instances(annotation_file, image_root, annotated),
+        _instances(annotation_file, image_root, unlabelled) if test else None,
+    )
+
+
+def _instances(file: Path, image_root: Path, people: list[Record]) -> Instances:
+    names = [person["name"] for person in people]
+    checks.names_inside(file, [(person["name"], person["image"]) for person in people])
+    centers = checks.matrices(file, "objpos", [(p["name"], p["center"]) for p in people], (2,))
+    scales = checks.matrices(file, "scale", [(p["name"], p["scale"]) for p in people], ())
+    keypoints, visibility = _joints(file, people)
+    return mpii_people(
+        file,
+        image_root,
+        [person["image"] for person in people],
+        np.arange(len(people)),
+        boxes=person_boxes(file, centers, np.stack([scales, scales], axis=1), names),
+        keypoints=keypoints,
+        visibility=visibility,
+        head_sizes=np.array([person["head_size"] for person in people]),
+        source_image_ids=as_text(person["place"] for person in people),
+        source_ids=as_text(person["rect_place"] for person in people),
+    )
+
+
+def _person(image: Record, place: int, rect: Record, rect_place: int) -> Record:
+    """A person of the mat, as it is; without a centre or a scale both are None."""
+    label, objpos, annopoints = image.get("image"), rect.get("objpos"), rect.get("annopoints")
+    center = [_number(objpos.get(axis)) for axis in "xy"] if isinstance(objpos, dict) else None
+    scale = _number(rect.get("scale"))
+    placed = center is not None and scale is not None
+    return {
+        "name": f"annolist {place}, annorect {rect_place}",
+        "image": label.get("name") if isinstance(label, dict) else None,
+        "place": place,
+        "rect_place": rect_place,
+        "placed": placed,
+        "center": center,
+        "scale": scale,
+        "points": _structs(annopoints.get("point")) if isinstance(annopoints, dict) else [],
+        "head_size": _head_size(rect),
+    }
+
+
+def _joints(file: Path, people: list[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Key points (n, 16, 2), from 0, and visibility (n, 16); the lists of points have any order."""
+    keypoints = np.zeros((len(people), MPII.size, 2))
+    visibility = np.zeros((len(people), MPII.size), np.int64)
+    places, points = [], []
+    for row, person in enumerate(people):
+        for point in person["points"]:
+            joint = _number(point.get("id"))
+            if joint is None or joint not in range(MPII.size):
+                rule = f"a joint's id must be 0 to {MPII.size - 1}, found {point.get('id')!r}"
+                raise BadInput(f"{file}, {person['name']}", rule, REMEDY)
+            joint = int(joint)
+            if visibility[row, joint]:
+                rule = f"joint {joint} must occur once, and occurs again"
+                raise BadInput(f"{file}, {person['name']}", rule, "Remove one of the points")
+            visibility[row, joint] = _visibility(file, person["name"], point.get("is_visible"))
+            places.append((row, joint))
+            xy = [_number(point.get(axis)) for axis in "xy"]
+            points.append((f"{person['name']}, joint {joint}", xy))
+    if places:
+        rows, joints = np.array(places).T
+        keypoints[rows, joints] = checks.matrices(file, "x, y", points, (2,)) - 1
+    return keypoints, visibility
+
+
+def _visibility(file: Path, name: str, flag: Any) -> int:
+    """2 for 1 and nothing, 1 for 0; the file has numbers, text and empty fields."""
+    if flag is None or np.size(flag) == 0 or flag == "":
+        return 2
+    number = _number(flag) if not isinstance(flag, str) else {"0": 0, "1": 1}.get(flag)
+    if number is None or number not in (0, 1):
+        rule = f"is_visible must be 0, 1 or empty, found {flag!r}"
+        raise BadInput(f"{file}, {name}", rule, REMEDY)
+    return 1 + int(number)
+
+
+def _head_size(rect: Record) -> float:
+    """0.6 times the diagonal of the head box, nan where there is none."""
+    x1, y1, x2, y2 = (_number(rect.get(key)) for key in ("x1", "y1", "x2", "y2"))
+    if x1 is None or y1 is None or x2 is None or y2 is None:
+        return float("nan")
+    return HEAD_SIZE * float(np.hypot(x2 - x1, y2 - y1))
+
+
+def _number(value: Any) -> float | None:
+    """One number, of whatever type Matlab gave it; None for an empty field or anything else."""
+    if value is None or np.size(value) != 1 or np.asarray(value).dtype.kind not in "iuf":
+        return None
+    return float(np.asarray(value).item())
+
+
+def _structs(value: Any) -> list[Record]:
+    """A Matlab structure array as a list: one element comes without a list, none as an array."""
+    if isinstance(value, dict):
+        return [value]
+    if not isinstance(value, list | np.ndarray):
+        return []
+    return [item if isinstance(item, dict) else {} for item in np.ravel(np.array(value, object))]
+
+
+def _named(people: Instances, file: Path) -> np.ndarray:
+    """(n) which people are on an image that the text file lists."""
+    checks.need_file(file)
+    try:
+        names = {line.strip() for line in file.read_text().splitlines() if line.strip()}
+    except UnicodeDecodeError as error:
+        raise BadInput(file, f"must be text, but {error}", "List one image name a line") from error
+    held_out = np.array([Path(path).name in names for path in people.paths])
+    if not held_out.any():
+        rule = "at least one listed image must have annotated people, and none has"
+        raise BadInput(file, rule, "List image names as they are in the mat, e.g. 015601864.jpg")
+    return held_out
