@@ -4,8 +4,7 @@
 
 Writes a file of the form and size of COCO 2017's training part into a temporary folder: for every
 person with key points there are 0.75 without (as there), every one has an outline, and the images
-are empty files. Reads it in a process of its own; prints wall time, time on a processor, peak
-memory.
+are empty files. Reads it in a process of its own and prints wall time, processor time and memory.
 """
 
 import argparse
@@ -97,9 +96,8 @@ def main() -> None:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             people, seconds, busy, before, peak = pool.apply(read, (file,))
     Console().print(
-        f"{people} people from a file of {megabytes:.0f} MB: {seconds:.1f} s ({busy:.1f} s on a "
-        f"processor), "
-        f"{peak:.0f} MiB at most ({before:.0f} MiB of them before reading)"
+        f"{people} people from a file of {megabytes:.0f} MB: {seconds:.1f} s, {busy:.1f} s of them "
+        f"on a processor; {peak:.0f} MiB at most ({before:.0f} MiB of them before reading)"
     )
 
 

@@ -51,6 +51,8 @@ RECORDS: dict[str, tuple[Break, str, str, str]] = {
     "infinite box": (_person("bbox", [1, 2, float("inf"), 4]), "annotation 5",
                      "'bbox' must be finite, found inf", "Correct the value"),
     "text in box": (_person("bbox", [1, 2, "3", 4]), "annotation 5", "found '3'", "Correct"),
+    "endless bbox": (_person("bbox", [1, 10**400, 2, 2]), "annotation 5",
+                     "'bbox' must be finite", "Correct"),
     "text area": (_person("area", "big"), "annotation 5", "'area' must hold numbers", "Correct"),
     "short box": (_person("bbox", [1, 2, 3]), "annotation 5", "[x, y, width, height]", "Write"),
     "empty box": (_person("bbox", [1, 2, 3, 0]), "annotation 5", "positive sides", "remove"),

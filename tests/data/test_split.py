@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sspcm_kedro.data.sources import Source
+from sspcm_kedro.data.source import Source
 from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -57,6 +57,16 @@ def test_unknown_truth_has_visibility_0(source):
 def test_caps_keep_the_first(source):
     parts = split(source, SplitConfig(labelled=1, unlabelled=2, validation=1), seed=0)
     assert (ids(parts.unlabelled), ids(parts.validation)) == ([2, 3], [11])
+
+
+def test_all_labels(make_people):
+    wild = make_people("xy", first_id=21, labelled=False)
+    source = Source(SKELETON, make_people("abcc"), make_people("v", first_id=9), wild)
+    parts = split(source, SplitConfig(labelled="all"), seed=0)
+    assert ids(parts.labelled) == [1, 2, 3, 4]
+    assert ids(parts.unlabelled) == [21, 22]
+    parts = split(source, SplitConfig(labelled="all", unlabelled_includes_labelled=True), seed=0)
+    assert ids(parts.unlabelled) == [1, 2, 3, 4, 21, 22]
 
 
 def test_the_released_protocol_keeps_the_labelled_people(source):

@@ -17,7 +17,7 @@ from sspcm_kedro.engine.settings import EvaluationConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
 from sspcm_kedro.pose.coco_ap import Detections
-from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.pose.skeleton import Mixed, Skeleton
 
 HW = (64, 48)
 SIGMAS = (0.05, 0.1, 0.08, 0.07)
@@ -319,3 +319,19 @@ def test_without_sigmas_there_is_only_pck(people):
     bare = Skeleton(names=SKELETON.names, torso=(0, 3))
     judged = judge(keypoints, scores, people, HW, bare, EvaluationConfig())
     assert set(judged.scores) == {"PCK"}
+
+
+def test_of_a_union_only_the_judged_joints_count(people):
+    """Noise in the other channels changes nothing; the order is the set's own."""
+    keypoints, scores, _ = predictions(people, 8)
+    config = EvaluationConfig()
+    alone = judge(keypoints, scores, people, HW, SKELETON, config)
+    channels = (5, 0, 3, 6)
+    wide, wide_scores = torch.full((N, 7, 2), -500.0), torch.ones(N, 7)
+    wide[:, channels], wide_scores[:, channels] = keypoints, scores
+    union = Skeleton(
+        names=tuple("uvwxyz!"), torso=(5, 6), mixed=Mixed(tuple(range(7)), SKELETON, channels)
+    )
+    judged = judge(wide, wide_scores, people.scatter(channels, 7), HW, union, config)
+    assert judged.scores == alone.scores
+    assert judged.pck.per_joint.tolist() == alone.pck.per_joint.tolist()

@@ -5,7 +5,33 @@ import json
 import pytest
 from pycocotools.cocoeval import Params
 
-from sspcm_kedro.pose.skeleton import COCO, LSP, Skeleton, flip_pairs_from_names
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import (
+    AIC,
+    COCO,
+    CROWDPOSE,
+    FISHEYE,
+    LSP,
+    MPII,
+    UNION,
+    Skeleton,
+    flip_pairs_from_names,
+    mixed_union,
+    published,
+    union_channels,
+)
+
+SETS = {"coco": COCO, "mpii": MPII, "aic": AIC, "fisheye": FISHEYE, "lsp": LSP,
+        "crowdpose": CROWDPOSE}  # fmt: skip
+_ = None
+PUBLISHED_MAPS = {  # row: union joint; value: the joint's place in the set
+    "coco": [_, 12, 14, 16, 11, 13, 15, _, _, _, _, 0, _, _, 5, 7, 9, 6, 8, 10, 2, 1, 4, 3],
+    "mpii": [6, 2, 1, 0, 3, 4, 5, _, 7, _, 8, _, _, 9, 13, 14, 15, 12, 11, 10, _, _, _, _],
+    "aic": [_, 6, 7, 8, 9, 10, 11, _, _, 13, _, _, _, 12, 3, 4, 5, 0, 1, 2, _, _, _, _],
+    "fisheye": [_, 6, 7, 8, 9, 10, 11, _, _, 13, _, _, _, 12, 3, 4, 5, 0, 1, 2, _, _, _, _],
+    "lsp": [_, 2, 1, 0, 3, 4, 5, _, _, _, 12, _, _, 13, 9, 10, 11, 8, 7, 6, _, _, _, _],
+    "crowdpose": [_, 7, 9, 11, 6, 8, 10, _, _, 13, _, _, _, 12, 0, 2, 4, 1, 3, 5, _, _, _, _],
+}
 
 
 def test_flip_order_swaps_the_pairs_and_keeps_the_rest():
@@ -14,7 +40,7 @@ def test_flip_order_swaps_the_pairs_and_keeps_the_rest():
     assert skeleton.flip_order == (0, 2, 1, 3, 5, 4)
 
 
-@pytest.mark.parametrize("skeleton", [COCO, LSP], ids=["coco", "lsp"])
+@pytest.mark.parametrize("skeleton", [*SETS.values(), UNION], ids=[*SETS, "union"])
 def test_mirroring_twice_is_the_identity(skeleton):
     order = skeleton.flip_order
     assert tuple(order[i] for i in order) == tuple(range(skeleton.size))
@@ -35,6 +61,73 @@ def test_the_published_conventions():
 
 
 @pytest.mark.parametrize(
+    ("skeleton", "pairs"),
+    [
+        (MPII, {(0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)}),
+        (AIC, {(0, 3), (1, 4), (2, 5), (6, 9), (7, 10), (8, 11)}),
+        (CROWDPOSE, {(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11)}),
+        (UNION, {(1, 4), (2, 5), (3, 6), (14, 17), (15, 18), (16, 19), (20, 21), (22, 23)}),
+    ],
+)
+def test_published_flip_pairs(skeleton, pairs):
+    assert {tuple(sorted(pair)) for pair in skeleton.flip_pairs} == pairs
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_maps_into_the_union(name):
+    channels = union_channels(SETS[name])
+    for joint, channel in enumerate(channels):
+        assert PUBLISHED_MAPS[name][channel] == joint
+    assert sum(joint is not None for joint in PUBLISHED_MAPS[name]) == len(channels)
+
+
+def test_the_fisheye_sets_have_cocos_sigmas():
+    """Each joint that both have; the head's two are COCO's nose."""
+    coco = dict(zip(COCO.names, COCO.sigmas, strict=True))
+    for name, sigma in zip(FISHEYE.names, FISHEYE.sigmas, strict=True):
+        assert sigma == coco.get(name, coco["nose"])
+    for name, sigma in zip(CROWDPOSE.names, CROWDPOSE.sigmas, strict=True):
+        assert sigma == coco.get(name, coco["left_shoulder"])
+    assert AIC.sigmas[0] == 0.01388152 and len(AIC.sigmas) == 14
+
+
+@pytest.mark.parametrize("skeleton", SETS.values(), ids=SETS)
+def test_the_torso_is_left_shoulder_to_right_hip(skeleton):
+    assert [skeleton.names[i] for i in skeleton.torso] == ["left_shoulder", "right_hip"]
+
+
+def test_names_of_a_published_set_however_they_are_spelt():
+    assert published([name.replace("_", " ").title() for name in AIC.names]) is AIC
+    assert published(COCO.names) is COCO
+    assert published([*COCO.names[1:], COCO.names[0]]) is None
+
+
+def test_a_mixed_union_knows_what_is_taught_and_judged():
+    mixed = mixed_union([MPII], MPII)
+    assert (mixed.names, mixed.flip_pairs, mixed.size) == (UNION.names, UNION.flip_pairs, 24)
+    assert mixed.trained == tuple(sorted(union_channels(MPII)))
+    assert mixed.judged is MPII
+    assert [mixed.names[channel] for channel in mixed.judged_channels] == list(MPII.names)
+    assert [mixed.names[joint] for joint in mixed.torso] == ["left_shoulder", "right_hip"]
+    assert [tuple(mixed.names[j] for j in limb) for limb in mixed.limbs] == [
+        tuple(MPII.names[j] for j in limb) for limb in MPII.limbs
+    ]
+    assert len(mixed_union([COCO, LSP], LSP).trained) == 19
+
+
+def test_a_plain_skeleton_is_taught_and_judged_whole():
+    assert COCO.judged is COCO
+    assert COCO.trained == COCO.judged_channels == tuple(range(17))
+
+
+def test_judging_joints_that_nobody_teaches_is_refused():
+    with pytest.raises(BadInput, match=r"'pelvis' is not.*Evaluate on a set"):
+        mixed_union([COCO, AIC], MPII)
+    with pytest.raises(BadInput, match=r"found 'tail' too.*rename"):
+        union_channels(Skeleton(names=("nose", "tail")))
+
+
+@pytest.mark.parametrize(
     ("names", "pairs"),
     [
         (["left_hip", "right_hip", "neck"], ((0, 1),)),
@@ -51,7 +144,7 @@ def test_pairs_are_read_from_names(names, pairs):
 
 
 def test_a_skeleton_survives_json():
-    for skeleton in (COCO, LSP, Skeleton(names=("a",))):
+    for skeleton in (COCO, LSP, Skeleton(names=("a",)), mixed_union([COCO, LSP], LSP)):
         assert Skeleton.from_dict(json.loads(json.dumps(skeleton.to_dict()))) == skeleton
 
 

@@ -97,8 +97,8 @@ def unique_ids(file: Path, kind: str, records: Sequence[Record]) -> None:
     wrong_type, repeated = [], []
     for record in records:
         value = record["id"]
-        if not isinstance(value, int) or isinstance(value, bool):
-            wrong_type.append((f"{kind} {value!r}", "the id must be a whole number"))
+        if not whole_number(value):
+            wrong_type.append((f"{kind} {str(value)[:60]}", "the id must be a whole number"))
         elif value in seen:
             repeated.append((f"{kind} {value}", "the id must be unique, and occurs again"))
         else:
@@ -107,12 +107,17 @@ def unique_ids(file: Path, kind: str, records: Sequence[Record]) -> None:
     refuse(file, repeated, f"Renumber the {kind}s, or remove the repetition")
 
 
+def whole_number(value: Any) -> bool:
+    """Whether it is an integer that fits into 64 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
 def known_images(file: Path, kind: str, records: Sequence[Record], ids: Collection[int]) -> None:
     """The ``image_id`` of every record is the id of an image."""
     broken = [
         (name_of(kind, row, record), f"no image has the id image_id = {record['image_id']!r}")
         for row, record in enumerate(records)
-        if record["image_id"] not in ids
+        if not whole_number(record["image_id"]) or record["image_id"] not in ids
     ]
     refuse(file, broken, f"Add the image to 'images', or remove the {kind}")
 
@@ -123,7 +128,7 @@ def good_images(file: Path, images: Sequence[Record]) -> None:
     sizes = []
     for image in images:
         size = (image["width"], image["height"])
-        if not all(isinstance(side, int) and side > 0 for side in size):
+        if not all(whole_number(side) and side > 0 for side in size):
             rule = f"width and height must be positive whole numbers, found {size}"
             sizes.append((f"image {image['id']}", rule))
     refuse(file, sizes, "Write the size of the image file in pixels")
@@ -144,12 +149,14 @@ def _stays_inside(name: str) -> bool:
     return bool(name) and not any(path.anchor or ".." in path.parts for path in paths)
 
 
-def finite_numbers(file: Path, kind: str, records: Sequence[Record], key: str) -> None:
-    """The value of a key, one number or a list, holds finite numbers only."""
+def finite_numbers(
+    file: Path, kind: str, records: Sequence[Record], key: str, *, single: bool = False
+) -> None:
+    """The value of a key, one number (must be, if ``single``) or a list, is finite."""
     broken = []
     for row, record in enumerate(records):
         value = record[key]
-        numbers = value if isinstance(value, list) else [value]
+        numbers = value if isinstance(value, list) and not single else [value]
         if not _plain_and_finite(numbers):
             odd = next(number for number in numbers if not _plain_and_finite([number]))
             wanted = "be finite" if type(odd) in _NUMBERS else "hold numbers"
@@ -160,9 +167,10 @@ def finite_numbers(file: Path, kind: str, records: Sequence[Record], key: str) -
 
 def _plain_and_finite(numbers: list[Any]) -> bool:
     """A big file has ten million numbers: no Python loop over them."""
-    if not set(map(type, numbers)) <= _NUMBERS:
+    try:
+        return set(map(type, numbers)) <= _NUMBERS and all(map(math.isfinite, numbers))
+    except OverflowError:  # an integer of more than 300 digits
         return False
-    return math.isfinite(sum(map(abs, map(float, numbers))))
 
 
 def matrices(

@@ -153,8 +153,12 @@ def _person_category(file: Path, categories: list[Record]) -> Record:
 
 
 def _skeleton(file: Path, category: Record, wanted: Skeleton | None) -> Skeleton:
-    names = tuple(category.get("keypoints") or ())
     where = f"{file}, category {category['id']}"
+    listed = category.get("keypoints") or []
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        rule = f"'keypoints' must be a list of names, found {str(listed)[:60]}"
+        raise BadInput(where, rule, "List the names of the key points, in the order of the file")
+    names = tuple(listed)
     if not names:
         if wanted is None:
             rule = "the category must list its 'keypoints', found none"
@@ -168,18 +172,24 @@ def _skeleton(file: Path, category: Record, wanted: Skeleton | None) -> Skeleton
     known = published(names)
     if known is not None:
         return known
-    limbs = tuple((a - 1, b - 1) for a, b in category.get("skeleton") or ())
-    if any(not 0 <= joint < len(names) for limb in limbs for joint in limb):
-        limbs = ()  # CrowdPose ships COCO's limbs with 14 joints of its own: no limbs then
     index = {name: i for i, name in enumerate(names)}
     torso = (index.get("left_shoulder"), index.get("right_hip"))
     return Skeleton(
         names=names,
         flip_pairs=flip_pairs_from_names(names),
         sigmas=(DEFAULT_SIGMA,) * len(names),
-        limbs=limbs,
+        limbs=_limbs(category.get("skeleton"), len(names)),
         torso=None if torso[0] is None or torso[1] is None else (torso[0], torso[1]),
     )
+
+
+def _limbs(pairs: Any, k: int) -> tuple[tuple[int, int], ...]:
+    """The limbs, from 0; none where they are not of these k key points (CrowdPose ships COCO's)."""
+    try:
+        limbs = tuple((int(a) - 1, int(b) - 1) for a, b in pairs or ())
+    except (TypeError, ValueError, OverflowError):
+        return ()
+    return limbs if all(0 <= joint < k for limb in limbs for joint in limb) else ()
 
 
 def _annotated(
@@ -195,7 +205,9 @@ def _annotated(
     checks.known_images(file, "annotation", annotations, images.keys())
     people = [person for person in annotations if person["category_id"] == category["id"]]
     checks.finite_numbers(file, "annotation", people, "bbox")
-    checks.finite_numbers(file, "annotation", [p for p in people if "area" in p], "area")
+    checks.finite_numbers(
+        file, "annotation", [p for p in people if "area" in p], "area", single=True
+    )
     if any("keypoints" in person for person in people):
         checks.have_keys(file, "annotation", people, ("keypoints",))
         checks.keypoint_lists(file, people, skeleton.size)
@@ -222,7 +234,7 @@ def _detected(file: Path, images: dict[int, Record]) -> list[Record]:
     people = [record for record in numbered if record["category_id"] == PERSON]
     checks.known_images(file, "detection", people, images.keys())
     checks.finite_numbers(file, "detection", people, "bbox")
-    checks.finite_numbers(file, "detection", people, "score")
+    checks.finite_numbers(file, "detection", people, "score", single=True)
     _check_boxes(file, "detection", people, images)
     return people
 

@@ -64,7 +64,8 @@ def read_crowdpose(
     keys = ("images", "categories") if detections else ("images", "categories", "annotations")
     content = checks.read_coco_json(annotation_file, keys)
     for category in content["categories"]:
-        names = tuple(plain_name(str(name)) for name in category.pop("keypoints", None) or ())
+        listed = category.pop("keypoints", None) or []
+        names = tuple(plain_name(str(name)) for name in listed) if isinstance(listed, list) else "?"
         if names and (len(names) != CROWDPOSE.size or names[:12] != CROWDPOSE.names[:12]):
             rule = f"the key points must be {CROWDPOSE.names}, found {names}"
             where = f"{annotation_file}, category {category.get('id')}"

@@ -64,7 +64,7 @@ def read_fisheye(annotation_file: Path, image_root: Path) -> tuple[Instances, Sk
     _placed(annotation_file, images)
     checks.have_keys(annotation_file, "annotation", annotations, ("num_keypoints", "keypoints"))
     checks.finite_numbers(
-        annotation_file, "annotation", [a for a in annotations if "area" in a], "area"
+        annotation_file, "annotation", [a for a in annotations if "area" in a], "area", single=True
     )
     stripped = [
         {key: value for key, value in annotation.items() if key not in ("area", "iscrowd")}
