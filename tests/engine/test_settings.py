@@ -81,5 +81,5 @@ def test_every_network_of_a_mixed_run_must_fit():
 @pytest.mark.parametrize(("sigma", "kernel"), [(2, 11), (3, 17), (1, 5), (0.1, 3)])
 def test_darks_kernel_fits_sigma_unless_it_is_given(sigma, kernel):
     """Published with the two sigmas of the paper's networks: 11 and 17."""
-    assert EvaluationConfig().kernel(sigma) == kernel
-    assert EvaluationConfig(blur=11).kernel(sigma) == 11
+    assert ViewConfig(sigma=sigma).kernel() == kernel
+    assert ViewConfig(blur=11, sigma=sigma).kernel() == 11
