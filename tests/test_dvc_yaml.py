@@ -22,6 +22,7 @@ TRAININGS = {
     "warmup": "warmup",
     "round_1_training": "rounds",
     "round_2_training": "rounds",
+    "round_3_training": "rounds",
     "baseline": "baseline",
 }
 NO_RESULT = {"machine"}

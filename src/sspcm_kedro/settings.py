@@ -13,5 +13,3 @@ CONFIG_LOADER_ARGS = {
     "custom_resolvers": {"env": os.environ.get},
     "merge_strategy": {"globals": "soft", "parameters": "destructive"},
 }
-# kedro-mlflow's own hooks start a run in MLflow's retired file store before anything is configured.
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
