@@ -91,6 +91,7 @@ def _same_base_name(content):
          r"annotation 2: 'keypoints' must hold the category's 14 key points, found 13"),
         (lambda c: c["annotations"][1].update(area="big"), r"annotation 2: 'area' must hold num"),
         (lambda c: c["categories"][0].update(keypoints=["a"] * 17), r"category 1: .*14.*found 17"),
+        (lambda c: c["categories"][0].update(keypoints=True), r"category 1: .*14.*found True"),
         (lambda c: c["images"][0].update(file_name="/a.jpg"), r"image 0: .*inside the image"),
         (lambda c: c.pop("images"), r"must have a list called 'images'"),
         (lambda c: [a.update(bbox=[1, 1, 1, 1]) for a in c["annotations"]],

@@ -111,9 +111,8 @@ def _placed(file: Path, images: list[Record]) -> None:
 def _category(file: Path, category: Record) -> Record:
     """The category without names of joints: the set's order is fixed, its spelling is not."""
     names = category.get("keypoints")
-    if names and len(names) != FISHEYE.size:
-        rule = (
-            f"the category must have the {FISHEYE.size} key points of the set, found {len(names)}"
-        )
+    if names and not (isinstance(names, list) and len(names) == FISHEYE.size):
+        found = len(names) if isinstance(names, list) else names
+        rule = f"the category must have the set's {FISHEYE.size} key points, found {found}"
         raise BadInput(f"{file}, category {category.get('id')}", rule, "Use the file of the set")
     return {key: value for key, value in category.items() if key != "keypoints"}
