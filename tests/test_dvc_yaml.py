@@ -20,10 +20,8 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = DVC["stages"]
 TRAININGS = {
     "warmup": "warmup",
-    "round_1_training": "rounds",
-    "round_2_training": "rounds",
-    "round_3_training": "rounds",
     "baseline": "baseline",
+    **{name: "rounds" for name in STAGES if name.startswith("round_") and "training" in name},
 }
 NO_RESULT = {"machine"}
 """Parameters that change no result."""
