@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run lspet test check table step lock clean
+.PHONY: run lspet test check table step ui lock clean
 
 run: .venv/ready  ## the whole default run, on drawn people
 	$(BIN)/kedro run
@@ -24,6 +24,9 @@ table: .venv/ready  ## method x seed on a source: make table ENV=base|lspet [ROO
 
 step: .venv/ready  ## share of a training step that is not network work
 	$(BIN)/python benchmarks/step.py
+
+ui: .venv/ready  ## MLflow's pages of all runs, to compare them: make ui [PORT=5000]
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --workers 1 --port $(or $(PORT),5000)
 
 lock: .venv/ready  ## write requirements.lock from the environment
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E '/^(nvidia|cuda|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock

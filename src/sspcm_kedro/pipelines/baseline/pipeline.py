@@ -3,14 +3,14 @@
 from kedro.pipeline import Node, Pipeline
 
 from sspcm_kedro.pipelines.baseline.nodes import train_baseline
-from sspcm_kedro.pipelines.evaluation.nodes import finished, predict_baseline, score_networks
+from sspcm_kedro.pipelines.evaluation.nodes import predict_baseline, score_networks
 
 INPUTS = ("labelled", "unlabelled", "validation", "skeleton")
 SETTINGS = ("seed", "view", "network", "baseline", "training", "evaluation", "machine")
 
 
 def create_pipeline() -> Pipeline:
-    """People to the checkpoint of one method, its deployed network, and its scores."""
+    """People to the checkpoint of one method, and its scores."""
     return Pipeline(
         [
             Node(
@@ -22,17 +22,6 @@ def create_pipeline() -> Pipeline:
                 },
                 {"checkpoint": "baseline_checkpoint", "history": "baseline_history"},
                 name="baseline",
-            ),
-            Node(
-                finished,
-                {
-                    "checkpoint": "baseline_checkpoint",
-                    "skeleton": "skeleton",
-                    "view": "params:view",
-                    "network": "params:network",
-                },
-                "baseline_network",
-                name="finish_baseline",
             ),
             Node(
                 predict_baseline,
