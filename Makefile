@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run lspet repro test check table step viz lock clean
+.PHONY: run lspet repro test check table step viz ui lock clean
 
 run: .venv/ready  ## the whole default run, on drawn people
 	$(BIN)/kedro run
@@ -35,6 +35,9 @@ viz: .venv/ready  ## the pipeline with its last results as a static site in buil
 	KEDRO_ENV=$(or $(ENV),local) $(BIN)/kedro viz build --include-hooks --include-previews
 	@test -f build/index.html  # kedro viz ends well even where it failed
 	@echo "look at it with: $(BIN)/python -m http.server --directory build 4141"
+
+ui: .venv/ready  ## MLflow's pages of all runs, to compare them: make ui [PORT=5000]
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --workers 1 --port $(or $(PORT),5000)
 
 lock: .venv/ready  ## write requirements.lock from the environment
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E '/^(nvidia|cuda|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 
 import pytest
 
@@ -26,6 +27,42 @@ def test_sigterm_raises_in_the_middle_of_the_work():
         finally:
             cleaned.append(True)
     assert cleaned
+
+
+@pytest.mark.parametrize("ending", ["after_pipeline_run", "on_pipeline_error", "signal"])
+def test_the_handler_is_that_of_before_once_the_run_has_ended(ending):
+    def mine(*_: object) -> None: ...
+
+    signal.signal(signal.SIGTERM, mine)
+    hook = GracefulStop()
+    for _ in range(2):
+        hook.before_pipeline_run()
+        hook.before_pipeline_run()  # the run before was interrupted, of which no hook is told
+        assert signal.getsignal(signal.SIGTERM) != mine
+        if ending == "signal":
+            with pytest.raises(Terminated):
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+        else:
+            getattr(hook, ending)()
+        assert signal.getsignal(signal.SIGTERM) is mine
+
+
+def test_a_run_in_another_thread_leaves_signals_alone():
+    before, failed = signal.getsignal(signal.SIGTERM), []
+
+    def run() -> None:
+        try:
+            hook = GracefulStop()
+            hook.before_pipeline_run()
+            hook.after_pipeline_run()
+        except ValueError as error:  # "signal only works in main thread"
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert not failed and signal.getsignal(signal.SIGTERM) == before
 
 
 def test_sigterm_in_the_middle_of_a_log_line_is_not_lost():

@@ -1,8 +1,10 @@
 """Tracking turned on, into stores of the tests' own."""
 
+import importlib
 import os
 import shutil
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,7 +126,10 @@ def server(empty_database, tmp_path, monkeypatch) -> Iterator[Server]:
         "ARTIFACT_DESTINATION": str(tmp_path / "artifacts"),
     }.items():
         monkeypatch.setenv(f"_MLFLOW_SERVER_{name}", value)
-    from mlflow.server import app, handlers  # noqa: PLC0415
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the server imports is old-fashioned
+        importlib.import_module("mlflow.server.auth")
+        from mlflow.server import app, handlers  # noqa: PLC0415
 
     monkeypatch.setattr(handlers, "_tracking_store", None)
     monkeypatch.setattr(handlers, "_artifact_repo", None)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -18,8 +17,10 @@ from kedro.io import CatalogProtocol
 
 from sspcm_kedro.data.loader import plain_pixels
 from sspcm_kedro.datasets.figure import FigureDataset
+from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.learner import fingerprint
 from sspcm_kedro.methods.sspcm import SSPCM
+from sspcm_kedro.pipelines.evaluation.nodes import finished
 from sspcm_kedro.pipelines.people import crops_of
 from sspcm_kedro.serving import DECODING, WEIGHTS
 from sspcm_kedro.tracking.identity import Trained, identify, people_of, typed
@@ -66,10 +67,12 @@ class Log:
             self._numbers(name, corrections(data, self._first_step(int(match[1]))))
         elif name == "pseudo_label_scores":
             self._numbers(name, accuracies(data, self._first_step))
+        elif name == "student":
+            self._write(name, "model", lambda run: self._model(run, data))
         elif name in ("network_scores", "baseline_scores"):
             self._numbers(name, results(data, self._last_step))
-        elif name in ("student", "baseline_network"):
-            self._write(name, name, lambda run: self._model(run, name, data))
+            if name == "baseline_scores":
+                self._write(name, "model", lambda run: self._model(run, self._baseline()))
         elif name in COMPARING or isinstance(self._catalog[name], FigureDataset):
             self._file(name)
 
@@ -123,24 +126,29 @@ class Log:
     def _path(self, name: str) -> Path:
         return Path(self._catalog[name]._describe()["filepath"])
 
-    def _model(self, run: Run, name: str, saved: dict[str, Any]) -> None:
+    def _baseline(self) -> dict[str, Any]:
+        """The baseline's deployed network, in the form of the catalog's ``student``."""
+        stored = {n: self._catalog.load(n) for n in ("baseline_checkpoint", "skeleton")}
+        view, network = self._settings["view"], self._settings["network"]
+        return finished(stored["baseline_checkpoint"], stored["skeleton"], view, network)
+
+    def _model(self, run: Run, network: dict[str, Any]) -> None:
         """The weights and how they are read, as an MLflow model; once, while they are the same."""
         evaluation = self._settings["evaluation"]
         decoding = evaluation.model_dump_json(include={"flip_test"})
-        content = digest(saved, decoding)
+        content = digest(network, decoding)
         if run.tag("model") == content:
             return
         view, machine = self._settings["view"], self._settings["machine"]
         person = crops_of(self._catalog.load("validation").iloc[:1], view, machine)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "network"
-            folder.mkdir()
-            shutil.copy(self._path(name), folder / WEIGHTS)
+            TensorsDataset(str(folder / WEIGHTS)).save(network)
             (folder / DECODING).write_text(decoding)
             run.model(
                 folder,
                 plain_pixels(person, torch.arange(1)).permute(0, 2, 3, 1).numpy(),
-                len(json.loads(saved["skeleton"])["names"]),
+                len(json.loads(network["skeleton"])["names"]),
                 self._last_step,
                 [f"{package}=={version(package)}" for package in ("sspcm-kedro", "torch")],
             )

@@ -1,8 +1,10 @@
 """One experiment as an MLflow run: found by its key, or made; written so that twice is as once."""
 
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -116,21 +118,26 @@ class Run:
             step: optimiser steps it was trained.
             requirements: packages that serving needs.
         """
-        Model.log(
-            None,
-            mlflow.pyfunc,
-            name="model",
-            run_id=self.open(),
-            step=step,
-            loader_module="sspcm_kedro.serving",
-            data_path=str(folder),
-            pip_requirements=requirements,
-            input_example=example,
-            signature=ModelSignature(
-                Schema([TensorSpec(np.dtype(np.uint8), (-1, *example.shape[1:]))]),
-                Schema([TensorSpec(np.dtype(np.float32), (-1, keypoints, 3))]),
-            ),
-        )
+        run_id = self.open()
+        params = {name: str(value) for name, value in self.identity.params.items()}
+        made = self.client.create_logged_model(self.experiment, "model", run_id, params=params)
+        with addressed(self.client.tracking_uri):
+            Model.log(
+                None,
+                mlflow.pyfunc,
+                name="model",
+                run_id=run_id,
+                model_id=made.model_id,
+                step=step,
+                loader_module="sspcm_kedro.serving",
+                data_path=str(folder),
+                pip_requirements=requirements,
+                input_example=example,
+                signature=ModelSignature(
+                    Schema([TensorSpec(np.dtype(np.uint8), (-1, *example.shape[1:]))]),
+                    Schema([TensorSpec(np.dtype(np.float32), (-1, keypoints, 3))]),
+                ),
+            )
 
     def tag(self, name: str) -> str | None:
         """The value of a tag."""
@@ -187,6 +194,19 @@ class Run:
         names = [name for name in self._metrics(other) if is_curve(name)]
         metrics = [m for name in names for m in self.client.get_metric_history(other, name)]
         self._send([Point(m.key, m.step, m.value) for m in metrics if m.step < before])
+
+
+@contextmanager
+def addressed(uri: str) -> Iterator[None]:
+    """Models are logged to the server that global state and environment name; both are restored."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

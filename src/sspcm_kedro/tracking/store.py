@@ -19,7 +19,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -70,11 +69,9 @@ class Store:
         place = None if self.uri.startswith("http") else artifact_place(config.artifacts, root)
         with understandable(self.uri):
             reachable(self.uri)
-            mlflow.set_tracking_uri(self.uri)
             self.client = MlflowClient(self.uri)
             with creation_lock(self.uri):
                 self.experiment = self._experiment(config.experiment, place)
-            mlflow.set_experiment(experiment_id=self.experiment)
             self._end_what_was_killed()
 
     def _experiment(self, name: str, place: str | None) -> str:

@@ -10,7 +10,7 @@ SETTINGS = ("seed", "view", "network", "baseline", "training", "monitor", "machi
 
 
 def create_pipeline() -> Pipeline:
-    """People to the checkpoint of one method, its deployed network, and its scores."""
+    """People to the checkpoint of one method, and its scores."""
     return Pipeline(
         [
             Node(

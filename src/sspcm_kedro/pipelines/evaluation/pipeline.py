@@ -23,14 +23,6 @@ def scoring_of_baseline() -> list[Node]:
     """
     return [
         Node(
-            finished,
-            {"checkpoint": "baseline_checkpoint", "skeleton": "skeleton",
-             **_settings("view", "network")},
-            "baseline_network",
-            name="finish_baseline",
-            tags="evaluation",
-        ),
-        Node(
             predict_baseline,
             {"checkpoint": "baseline_checkpoint", "validation": "validation",
              "skeleton": "skeleton", **_settings("view", "network", "evaluation", "machine")},
