@@ -48,7 +48,7 @@ def fresh(make_project, drawn_project):
 
     def make():
         project = make_project("fresh")
-        for layer in ("03_primary", "05_model_input"):
+        for layer in ("01_raw", "03_primary", "05_model_input"):
             target = project.data / layer
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(drawn_project.data / layer)

@@ -88,10 +88,10 @@ def test_every_stage_is_registered_by_its_folder_name(shell, monkeypatch):
     """Without a context, as `kedro registry list` asks."""
     monkeypatch.chdir(shell.root)
     found = register_pipelines()
-    assert sorted(found) == sorted([*STAGES, "__default__", "round_1", "round_2"])
+    assert sorted(found) == sorted([*STAGES, "__default__", "round_1", "round_2", "round_3"])
     whole = {node.name for node in found["__default__"].nodes}
     assert whole == {n.name for stage in set(STAGES) - ON_DEMAND for n in found[stage].nodes}
-    for number in (1, 2):
+    for number in (1, 2, 3):
         names = {node.name for node in found[f"round_{number}"].nodes}
         steps = ("pseudo_labels", "correction", "cut_occlude", "training")
         assert names == {f"round_{number}.{step}" for step in steps}

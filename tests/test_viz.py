@@ -37,6 +37,12 @@ TAGS = {
     "draw_curves": {"figures"}, "draw_joints": {"figures"}, "draw_predictions": {"figures"},
     "draw_pseudo_labels": {"figures"}, "draw_quality": {"figures"}, "report": {"figures"},
 }  # fmt: skip
+ON_DEMAND = {
+    "annotation_queue", "annotation_queue_sheet", "picture_people", "picture_keypoints",
+    "predicted_keypoints", "prediction_overlays",
+}  # fmt: skip
+"""What a default run does not make, and kedro-viz cannot show before somebody asks for it."""
+
 FIGURES = {
     "learning_curves": "learning_curves", "prediction_sheet": "predictions",
     "per_joint_pck": "per_joint", "pseudo_label_sheet": "pseudo_labels",
@@ -85,7 +91,8 @@ def site(whole) -> Site:
     )  # fmt: skip
     folder = whole.project.root / "build"
     assert (folder / "index.html").is_file(), done.stdout + done.stderr
-    assert "could not be previewed" not in done.stdout + done.stderr
+    unseen = set(re.findall(r"'(\w+)' could not be previewed", done.stdout + done.stderr))
+    assert unseen <= ON_DEMAND
     return Site(folder)
 
 

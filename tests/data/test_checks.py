@@ -63,7 +63,7 @@ RECORDS: dict[str, tuple[Break, str, str, str]] = {
     "box above image": (_person("bbox", [1, -9, 5, 9]), "annotation 5", "touch the", "Boxes are"),
     "repeated person": (_person("id", 2), "annotation 2", "must be unique", "Renumber"),
     "repeated image": (_image("id", 30), "image 30", "must be unique", "Renumber the images"),
-    "text id": (_image("id", "x"), "image 'x'", "whole number", "Number the images"),
+    "text id": (_image("id", "x"), "image x", "whole number", "Number the images"),
     "unknown image": (_person("image_id", 77), "annotation 5", "image_id = 77", "Add the image"),
     "climbing name": (_image("file_name", "../10.jpg"), "image 10", "inside the image folder",
                       "relative to the image folder"),

@@ -1,5 +1,7 @@
 """Tables of people can be moved with their images."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -25,7 +27,7 @@ def test_images_in_the_data_folder_are_found_where_it_was_moved_to(data, tmp_pat
     moved = data.rename(tmp_path / "elsewhere")
     found = table(moved).load()
     assert found["path"].tolist() == [str(moved / "01_raw" / "a.png")] * 2
-    assert open(found["path"][0], "rb").read() == b"pixels"
+    assert Path(found["path"][0]).read_bytes() == b"pixels"
 
 
 def test_two_places_write_the_same_bytes(data, tmp_path):

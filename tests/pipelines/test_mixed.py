@@ -9,7 +9,13 @@ from formats import pictures, write_aic, write_mpii
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.settings import (
+    EvaluationConfig,
+    MachineConfig,
+    MonitorConfig,
+    TrainingConfig,
+    ViewConfig,
+)
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines import ingestion, rounds, warmup
@@ -42,7 +48,8 @@ def outputs(tmp_path_factory) -> dict:
         "network": NetworkConfig.model_validate({"kind": "small_baseline", "width": 4}),
         "method": SSPCMConfig(kind="sspcm", min_score=0.0, max_inconsistency=1.0),
         "training": TrainingConfig(batch=4, steps=1, warmup_epochs=1, round_epochs=1, rounds=1),
-        "evaluation": EvaluationConfig(monitor=2),
+        "evaluation": EvaluationConfig(),
+        "monitor": MonitorConfig(people=2),
         "machine": MachineConfig(device="cpu", crop_memory_gib=0.1),
     }
     pipeline = ingestion.create_pipeline(drawn=False) + warmup.create_pipeline()
