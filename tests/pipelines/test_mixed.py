@@ -7,6 +7,7 @@ from kedro.runner import SequentialRunner
 
 from formats import pictures, write_aic, write_mpii
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.returned import ReturnedConfig
 from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.engine.settings import (
@@ -43,6 +44,7 @@ def outputs(tmp_path_factory) -> dict:
     settings = {
         "source": SourceConfig.model_validate(source),
         "split": SplitConfig(labelled="all"),
+        "returned": ReturnedConfig(),
         "seed": 0,
         "view": ViewConfig(),
         "network": NetworkConfig.model_validate({"kind": "small_baseline", "width": 4}),
