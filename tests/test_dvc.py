@@ -111,14 +111,8 @@ def make_clone(root: Path) -> Clone:
     for name in ("conf", "src", ".dvc"):
         skip = shutil.ignore_patterns("local", "__pycache__", "*.egg-info", "tmp", "cache")
         shutil.copytree(ROOT / name, root / name, ignore=skip)
-    for name in (
-        "dvc.yaml",
-        ".dvcignore",
-        ".gitignore",
-        "pyproject.toml",
-        ".telemetry",
-        "Makefile",
-    ):
+    files = ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", ".telemetry", "Makefile")
+    for name in files:
         shutil.copy(ROOT / name, root)
     for keep in (ROOT / "data").glob("*/.gitkeep"):
         (root / "data" / keep.parent.name).mkdir(parents=True)
