@@ -80,8 +80,7 @@ def make_tracked(make_project, drawn_project, empty_database, tracking_on) -> An
 
     def make(name: str) -> tuple[Any, Book]:
         project = make_project(name)
-        for layer in ("03_primary", "05_model_input"):
-            shutil.copytree(drawn_project.data / layer, project.data / layer)
+        project.take_people(drawn_project)
         shutil.copy(empty_database, project.root / "mlflow.db")
         return project, Book(f"sqlite:///{project.root / 'mlflow.db'}")
 

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import SHORT
 
-LONG = "training.steps=2,training.warmup_epochs=40,training.rounds=1,evaluation.monitor=0"
+LONG = "training.steps=2,training.warmup_epochs=40,training.rounds=1,monitor.people=0"
 
 
 def epochs_done(project) -> int:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.datasets.people import PeopleDataset
 
 from .conftest import SHORT
 
@@ -132,7 +133,8 @@ def served(staged, run):
 
 
 def crops_of_validation(staged) -> np.ndarray:
-    people = pd.read_parquet(staged.project.data / "05_model_input" / "validation.parquet")
+    file = staged.project.data / "05_model_input" / "validation.parquet"
+    people = PeopleDataset(filepath=str(file)).load()
     crops = Crops(Instances.from_frame(people), (64, 48), border=0)
     return crops[torch.arange(len(people))].permute(0, 2, 3, 1).numpy()
 
