@@ -6,6 +6,7 @@ import shutil
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +126,15 @@ def server(empty_database, tmp_path, monkeypatch) -> Iterator[Server]:
         "ARTIFACT_DESTINATION": str(tmp_path / "artifacts"),
     }.items():
         monkeypatch.setenv(f"_MLFLOW_SERVER_{name}", value)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), suppress(ImportError):
         warnings.simplefilter("ignore")  # what the server imports is old-fashioned
-        importlib.import_module("mlflow.server.auth")
-        from mlflow.server import app, handlers  # noqa: PLC0415
+        importlib.import_module("mlflow.server.auth")  # it tries this itself, and can do without
+    from mlflow.server import app, handlers  # noqa: PLC0415
 
     monkeypatch.setattr(handlers, "_tracking_store", None)
     monkeypatch.setattr(handlers, "_artifact_repo", None)
+    handlers._get_tracking_store()  # names itself as the store of the whole process
+    mlflow.set_tracking_uri(None)
     server = Server(app)
     yield server
     server.stop()

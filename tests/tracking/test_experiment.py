@@ -1,6 +1,8 @@
 """An experiment made stage by stage, as ``dvc repro`` makes it, and what MLflow holds then."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,12 +126,19 @@ def test_figures_are_those_of_the_report(staged):
         assert (place / file.name).read_bytes() == file.read_bytes()
 
 
-def served(staged, run):
+@contextmanager
+def store_of(staged) -> Iterator[None]:
+    """MLflow's loaders know no argument for the store that a ``runs:`` address means."""
     mlflow.set_tracking_uri(staged.book.uri)
     try:
-        return mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+        yield
     finally:
         mlflow.set_tracking_uri(None)
+
+
+def served(staged, run):
+    with store_of(staged):
+        return mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
 
 
 def crops_of_validation(staged) -> np.ndarray:
@@ -172,9 +181,9 @@ def test_the_model_says_what_it_takes_and_gives(staged):
 
 def test_the_model_holds_weights_and_text_alone(staged):
     """No pickle and no code that loading would execute."""
-    place = Path(mlflow.artifacts.download_artifacts(
-        f"runs:/{staged.method.info.run_id}/model", tracking_uri=staged.book.uri
-    ))  # fmt: skip
+    with store_of(staged):
+        model = f"runs:/{staged.method.info.run_id}/model"
+        place = Path(mlflow.artifacts.download_artifacts(model))
     suffixes = {file.suffix for file in place.rglob("*") if file.is_file()}
     assert suffixes == {"", ".json", ".safetensors", ".txt", ".yaml"}
     flavor = mlflow.models.Model.load(str(place)).flavors["python_function"]
