@@ -215,8 +215,8 @@ def test_the_same_again_adds_nothing(staged):
 def test_only_other_evaluation_settings(staged):
     """As ``dvc repro`` after a change of them: no training, and yet a whole run."""
     before = counts(staged)
-    staged.project.run("evaluation", **SHORT, evaluation={"flip_test": False})
-    other = staged.book.run(method__kind="sspcm", evaluation__flip_test="False")
+    staged.project.run("evaluation", **SHORT, evaluation={"flip_test": True})
+    other = staged.book.run(method__kind="sspcm", evaluation__flip_test="True")
     assert other.info.run_id not in before["runs"]
     for name in ("loss/supervised", "student/PCK", "kept"):
         assert staged.book.curve(other, name) == staged.book.curve(staged.method, name)

@@ -59,7 +59,7 @@ def test_all_else_does(change):
 
 
 def test_another_evaluation_is_another_run_of_the_same_training():
-    other = same(evaluation={"flip_test": False})
+    other = same(evaluation={"flip_test": True})
     assert other.key != same().key
     assert other.training == same().training
 

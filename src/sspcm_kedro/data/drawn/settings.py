@@ -59,15 +59,15 @@ class DrawnSettings:
 
     image_hw: tuple[int, int] = (192, 192)
     people: tuple[int, int] = (1, 2)
-    company: float = 0.1
+    company: float = 0.05
     person_px: tuple[float, float] = (100.0, 150.0)
     crowding: float = 0.5
     occlusion: float = 0.1
     truncation: float = 0.02
     clutter: float = 0.6
     rotation: float = 0.0
-    variety: float = 0.02
-    turned: float = 0.02
+    variety: float = 0.0
+    turned: float = 0.0
     blur: float = 0.8
     noise: float = 8.0
     jpeg_quality: tuple[int, int] = (60, 95)
