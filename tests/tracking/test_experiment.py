@@ -221,5 +221,5 @@ def test_only_other_evaluation_settings(staged):
     for name in ("loss/supervised", "student/PCK", "kept"):
         assert staged.book.curve(other, name) == staged.book.curve(staged.method, name)
     images = crops_of_validation(staged)
-    plain, flipped = served(staged, other), served(staged, staged.method)
+    flipped, plain = served(staged, other), served(staged, staged.method)
     assert not np.array_equal(plain.predict(images), flipped.predict(images))
