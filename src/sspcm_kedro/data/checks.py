@@ -49,8 +49,7 @@ def read_json(file: Path, without: str | None = None) -> Any:
     """The content of a JSON file that parses; objects lose the key ``without`` as they are read."""
 
     def strip(record: Record) -> Record:
-        record.pop(without, None)
-        return record
+        return {key: value for key, value in record.items() if key != without}
 
     need_file(file)
     try:

@@ -204,7 +204,7 @@ def addressed(uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(None)
+        mlflow.set_tracking_uri(None)  # pyright: ignore[reportArgumentType]: forgets it
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before
 
