@@ -67,6 +67,23 @@ def test_curves_go_on_without_a_step_twice_or_missing(client, make):
     assert history(client, again.open()) == [(10, 3.0), (20, 2.0), (30, 1.0)]
 
 
+def test_what_arrived_before_ctrl_c_is_not_written_again(client, make, monkeypatch):
+    run = make()
+    run.curves(curve(3.0))
+    arrives = client.log_batch
+
+    def arrives_and_is_interrupted(*arguments, **others):
+        arrives(*arguments, **others)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "log_batch", arrives_and_is_interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.curves(curve(3.0, 2.0))
+    run.curves(curve(3.0, 2.0))  # closing the run tries again what was being written
+    assert history(client, run.open()) == [(10, 3.0), (20, 2.0)]
+
+
 def test_a_number_that_is_none_is_left_out(client, make):
     run = make()
     run.curves([*curve(1.0, float("nan"), float("inf")), Point("AP", 10, 0.5)])

@@ -173,11 +173,11 @@ class Run:
             for part in parts(points, 1000):
                 metrics = [Metric(p.name, p.value, now, p.step) for p in part]
                 self.client.log_batch(self.open(), metrics=metrics)
-        except Exception:
+            for point in points:
+                self._known(point.name)[point.step] = point.value
+        except BaseException:  # Ctrl-C too: closing the run tries again what was being written
             self._seen.clear()  # what has arrived of it is asked for before the next attempt
             raise
-        for point in points:
-            self._known(point.name)[point.step] = point.value
 
     def _renew(self, step: int) -> None:
         """Go on in a new run, with the curves of this one before ``step``."""
