@@ -29,6 +29,8 @@ from sspcm_kedro.pipeline_registry import register_pipelines
 from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig
 from sspcm_kedro.pipelines.baseline.nodes import BaselineConfig
 from sspcm_kedro.pipelines.prediction.nodes import PredictionConfig
+from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig
+from sspcm_kedro.pipelines.submission.nodes import SubmissionConfig
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(
@@ -56,8 +58,10 @@ TYPES = {
     "returned": ReturnedConfig,
     "annotation_queue": QueueConfig,
     "prediction": PredictionConfig,
+    "submission": SubmissionConfig,
+    "published": PublishedConfig,
 }
-ON_DEMAND = {"annotation_queue", "prediction"}
+ON_DEMAND = {"annotation_queue", "prediction", "submission"}
 """Pipelines that a plain ``kedro run`` leaves out."""
 
 

@@ -18,15 +18,16 @@ from sspcm_kedro.pipelines import (
     prediction,
     reporting,
     rounds,
+    submission,
     warmup,
 )
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The pipelines, shaped by ``source.kind`` and ``training.rounds``.
+    """The pipelines, shaped by ``source.kind``, ``training.rounds`` and ``submission``.
 
     ``__default__`` is ingestion, warm-up, rounds, baseline, evaluation and reporting; the
-    annotation queue and prediction run when they are asked for.
+    annotation queue, prediction and submission run when they are asked for.
     """
     parameters = PipelineShape.parameters or base_parameters()
     count = number_of_rounds(parameters)
@@ -45,6 +46,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     on_demand = {
         "annotation_queue": annotation_queue.create_pipeline(count),
         "prediction": prediction.create_pipeline(),
+        "submission": submission.create_pipeline(*of_submission(parameters)),
     }
     return {
         **stages, **each_round, **on_demand, "__default__": sum(stages.values(), Pipeline([])),
@@ -76,6 +78,12 @@ def kind_of_source(parameters: dict[str, Any]) -> str:
         remedy = "Write e.g. kind: coco; docs/data.md has all kinds"
         raise BadInput("parameter source.kind", rule, remedy)
     return kind
+
+
+def of_submission(parameters: dict[str, Any]) -> tuple[str, str]:
+    """``submission.kind`` and ``.network``, likewise. (Their values are its class's business.)"""
+    table = _table(parameters, "submission")
+    return str(table.get("kind", "coco")), str(table.get("network", "student"))
 
 
 def _table(parameters: dict[str, Any], name: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import scipy.io
 from PIL import Image
 
 from formats import pictures, save_gt_valid, write_mpii
-from sspcm_kedro.data.mpii import MpiiSource, read_mpii
+from sspcm_kedro.data.mpii import read_mpii
+from sspcm_kedro.data.mpii_source import MpiiSource
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import crop_extents
 from sspcm_kedro.pose.skeleton import MPII

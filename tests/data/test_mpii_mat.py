@@ -10,7 +10,8 @@ from PIL import Image
 
 from formats import pictures, structs, write_mpii, write_mpii_mat
 from sspcm_kedro.data.mpii import read_mpii
-from sspcm_kedro.data.mpii_mat import MpiiMatSource, read_mpii_mat
+from sspcm_kedro.data.mpii_mat import read_mpii_mat, read_test_images
+from sspcm_kedro.data.mpii_source import MpiiMatSource, MpiiSource
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import MPII
 

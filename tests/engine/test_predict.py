@@ -1,5 +1,7 @@
 """Prediction: what a network sees in a view comes back in pixels of the photograph."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -111,13 +113,20 @@ def test_the_flip_test_asks_twice_and_changes_sides(people):
 
 
 def test_batches_change_nothing_but_the_pace(people):
-    net, told = Eye(), []
+    net = Eye()
     whole = predicted(people)
-    parts = predicted(people, net, batch=2, on_batch=told.append)
-    assert told == [2, 2, 1]
+    parts = predicted(people, net, batch=2)
     assert [size for size, _ in net.batches] == [2, 2, 1]
     torch.testing.assert_close(parts[0], whole[0])
     torch.testing.assert_close(parts[1], whole[1])
+
+
+def test_a_title_gives_a_bar_on_a_terminal(people, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    predicted(people, batch=2)
+    assert capsys.readouterr().err == ""
+    predicted(people, batch=2, title="looking at people")
+    assert "looking at people" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("training", [True, False])

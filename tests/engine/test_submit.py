@@ -8,7 +8,7 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.settings import EvaluationConfig
 from sspcm_kedro.engine.submit import coco_submission, mpii_submission
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.pose.skeleton import COCO, MPII, UNION, Skeleton, mixed_union, union_channels
 
 HW = (64, 48)
 
@@ -58,10 +58,43 @@ def test_coco_needs_sigmas_to_suppress():
 def test_mpii_gets_everybody_at_his_place_counted_from_one():
     keypoints = torch.full((3, 16, 2), 0.0) + torch.tensor([24.0, 32])
     pred = mpii_submission(
-        keypoints, people(16), HW, images=["a.jpg", "b.jpg", "c.jpg"], rectangles=[2, 1, 0],
+        keypoints, people(16), HW, MPII, images=["a.jpg", "b.jpg", "c.jpg"], rectangles=[2, 1, 0],
         image=np.array([0, 0, 1]), rectangle=np.array([1, 0, 0]),
     )  # fmt: skip
     assert [len(image["annorect"]) for image in pred] == [2, 1, 0]
     last = pred[1]["annorect"][0]["annopoints"]["point"]
     assert last[15] == {"x": 346, "y": 81, "id": 15}
     assert pred[0]["annorect"][1]["annopoints"]["point"][0] == {"x": 146, "y": 111, "id": 0}
+
+
+def test_of_a_union_the_sets_own_joints_are_handed_in():
+    union = mixed_union([MPII], MPII)
+    assert union.names == UNION.names
+    keypoints = torch.arange(24.0).reshape(1, 24, 1).expand(3, 24, 2)
+    pred = mpii_submission(
+        keypoints, people(24), HW, union, images=["a.jpg", "b.jpg"], rectangles=[2, 1],
+        image=np.array([0, 0, 1]), rectangle=np.array([1, 0, 0]),
+    )  # fmt: skip
+    points = pred[1]["annorect"][0]["annopoints"]["point"]
+    step = 1.25 * 90 / 48
+    channels = np.array(union_channels(MPII))
+    np.testing.assert_allclose(
+        [p["x"] for p in points], 345 + 1 + step * (channels - 24), atol=1e-4
+    )
+    assert [p["id"] for p in points] == list(range(16))
+
+    mixed = mixed_union([COCO, MPII], COCO)
+    results = coco_submission(
+        keypoints, torch.arange(24.0).expand(3, 24) + 1, people(24), np.array([7, 7, 8]), HW,
+        mixed, EvaluationConfig(),
+    )  # fmt: skip
+    scores = np.reshape(results[0]["keypoints"], (17, 3))[:, 2]
+    np.testing.assert_allclose(scores, np.array(union_channels(COCO)) + 1)
+
+
+def test_mpii_takes_no_other_joints():
+    with pytest.raises(BadInput, match="MPII's joints, found nose"):
+        mpii_submission(
+            torch.zeros(3, 17, 2), people(17), HW, COCO, images=[], rectangles=[],
+            image=np.arange(3), rectangle=np.arange(3),
+        )  # fmt: skip

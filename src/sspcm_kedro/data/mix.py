@@ -13,8 +13,7 @@ from sspcm_kedro.data.fisheye import FisheyeSource
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.lsp import LspSource
 from sspcm_kedro.data.lspet import LspetSource
-from sspcm_kedro.data.mpii import MpiiSource
-from sspcm_kedro.data.mpii_mat import MpiiMatSource
+from sspcm_kedro.data.mpii_source import MpiiMatSource, MpiiSource
 from sspcm_kedro.data.ochuman import OchumanSource
 from sspcm_kedro.data.source import Source, assemble, renumbered
 from sspcm_kedro.pose.skeleton import UNION, Skeleton, mixed_union, union_channels

@@ -1,16 +1,14 @@
 """MPII in the JSON form of HRNet and its relatives: train, valid and test, and gt_valid.mat."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from sspcm_kedro.config import Settings
 from sspcm_kedro.data import checks
 from sspcm_kedro.data.coco import AREA_OF_BOX
 from sspcm_kedro.data.instances import Instances, as_text
 from sspcm_kedro.data.joints_mat import read_mat
-from sspcm_kedro.data.source import Source, assemble
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import MPII, Skeleton
 
@@ -24,39 +22,6 @@ LOWERED = 15
 
 HEAD_SIZE = 0.6
 """PCKh measures errors by this share of the head box's diagonal."""
-
-
-class MpiiSource(Settings):
-    """MPII as JSON.
-
-    Attributes:
-        root: the folder that all other paths are relative to.
-        train: the annotated part.
-        validation: the part to validate on, if any.
-        head_boxes: the head boxes of ``validation``, which PCKh needs, row by row.
-        test: people to hand in predictions for; the file has no joints.
-        images: the folder of all images.
-    """
-
-    kind: Literal["mpii"] = "mpii"
-    root: Path
-    train: Path = Path("annot/train.json")
-    validation: Path | None = Path("annot/valid.json")
-    head_boxes: Path | None = Path("annot/gt_valid.mat")
-    test: Path | None = None
-    images: Path = Path("images")
-
-    def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the folder."""
-        images = self.root / self.images
-        train, _ = read_mpii(self.root / self.train, images)
-        validation = test = None
-        if self.validation:
-            heads = self.root / self.head_boxes if self.head_boxes else None
-            validation, _ = read_mpii(self.root / self.validation, images, head_boxes=heads)
-        if self.test:
-            test, _ = read_mpii(self.root / self.test, images, labelled=False)
-        return assemble(MPII, train, validation, None, None, test)
 
 
 def read_mpii(

@@ -1,56 +1,20 @@
 """MPII's original annotations: one Matlab structure, RELEASE."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from sspcm_kedro.config import Settings
 from sspcm_kedro.data import checks
 from sspcm_kedro.data.instances import Instances, as_text
 from sspcm_kedro.data.joints_mat import read_mat
 from sspcm_kedro.data.mpii import HEAD_SIZE, mpii_people, person_boxes
-from sspcm_kedro.data.source import Source, assemble
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import MPII
 
 Record = dict[str, Any]
 REMEDY = "Use mpii_human_pose_v1_u12_1.mat, as it was downloaded"
-
-
-class MpiiMatSource(Settings):
-    """MPII from the original mat.
-
-    Attributes:
-        root: the folder that all other paths are relative to.
-        annotations: the mat.
-        images: the folder of all images.
-        validation_images: a text file with one image name a line; people of these images are the
-            validation part. The mat itself knows no such part: it was defined with the hourglass
-            network, as a list of images.
-        test: whether to read the test people too.
-    """
-
-    kind: Literal["mpii_mat"] = "mpii_mat"
-    root: Path
-    annotations: Path = Path("mpii_human_pose_v1_u12_1.mat")
-    images: Path = Path("images")
-    validation_images: Path | None = None
-    test: bool = False
-
-    def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the folder."""
-        file, images = self.root / self.annotations, self.root / self.images
-        people, test = read_mpii_mat(file, images, test=self.test)
-        validation = None
-        if self.validation_images:
-            listed = self.root / self.validation_images
-            held_out = _named(people, listed)
-            people, validation = people.take(~held_out), people.take(held_out)
-            if not len(people):
-                rule = "some annotated image must remain to train on, and all are listed"
-                raise BadInput(listed, rule, "List the validation images only")
-        return assemble(MPII, people, validation, None, None, test)
 
 
 def read_mpii_mat(
@@ -66,18 +30,9 @@ def read_mpii_mat(
     places of the images in ``annolist`` and ``source_ids`` those of the people in ``annorect``,
     from 1: what the set's evaluation calls imgidx and ridx.
     """
-    release = read_mat(annotation_file, "RELEASE", REMEDY, simplify_cells=True)
-    if not isinstance(release, dict) or not {"annolist", "img_train"} <= set(release):
-        rule = "RELEASE must have annolist and img_train"
-        raise BadInput(annotation_file, rule, REMEDY)
-    images = _structs(release["annolist"])
-    training = np.atleast_1d(release["img_train"]).astype(bool)
-    if len(training) != len(images):
-        rule = f"img_train must have one number an image, {len(images)}, found {len(training)}"
-        raise BadInput(annotation_file, rule, REMEDY)
     annotated: list[Record] = []
     unlabelled: list[Record] = []
-    for place, (image, trains) in enumerate(zip(images, training.tolist(), strict=True), start=1):
+    for place, (image, trains) in enumerate(_release(annotation_file), start=1):
         for rect_place, rect in enumerate(_structs(image.get("annorect")), start=1):
             person = _person(image, place, rect, rect_place)
             if trains and person["placed"] and person["points"]:
@@ -94,6 +49,54 @@ def read_mpii_mat(
         _instances(annotation_file, image_root, annotated),
         _instances(annotation_file, image_root, unlabelled) if test else None,
     )
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """The images of the release that MPII's server judges, in their order (n).
+
+    Attributes:
+        names: of their files.
+        places: in ``annolist``, from 1.
+        people: how many each lists in ``annorect``, whether or not they are to be predicted.
+    """
+
+    names: list[str]
+    places: list[int]
+    people: list[int]
+
+
+def read_test_images(annotation_file: Path) -> TestImages:
+    """The images whose ``img_train`` is 0: what ``pred``, the file to hand in, lists again."""
+    found = [
+        (image, place)
+        for place, (image, trains) in enumerate(_release(annotation_file), start=1)
+        if not trains
+    ]
+    named = [
+        (f"annolist {place}", label.get("name") if isinstance(label, dict) else None)
+        for image, place in found
+        for label in [image.get("image")]
+    ]
+    checks.names_inside(annotation_file, named)
+    return TestImages(
+        [name for _, name in named],
+        [place for _, place in found],
+        [len(_structs(image.get("annorect"))) for image, _ in found],
+    )
+
+
+def _release(file: Path) -> list[tuple[Record, bool]]:
+    """Every image of the mat, and whether it trains."""
+    release = read_mat(file, "RELEASE", REMEDY, simplify_cells=True)
+    if not isinstance(release, dict) or not {"annolist", "img_train"} <= set(release):
+        raise BadInput(file, "RELEASE must have annolist and img_train", REMEDY)
+    images = _structs(release["annolist"])
+    training = np.atleast_1d(release["img_train"]).astype(bool).tolist()
+    if len(training) != len(images):
+        rule = f"img_train must have one number an image, {len(images)}, found {len(training)}"
+        raise BadInput(file, rule, REMEDY)
+    return list(zip(images, training, strict=True))
 
 
 def _instances(file: Path, image_root: Path, people: list[Record]) -> Instances:
@@ -193,17 +196,3 @@ def _structs(value: Any) -> list[Record]:
     if not isinstance(value, list | np.ndarray):
         return []
     return [item if isinstance(item, dict) else {} for item in np.ravel(np.array(value, object))]
-
-
-def _named(people: Instances, file: Path) -> np.ndarray:
-    """(n) which people are on an image that the text file lists."""
-    checks.need_file(file)
-    try:
-        names = {line.strip() for line in file.read_text().splitlines() if line.strip()}
-    except UnicodeDecodeError as error:
-        raise BadInput(file, f"must be text, but {error}", "List one image name a line") from error
-    held_out = np.array([Path(path).name in names for path in people.paths])
-    if not held_out.any():
-        rule = "at least one listed image must have annotated people, and none has"
-        raise BadInput(file, rule, "List image names as they are in the mat, e.g. 015601864.jpg")
-    return held_out

@@ -1,7 +1,5 @@
 """People through a network, back to keypoints in image pixels."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,6 +7,7 @@ from torch import Tensor, nn
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.loader import plain_view
+from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.engine.determinism import naming_the_operation
 from sspcm_kedro.pose.geometry import crop_matrix, invert, move_points
 from sspcm_kedro.pose.heatmap import Refinement, decode_heatmaps, flip_back
@@ -27,7 +26,7 @@ def predict(
     device: torch.device,
     blur: int = 11,
     batch: int = 128,
-    on_batch: Callable[[int], None] = lambda _: None,
+    title: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Keypoints (n, k, 2) in canonical input pixels and scores (n, k), of the unrotated crops.
 
@@ -40,19 +39,19 @@ def predict(
         device: where to compute.
         blur: kernel size of refinement ``dark``; the others do not read it.
         batch: people at once.
-        on_batch: told how many people are done.
+        title: of the progress bar; without it there is none.
     """
     training = net.training
     net.eval()
     keypoints, scores = [], []
-    for rows in torch.arange(len(crops)).split(batch):
+    parts = torch.arange(len(crops)).split(batch)
+    for rows in show_progress(parts, len(parts), title) if title else parts:
         images = plain_view(crops, rows, device)
         xy, score = locate(
             net, images, skeleton, flip_test=flip_test, refinement=refinement, blur=blur
         )
         keypoints.append(xy.cpu())
         scores.append(score.cpu())
-        on_batch(len(rows))
     net.train(training)
     return torch.cat(keypoints), torch.cat(scores)
 

@@ -9,7 +9,8 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.evaluate import detect, sigmas_of
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.engine.settings import EvaluationConfig
-from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import MPII, Skeleton
 from sspcm_kedro.pose.submission import coco_results, mpii_predictions
 
 
@@ -24,7 +25,7 @@ def coco_submission(
 ) -> list[dict[str, Any]]:
     """COCO's results of predictions (n, k, 2) in canonical input pixels, scores (n, k).
 
-    Exactly what ``judge`` scores: re-scored, after OKS-NMS.
+    Exactly what ``judge`` scores: re-scored, after OKS-NMS, of a union the judged joints.
 
     Args:
         keypoints: what a network saw.
@@ -35,7 +36,9 @@ def coco_submission(
         skeleton: their joints, with OKS sigmas.
         config: the thresholds.
     """
-    predicted = to_image(keypoints, people, input_hw)
+    channels = list(skeleton.judged_channels)
+    predicted, scores = to_image(keypoints[:, channels], people, input_hw), scores[:, channels]
+    skeleton = skeleton.judged
     rows, found = detect(predicted, scores, people, input_hw, sigmas_of(skeleton, config), config)
     return coco_results(image_ids[rows], found.keypoints, scores.numpy()[rows], found.scores)
 
@@ -44,22 +47,30 @@ def mpii_submission(
     keypoints: Tensor,
     people: Instances,
     input_hw: tuple[int, int],
+    skeleton: Skeleton,
     *,
     images: list[str],
     rectangles: list[int],
     image: np.ndarray,
     rectangle: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """MPII's ``pred`` of predictions (n, 16, 2) in canonical input pixels.
+    """MPII's ``pred`` of predictions (n, k, 2) in canonical input pixels.
 
     Args:
         keypoints: what a network saw.
         people: whom it looked at (n).
         input_hw: the frame of the predictions.
+        skeleton: MPII's joints, or a union of which those are judged.
         images: names of all test images in the order of the release.
         rectangles: how many people each of them lists.
         image: (n) places of the people's images among them.
         rectangle: (n) the people's places in their image's list.
+
+    Raises:
+        BadInput: the judged joints are not MPII's.
     """
-    predicted = to_image(keypoints, people, input_hw)
+    if skeleton.judged.names != MPII.names:
+        rule = f"must be predictions of MPII's joints, found {', '.join(skeleton.judged.names)}"
+        raise BadInput("submission.kind = mpii", rule, "Use a source that is evaluated on MPII")
+    predicted = to_image(keypoints[:, list(skeleton.judged_channels)], people, input_hw)
     return mpii_predictions(images, rectangles, image, rectangle, predicted)

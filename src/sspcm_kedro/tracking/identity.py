@@ -33,7 +33,7 @@ class Identity:
         key: tells experiments apart: code, people, environment and settings but ``machine``.
         training: the same, but for how the trained networks are evaluated.
         name: for people; several experiments may share it.
-        params: flat settings, every default filled in.
+        params: flat settings of the training and its evaluation, every default filled in.
     """
 
     key: str
@@ -51,8 +51,9 @@ def identify(trained: Trained, raw: dict[str, Any], env: str, people: str) -> Id
         env: the Kedro environment.
         people: ``people_of`` the tables.
     """
-    others = {"machine", "method", "baseline"} - {trained}
-    settings = typed({name: value for name, value in raw.items() if name not in others})
+    others = {"machine", "published", "method", "baseline"} - {trained}
+    kinds = {name for name in raw if f"params:{name}" in pipelines["__default__"].inputs()}
+    settings = typed({name: raw[name] for name in kinds - others})
     settings["method"] = settings.pop(trained)  # one name, so that runs compare line by line
     params = flat(settings)
     kept = {k: v for k, v in params.items() if not k.startswith("evaluation.")}

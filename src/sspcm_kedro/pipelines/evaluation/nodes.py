@@ -53,6 +53,7 @@ def predict_validation(
         found[f"{name}.keypoints"], found[f"{name}.scores"] = predict(
             net.to(machine.pick()), crops, joints, flip_test=evaluation.flip_test,
             refinement=view.refinement, blur=view.kernel(), device=machine.pick(),
+            title=f"validation people, {name}",
         )  # fmt: skip
     return found
 

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from pydantic import model_validator
 from rich.console import Console
 from torch import Tensor
 
+from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.settings import MachineConfig, ViewConfig
 from sspcm_kedro.pipelines.people import crops_of, spread
@@ -114,20 +116,44 @@ def quality_figure(rounds: list[dict[str, float]]) -> Figure:
     return figure
 
 
-def report(metrics: dict[str, Any], **figures: bytes) -> str:
+class PublishedConfig(Settings):
+    """What others report for the same benchmark; only ever shown beside what was measured here.
+
+    Attributes:
+        scores: 0 to 1, by the names of our own, for each of their networks.
+        source: where they are printed.
+    """
+
+    scores: dict[str, dict[str, float]] = {}
+    source: str | None = None
+
+    @model_validator(mode="after")
+    def _sourced(self) -> "PublishedConfig":
+        if self.scores and not self.source:
+            raise ValueError("published scores need their source")
+        return self
+
+
+def report(metrics: dict[str, Any], published: PublishedConfig, **figures: bytes) -> str:
     """One page with everything; prints the comparison on the terminal."""
     networks = {
         name: {key: value for key, value in scores.items() if key != "PCK_per_joint"}
         for name, scores in metrics.items()
         if name != "pseudo_labels"
     }
-    Console().print(comparison_table(networks))
+    theirs = {f"{name} (published)": scores for name, scores in published.scores.items()}
+    Console().print(comparison_table(networks, published=theirs))
+    notes = [
+        "The baseline learned from the same labels, with the same network, weak view and number "
+        "of optimiser steps as the student."
+    ]
+    if theirs:
+        notes.append(f"Published scores are not measured here: {published.source}.")
     return report_html(
         "SSPCM: student, teachers and baseline",
-        networks,
+        {**networks, **theirs},
         {name.replace("_", " "): png for name, png in figures.items()},
-        notes="The baseline learned from the same labels, with the same network, weak view and "
-        "number of optimiser steps as the student.",
+        notes=notes,
     )
 
 

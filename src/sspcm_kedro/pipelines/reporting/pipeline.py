@@ -46,7 +46,12 @@ def create_pipeline(rounds: int) -> Pipeline:
             Node(
                 quality_figure, "pseudo_label_scores", "pseudo_label_quality", name="draw_quality"
             ),
-            Node(report, {"metrics": "metrics", **figures}, "report", name="report"),
+            Node(
+                report,
+                {"metrics": "metrics", "published": "params:published", **figures},
+                "report",
+                name="report",
+            ),
         ],
         tags="figures",
     )  # fmt: skip

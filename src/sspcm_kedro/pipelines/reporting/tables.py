@@ -26,13 +26,16 @@ figure { margin: 2rem 0; } img { max-width: 100%; } figcaption { color: #666; }
 """
 
 
-def comparison_table(metrics: Metrics, *, baseline: str = "baseline") -> Table:
+def comparison_table(
+    metrics: Metrics, *, baseline: str = "baseline", published: Metrics | None = None
+) -> Table:
     """What the networks score, and what each gains over the supervised baseline.
 
     Args:
         metrics: scores (0 to 1) by network, then by metric. The columns AP, AP50, AR, AIC_AP, PCKh
             and PCK are shown where some network has the number; the gain is of the first of them.
         baseline: the row to compare with; without it the gains are blank.
+        published: scores of others, below a line of their own and without a gain.
     """
     columns = [name for name in _COLUMNS if any(_known(row.get(name)) for row in metrics.values())]
     headline = columns[0] if columns else "PCK"
@@ -46,6 +49,9 @@ def comparison_table(metrics: Metrics, *, baseline: str = "baseline") -> Table:
         row = metrics[name]
         gain = Text(_NOTHING) if name == baseline else _gain(row.get(headline), start)
         table.add_row(readable(name), *(_number(row.get(c)) for c in columns), gain)
+    table.add_section()
+    for name, row in (published or {}).items():
+        table.add_row(name, *(_number(row.get(c)) for c in columns), _NOTHING)
     return table
 
 

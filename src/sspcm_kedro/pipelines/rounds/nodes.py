@@ -46,6 +46,7 @@ def pseudo_labels(
         predict(
             networks[name].to(machine.pick()), crops, joints, flip_test=True,
             refinement=view.refinement, blur=view.kernel(), device=machine.pick(),
+            title=f"pseudo-labels, {name}",
         )
         for name in ("teacher_a", "teacher_b")
     ]  # fmt: skip

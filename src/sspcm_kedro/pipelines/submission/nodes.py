@@ -1,0 +1,131 @@
+"""From test people to the file to hand in."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import model_validator
+from torch import Tensor
+
+from sspcm_kedro.config import Settings
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.mpii_mat import read_test_images
+from sspcm_kedro.engine.predict import predict
+from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig
+from sspcm_kedro.engine.student import Student
+from sspcm_kedro.engine.submit import coco_submission, mpii_submission
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pipelines.people import crops_of
+
+
+class SubmissionConfig(Settings):
+    """What is handed in, and to whom.
+
+    Attributes:
+        kind: the server's format: a zip with COCO's results, or MPII's mat.
+        network: whose predictions: the student, or what pipeline ``baseline`` trained.
+        release: MPII's original mat, which says where the server looks for each person.
+    """
+
+    kind: Literal["coco", "mpii"] = "coco"
+    network: Literal["student", "baseline"] = "student"
+    release: Path | None = None
+
+    @model_validator(mode="after")
+    def _placed(self) -> "SubmissionConfig":
+        if self.kind == "mpii" and self.release is None:
+            raise ValueError("kind mpii needs release, the path of mpii_human_pose_v1_u12_1.mat")
+        return self
+
+
+def predict_test(
+    network: dict[str, Any],
+    instances: pd.DataFrame,
+    submission: SubmissionConfig,
+    evaluation: EvaluationConfig,
+    machine: MachineConfig,
+) -> dict[str, Tensor]:
+    """What the network sees: keypoints (n, k, 2) in canonical input pixels, scores (n, k).
+
+    Raises:
+        BadInput: the source has no test people, or they cannot be handed in.
+    """
+    people = test_people(instances)
+    _images(people, submission)  # before the long work
+    shipped, device = Student.of(network), machine.pick()
+    keypoints, scores = predict(
+        shipped.network.to(device), crops_of(people, shipped.view, machine), shipped.skeleton,
+        flip_test=evaluation.flip_test, refinement=shipped.view.refinement,
+        blur=shipped.view.kernel(), device=device, title="test people",
+    )  # fmt: skip
+    return {"keypoints": keypoints, "scores": scores}
+
+
+def submit_coco(
+    seen: dict[str, Tensor],
+    instances: pd.DataFrame,
+    network: dict[str, Any],
+    submission: SubmissionConfig,
+    evaluation: EvaluationConfig,
+) -> list[dict[str, Any]]:
+    """COCO's results."""
+    people, shipped = test_people(instances), Student.of(network)
+    return coco_submission(
+        seen["keypoints"], seen["scores"], people, _images(people, submission),
+        shipped.view.input_hw, shipped.skeleton, evaluation,
+    )  # fmt: skip
+
+
+def submit_mpii(
+    seen: dict[str, Tensor],
+    instances: pd.DataFrame,
+    network: dict[str, Any],
+    submission: SubmissionConfig,
+) -> list[dict[str, Any]]:
+    """MPII's ``pred``."""
+    people, shipped = test_people(instances), Student.of(network)
+    assert submission.release is not None
+    images, places = read_test_images(submission.release), _images(people, submission)
+    rectangles = _numbers(people.source_ids, "people", "Set the source's test to the original mat")
+    row_of = {place: row for row, place in enumerate(images.places)}
+    strange = sorted(set(places.tolist()) - set(row_of))
+    if strange:
+        rule = f"must list every test person's image, and annolist {strange[0]} is no test image"
+        raise BadInput(submission.release, rule, "Name the mat that the source reads too")
+    return mpii_submission(
+        seen["keypoints"], people, shipped.view.input_hw, shipped.skeleton,
+        images=images.names, rectangles=images.people,
+        image=np.array([row_of[place] for place in places.tolist()]), rectangle=rectangles - 1,
+    )  # fmt: skip
+
+
+def test_people(instances: pd.DataFrame) -> Instances:
+    """The people of part ``test``.
+
+    Raises:
+        BadInput: there are none.
+    """
+    table = instances[instances["part"] == "test"]
+    if table.empty:
+        rule = "must have people to hand in predictions for (test), and has none"
+        raise BadInput("parameter source", rule, "Give the source a test part; docs/data.md shows")
+    return Instances.from_frame(table.reset_index(drop=True))
+
+
+def _numbers(names: np.ndarray, what: str, remedy: str) -> np.ndarray:
+    """What the set's own files call images or people (n), as the numbers that servers know."""
+    strange = [name for name in names if not str(name).isdecimal()]
+    if strange:
+        rule = f"must be called by a number in the set's files, found {strange[0]!r}"
+        raise BadInput(f"{what} of the test part", rule, remedy)
+    return names.astype(np.int64)
+
+
+def _images(people: Instances, submission: SubmissionConfig) -> np.ndarray:
+    """The numbers of the people's images (n): COCO's ids, MPII's places from 1."""
+    remedies = {
+        "coco": "COCO's server knows images by their ids: use COCO's own image list",
+        "mpii": "MPII's server knows places in the original mat: set the source's test to it",
+    }
+    return _numbers(people.source_image_ids, "images", remedies[submission.kind])
