@@ -38,7 +38,7 @@ def coco(make_project):
         },
         "split": {"labelled": 2, "validation": 1},
         "training": {"batch": 2, "steps": 1, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
-        "network": {"kind": "small_baseline", "width": 4},
+        "network": {"kind": "small_baseline", "width": 16},
     }
     folder = project.root / "conf" / "people"
     folder.mkdir()

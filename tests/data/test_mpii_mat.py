@@ -98,6 +98,20 @@ def test_the_mat_and_the_json_tell_the_same(tmp_path):
     assert len(source.test) == 2
 
 
+def test_test_people_have_the_places_of_the_release(tmp_path):
+    train, test = pictures(3, 5, people=2), pictures(2, 6, people=2)
+    write_mpii(tmp_path, train[:2], train[2:])
+    write_mpii_mat(tmp_path, train, test)
+    mat = "mpii_human_pose_v1_u12_1.mat"
+    images = read_test_images(tmp_path / mat)
+    assert images.names == ["015604864.jpg", "015605864.jpg"]
+    assert images.places == [4, 5]  # of annolist, from 1, after three training images
+    assert images.people == [3, 3]  # one more on each, who is not to be predicted
+    people = MpiiSource(root=tmp_path, test=Path(mat)).read().test
+    assert people.source_image_ids.tolist() == ["4", "4", "5", "5"]
+    assert people.source_ids.tolist() == ["1", "2", "1", "2"]
+
+
 def test_validation_images_are_a_list(tmp_path):
     write_mpii_mat(tmp_path, pictures(3, 5))
     (tmp_path / "valid.txt").write_text("015602864.jpg\n\n999999999.jpg\n")

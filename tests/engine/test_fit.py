@@ -77,7 +77,7 @@ def batches(people) -> Batches:
 def build(method: str, seed: int = 0) -> Method:
     def make_net(i: int) -> nn.Module:
         torch.manual_seed(10 * seed + i)
-        return NetworkConfig.model_validate({"kind": "small_baseline", "width": 4}).build(2)
+        return NetworkConfig.model_validate({"kind": "small_baseline", "width": 16}).build(2)
 
     return MethodConfig.model_validate(METHODS[method]).build(make_net)
 

@@ -13,7 +13,7 @@ from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.nets.simple_baseline import parameter_count
 
-NETWORK = NetworkConfig.model_validate({"kind": "small_baseline", "width": 4})
+NETWORK = NetworkConfig.model_validate({"kind": "small_baseline", "width": 16})
 TRAINING = TrainingConfig(batch=2, steps=2, warmup_epochs=1, round_epochs=1, rounds=1)
 KINDS = ("supervised", "pose_cons", "pose_dual", "sspcm")
 JOINTS = 3
@@ -22,8 +22,8 @@ JOINTS = 3
 MIXED = NetworkConfig.model_validate(
     {
         "kind": "mixed",
-        "teacher": {"kind": "small_baseline", "width": 8, "blocks": 2},
-        "student": {"kind": "small_baseline", "width": 4},
+        "teacher": {"kind": "small_baseline", "width": 32, "blocks": 2},
+        "student": {"kind": "small_baseline", "width": 16},
     }
 )
 

@@ -21,13 +21,13 @@ METHODS = {
     "sspcm, snapshots": {"kind": "sspcm", "min_score": 0.0, "snapshot_every": 1},
 }
 NETWORKS = {
-    "small_baseline": {"kind": "small_baseline", "width": 4},
+    "small_baseline": {"kind": "small_baseline", "width": 16},
     "simple_baseline": {"kind": "simple_baseline", "depth": 18},
     "hrnet": {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1},
     "mixed": {
         "kind": "mixed",
-        "teacher": {"kind": "small_baseline", "width": 8},
-        "student": {"kind": "small_baseline", "width": 4},
+        "teacher": {"kind": "small_baseline", "width": 32},
+        "student": {"kind": "small_baseline", "width": 16},
     },
 }
 

@@ -18,7 +18,7 @@ PLAIN = {
 
 def lively_net(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    net = NetworkConfig.model_validate({"kind": "small_baseline", "width": 4}).build(K)
+    net = NetworkConfig.model_validate({"kind": "small_baseline", "width": 16}).build(K)
     net.head[-1].weight.data *= 60
     return net
 

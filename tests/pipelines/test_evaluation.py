@@ -106,7 +106,7 @@ def test_all_numbers_come_together():
     assert metrics["pseudo_labels"] == {"round_1": {"mean": 0.25, "rejected": 0.1}}
 
 
-SMALL = {"kind": "small_baseline", "width": 4}
+SMALL = {"kind": "small_baseline", "width": 16}
 LARGE = {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1}
 
 

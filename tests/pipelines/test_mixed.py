@@ -47,7 +47,7 @@ def outputs(tmp_path_factory) -> dict:
         "returned": ReturnedConfig(),
         "seed": 0,
         "view": ViewConfig(),
-        "network": NetworkConfig.model_validate({"kind": "small_baseline", "width": 4}),
+        "network": NetworkConfig.model_validate({"kind": "small_baseline", "width": 16}),
         "method": SSPCMConfig(kind="sspcm", min_score=0.0, max_inconsistency=1.0),
         "training": TrainingConfig(batch=4, steps=1, warmup_epochs=1, round_epochs=1, rounds=1),
         "evaluation": EvaluationConfig(),

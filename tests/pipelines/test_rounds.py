@@ -17,7 +17,7 @@ ROUNDS = 3
 SETTINGS = {
     "seed": 0,
     "view": ViewConfig(),
-    "network": NetworkConfig.model_validate({"kind": "small_baseline", "width": 4}),
+    "network": NetworkConfig.model_validate({"kind": "small_baseline", "width": 16}),
     "method": SSPCMConfig(kind="sspcm", min_score=0.0),
     "training": TrainingConfig(batch=4, steps=1, warmup_epochs=1, round_epochs=1, rounds=ROUNDS),
     "monitor": MonitorConfig(people=0),

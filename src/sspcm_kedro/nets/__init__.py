@@ -25,7 +25,11 @@ class SmallBaselineConfig(Settings):
     """A SimpleBaseline of CPU size: three residual stages to stride 16, two deconvolutions."""
 
     kind: Literal["small_baseline"]
-    width: int = Field(default=16, ge=4, description="channels of the first stage")
+    width: int = Field(
+        default=16,
+        ge=16,  # below, oneDNN's backward pass of the shortcuts writes past its memory (issue 6035)
+        description="channels of the first stage",
+    )
     blocks: int = Field(default=1, ge=1, description="residual blocks a stage")
 
     @property

@@ -84,7 +84,8 @@ def predict_people(
     crops = crops_of(people, shipped.view, machine)
     keypoints, scores = predict(
         shipped.network.to(device), crops, shipped.skeleton, flip_test=evaluation.flip_test,
-        refinement=shipped.view.refinement, blur=shipped.view.kernel(), device=device, title="people",
+        refinement=shipped.view.refinement, blur=shipped.view.kernel(), device=device,
+        title="people",
     )  # fmt: skip
     return {"keypoints": keypoints, "scores": scores}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from rich.console import Console
 from torch import Tensor
 
@@ -124,7 +124,7 @@ class PublishedConfig(Settings):
         source: where they are printed.
     """
 
-    scores: dict[str, dict[str, float]] = {}
+    scores: dict[str, dict[str, float]] = Field(default={})
     source: str | None = None
 
     @model_validator(mode="after")
