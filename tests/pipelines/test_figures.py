@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from rich.console import Console
 
 from sspcm_kedro.pipelines.reporting import figures, sheets
+from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig
 from sspcm_kedro.pipelines.reporting.style import NETWORK_COLOURS
 from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
 from sspcm_kedro.pose.skeleton import LSP
@@ -278,6 +279,20 @@ def test_table_compares_with_the_baseline():
         ["teacher a", "0.600", DASH, "0.700", "-0.025"],
         ["student", "0.750", "0.900", "0.800", "+0.125"],
     ]
+
+
+def test_published_scores_stand_below_without_a_gain():
+    table = comparison_table(
+        {"baseline": {"AP": 0.5}, "student": {"AP": 0.625}},
+        published={"theirs (published)": {"AP": 0.75, "AR50": 0.9}},
+    )
+    *_, last = (line for line in as_text(table).splitlines() if line.startswith("│"))
+    assert [cell.strip() for cell in last.split("│")[1:-1]] == ["theirs (published)", "0.750", DASH]
+
+
+def test_published_scores_need_a_source():
+    with pytest.raises(ValueError, match="need their source"):
+        PublishedConfig(scores={"theirs": {"AP": 0.75}})
 
 
 def test_table_without_ap_compares_pck():

@@ -13,8 +13,8 @@ from sspcm_kedro.tracking.identity import code, flat, identify, people_of
 ROOT = Path(__file__).parents[2]
 RAW = {
     name: value
-    for file in ("parameters.yml", "parameters_ingestion.yml")
-    for name, value in yaml.safe_load((ROOT / "conf/base" / file).read_text()).items()
+    for file in (ROOT / "conf/base").glob("parameters*.yml")
+    for name, value in yaml.safe_load(file.read_text()).items()
 }
 
 
@@ -39,6 +39,19 @@ def test_the_machine_and_the_other_training_do_not_count(trained):
     other = {"method": {"baseline": {"kind": "pose_dual"}},
              "baseline": {"method": {"min_score": 0.3}}}[trained]  # fmt: skip
     assert same(trained, machine={"workers": 7}, **other) == same(trained)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prediction": {"shown": 3}},
+        {"annotation_queue": {"people": 3}},
+        {"submission": {"network": "baseline"}},
+        {"published": {"scores": {"theirs": {"AP": 0.5}}, "source": "a book"}},
+    ],
+)
+def test_what_neither_trains_nor_judges_does_not_count(change):
+    assert same(**change) == same()
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def predict_test(
     Raises:
         BadInput: the source has no test people, or they cannot be handed in.
     """
-    people = test_people(instances)
+    people = people_to_predict(instances)
     _images(people, submission)  # before the long work
     shipped, device = Student.of(network), machine.pick()
     keypoints, scores = predict(
@@ -70,7 +70,7 @@ def submit_coco(
     evaluation: EvaluationConfig,
 ) -> list[dict[str, Any]]:
     """COCO's results."""
-    people, shipped = test_people(instances), Student.of(network)
+    people, shipped = people_to_predict(instances), Student.of(network)
     return coco_submission(
         seen["keypoints"], seen["scores"], people, _images(people, submission),
         shipped.view.input_hw, shipped.skeleton, evaluation,
@@ -84,7 +84,7 @@ def submit_mpii(
     submission: SubmissionConfig,
 ) -> list[dict[str, Any]]:
     """MPII's ``pred``."""
-    people, shipped = test_people(instances), Student.of(network)
+    people, shipped = people_to_predict(instances), Student.of(network)
     assert submission.release is not None
     images, places = read_test_images(submission.release), _images(people, submission)
     rectangles = _numbers(people.source_ids, "people", "Set the source's test to the original mat")
@@ -100,7 +100,7 @@ def submit_mpii(
     )  # fmt: skip
 
 
-def test_people(instances: pd.DataFrame) -> Instances:
+def people_to_predict(instances: pd.DataFrame) -> Instances:
     """The people of part ``test``.
 
     Raises:

@@ -1,0 +1,90 @@
+"""What cannot be handed in is refused before anything is predicted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from formats import pictures, write_mpii, write_mpii_mat
+from sspcm_kedro.data.mpii_source import MpiiSource
+from sspcm_kedro.datasets.tensors import TensorsDataset
+from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pipelines.submission import create_pipeline
+from sspcm_kedro.pipelines.submission.nodes import (
+    SubmissionConfig,
+    people_to_predict,
+    predict_test,
+    submit_mpii,
+)
+
+MAT = "mpii_human_pose_v1_u12_1.mat"
+
+
+def table(people, part: str = "test") -> pd.DataFrame:
+    return people.to_frame().assign(part=part)
+
+
+@pytest.fixture
+def json_test(tmp_path):
+    """MPII's test people as the JSON file tells of them: without places in the release."""
+    write_mpii(tmp_path, pictures(2, 1), pictures(1, 2), pictures(2, 3))
+    return MpiiSource(root=tmp_path, test="annot/test.json").read().test
+
+
+def refusal(instances, **settings) -> str:
+    config = SubmissionConfig(**settings)
+    with pytest.raises(BadInput) as refused:
+        predict_test({}, instances, config, EvaluationConfig(), MachineConfig())
+    return str(refused.value)
+
+
+def test_a_source_without_test_people(json_test):
+    said = refusal(table(json_test, part="validation"))
+    assert "must have people to hand in predictions for (test), and has none" in said
+
+
+def test_images_that_the_server_does_not_know(json_test, tmp_path):
+    said = refusal(table(json_test), kind="mpii", release=tmp_path / MAT)
+    assert "must be called by a number" in said and ".jpg" in said
+    assert "set the source's test to it" in said
+    assert "use COCO's own image list" in refusal(table(json_test), kind="coco")
+
+
+def test_people_of_another_release(trained_project, tmp_path):
+    """Their images train in the mat that is named."""
+    write_mpii_mat(tmp_path / "one", pictures(1, 1), pictures(2, 3))
+    write_mpii_mat(tmp_path / "two", pictures(2, 1), pictures(1, 3))
+    write_mpii(tmp_path / "one", pictures(1, 1), pictures(1, 1))
+    people = MpiiSource(root=tmp_path / "one", validation=None, test=MAT).read().test
+    student = trained_project.data / "06_models" / "student.safetensors"
+    seen = {"keypoints": torch.zeros(len(people), 17, 2), "scores": torch.ones(len(people), 17)}
+    config = SubmissionConfig(kind="mpii", release=tmp_path / "two" / MAT)
+    with pytest.raises(BadInput, match=r"two.*annolist 2 is no test image"):
+        submit_mpii(seen, table(people), TensorsDataset(str(student)).load(), config)
+
+
+def test_mpii_needs_its_release():
+    with pytest.raises(ValueError, match="needs release"):
+        SubmissionConfig(kind="mpii")
+
+
+@pytest.mark.parametrize(
+    ("kind", "network", "file", "first"),
+    [
+        ("coco", "student", "coco_submission", "student"),
+        ("mpii", "student", "mpii_submission", "student"),
+        ("coco", "baseline", "coco_submission", "baseline_checkpoint"),
+    ],
+)
+def test_the_pipeline_has_the_servers_file_and_the_networks_own_weights(kind, network, file, first):
+    pipeline = create_pipeline(kind, network)
+    assert file in pipeline.outputs()
+    assert first in pipeline.inputs()
+    assert ("student" in pipeline.inputs()) == (network == "student")
+
+
+def test_only_people_of_the_test_part(json_test):
+    both = pd.concat([table(json_test, part="validation"), table(json_test)])
+    found = people_to_predict(both)
+    assert np.array_equal(found.boxes, json_test.boxes)
