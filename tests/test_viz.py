@@ -223,6 +223,13 @@ def test_people_are_shown_as_a_table(site, whole, name):
     assert (max(joints) > 10) == (name != "unlabelled")
 
 
+def test_a_table_of_nobody_is_shown(site):
+    about = site.about("ignored")
+    assert about["preview_type"] == "TablePreview"
+    assert about["preview"]["data"] == []
+    assert {"id", "path", "x0"} <= set(about["preview"]["columns"])
+
+
 def test_a_history_is_shown_as_a_table(site, whole):
     about = site.about("baseline_history")
     assert about["preview_type"] == "TablePreview"

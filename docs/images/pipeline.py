@@ -24,7 +24,9 @@ from playwright.sync_api import sync_playwright
 SITE = Path("build")
 PICTURE = Path(__file__).with_suffix(".png")
 QUERY = "?tags=people,labels,training"
-HIDDEN = re.compile(r"resume_|_history$|_report$|_occlusion_sheet$|^hidden_truth$|^baseline")
+HIDDEN = re.compile(
+    r"resume_|_history$|_report$|_occlusion_sheet$|^hidden_truth$|^ignored$|^baseline"
+)
 OPENED = "round_2"
 VIEW = {"width": 1000, "height": 1240}
 CLIP = {"x": 136, "y": 10, "width": 690, "height": 1230}  # the graph, without toolbars

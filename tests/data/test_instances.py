@@ -19,7 +19,8 @@ def known(make_people) -> Instances:
     heads = np.array([10, np.nan, 30], np.float32)
     names = np.array(["human1", "7", "0"], object)
     return replace(make_people("abc"), head_sizes=heads, source_ids=names,
-                   source_image_ids=np.array(["x", "y", "z"], object))  # fmt: skip
+                   source_image_ids=np.array(["x", "y", "z"], object),
+                   crowds=np.array([False, True, False]))  # fmt: skip
 
 
 def test_what_is_not_said_is_the_default(make_people):
@@ -27,12 +28,15 @@ def test_what_is_not_said_is_the_default(make_people):
     assert np.isnan(people.head_sizes).all()
     assert people.source_ids.tolist() == ["5", "6"]
     assert people.source_image_ids.tolist() == ["97", "98"]
+    assert people.crowds.tolist() == [False, False]
 
 
 def test_a_table_and_back(known, make_people):
     same(Instances.from_frame(known.to_frame()), known)
     plain = make_people("abc")
-    assert not {"head_size", "source_id", "source_image_id"} & set(plain.to_frame().columns)
+    assert not {"head_size", "source_id", "source_image_id", "crowd"} & set(
+        plain.to_frame().columns
+    )
     same(Instances.from_frame(plain.to_frame()), plain)
 
 

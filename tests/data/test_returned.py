@@ -1,6 +1,7 @@
 """Labels that come back: as several tools write them, and with every fault that was thought of."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def split() -> Split:
         unlabelled=unlabelled,
         validation=people([(2, "c/9.jpg", [20, 20, 60, 80])], labelled=True),
         hidden_truth=unlabelled,
+        ignored=unlabelled.take(slice(0)),
     )
 
 
@@ -179,7 +181,7 @@ def test_a_source_that_has_grown_since(trip, split):
                for name in Instances.__dataclass_fields__}  # fmt: skip
     grown = Instances(**columns)
     assert flat_names(grown.paths)[str(FOLDER / "a/1.jpg")] == "pictures__a__1.jpg"
-    trip.split = Split(split.labelled, grown, split.validation, grown)
+    trip.split = replace(split, unlabelled=grown, hidden_truth=grown)
     merged = trip.merged()
     assert merged.labelled.ids.tolist() == [1, 11, 13, 15]
     assert merged.unlabelled.ids.tolist() == [12, 14, 16]
@@ -204,7 +206,8 @@ def test_labelled_people_who_count_as_unlabelled_stay(trip, split):
     columns = {name: np.concatenate([getattr(split.labelled.without_labels(), name),
                                      getattr(split.unlabelled, name)])
                for name in Instances.__dataclass_fields__}  # fmt: skip
-    trip.split = Split(split.labelled, Instances(**columns), split.validation, Instances(**columns))
+    everybody = Instances(**columns)
+    trip.split = replace(split, unlabelled=everybody, hidden_truth=everybody)
     merged = trip.merged()
     assert merged.labelled.ids.tolist() == [1, 11, 13, 15]
     assert merged.unlabelled.ids.tolist() == [1, 11, 12, 13, 14, 15]

@@ -168,7 +168,7 @@ def test_returned_labels_are_what_training_aims_at(ingested, tmp_path):
     back.write_text(json.dumps(content))
 
     returned = ReturnedConfig.model_validate({"files": [{"file": back, "draft": draft}]})
-    labelled, unlabelled, validation, truth = ingested.again(returned)
+    labelled, unlabelled, validation, truth, _ = ingested.again(returned)
     before = ingested.unlabelled
     order = [i for i in before["id"] if i in sent]
     assert labelled["id"].tolist() == [*ingested.labelled["id"], *order]

@@ -61,7 +61,8 @@ def test_each_network_has_its_scores(people):
                    "teacher_b.keypoints": in_view(people, 12.1),
                    "teacher_b.scores": torch.ones(N, 3)}  # fmt: skip
     predictions["teacher_b.keypoints"][:, 2] = in_view(people)[:, 2]
-    scores = score_networks(predictions, people.to_frame(), RECORD, VIEW, EVALUATION)
+    frame = people.to_frame()
+    scores = score_networks(predictions, frame, frame.iloc[:0], RECORD, VIEW, EVALUATION)
     assert set(scores) == {"student", "teacher_a", "teacher_b"}
     assert scores["student"]["AP"] == pytest.approx(1) and scores["student"]["PCK"] == 1
     assert scores["teacher_a"]["PCK"] == 1 and scores["teacher_a"]["AP"] < 1

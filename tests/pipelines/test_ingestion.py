@@ -23,7 +23,7 @@ from sspcm_kedro.pipelines.ingestion.nodes import draw_people
 from sspcm_kedro.pose.skeleton import COCO, Skeleton
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-TABLES = ("labelled", "unlabelled", "validation", "hidden_truth")
+TABLES = ("labelled", "unlabelled", "validation", "hidden_truth", "ignored")
 LOOK = DrawnSettings(image_hw=(64, 48), person_px=(40, 44), people=(2, 2), supersample=1)
 DRAWN = DrawnSource(annotated=3, unlabelled=2, validation=2, look=LOOK)
 
@@ -55,7 +55,7 @@ def test_instances_hold_every_part(outputs):
 
 
 def test_split_tables(outputs):
-    people = {name: Instances.from_frame(outputs[name]) for name in TABLES}
+    people = {name: Instances.from_frame(outputs[name]) for name in TABLES[:4]}
     assert people["labelled"].ids.tolist() == outputs["instances"]["id"].tolist()[:2]
     assert people["labelled"].visibility.any(axis=1).all()
     assert people["validation"].visibility.any(axis=1).all()
@@ -65,6 +65,11 @@ def test_split_tables(outputs):
     assert people["hidden_truth"].visibility.any()
     trained = {*people["labelled"].paths, *people["unlabelled"].paths}
     assert not trained & {*people["validation"].paths}
+
+
+def test_nobody_to_ignore_is_a_table_without_rows(outputs):
+    assert len(outputs["ignored"]) == 0
+    assert list(outputs["ignored"]) == list(outputs["validation"])
 
 
 def test_a_drawn_folder_is_a_coco_source(tmp_path):

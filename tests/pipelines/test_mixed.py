@@ -97,7 +97,8 @@ def test_evaluation_is_in_mpiis_own_joints(outputs):
         *(outputs[name] for name in ("network", "evaluation", "machine")),
     )  # fmt: skip
     assert predictions["student.keypoints"].shape == (2, 24, 2)
-    scores = score_networks(predictions, *common, outputs["evaluation"])
+    names = ("validation", "ignored", "skeleton", "view", "evaluation")
+    scores = score_networks(predictions, *(outputs[name] for name in names))
     assert tuple(scores["student"]["PCK_per_joint"]) == MPII.names
     baseline = {f"baseline.{what}": predictions[f"student.{what}"]
                 for what in ("keypoints", "scores")}  # fmt: skip

@@ -89,6 +89,38 @@ def coco_people(
     return _columns(people, images, image_root, skeleton.size, raw=bool(detections)), skeleton
 
 
+def ignored_people(
+    annotation_file: Path, content: dict[str, list[Record]], image_root: Path, k: int
+) -> Instances | None:
+    """Whom COCO's evaluation neither asks for nor calls a find at them wrong; None for nobody.
+
+    Crowds, and people without a labelled key point. They are not learned from or looked at.
+
+    Args:
+        annotation_file: the file, which is only named.
+        content: what it says, after ``coco_people`` has checked it.
+        image_root: the folder that ``file_name`` is relative to.
+        k: number of key points, all of which have visibility 0 (so have a crowd's).
+
+    Returns:
+        Them in file order, in their boxes and areas as annotated: these are what is evaluated by.
+    """
+    category = _person_category(annotation_file, content["categories"])
+    people = [
+        {**person, "keypoints": [0] * (3 * k), "score": 1}
+        for person in content["annotations"]
+        if person["category_id"] == category["id"]
+        and (person.get("iscrowd", 0) or not any(person.get("keypoints", ())[2::3]))
+    ]
+    if not people:
+        return None
+    named = [(f"annotation {person['id']}", person["bbox"]) for person in people]
+    checks.matrices(annotation_file, "bbox", named, (4,))
+    images = {image["id"]: image for image in content["images"]}
+    crowds = np.array([bool(person.get("iscrowd", 0)) for person in people])
+    return replace(_columns(people, images, image_root, k, raw=True), crowds=crowds)
+
+
 def read_boxes(
     annotation_file: Path, image_root: Path, *, detections: Path | None = None
 ) -> Instances:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 from sspcm_kedro.config import Settings
-from sspcm_kedro.data.coco import read_coco
+from sspcm_kedro.data import checks
+from sspcm_kedro.data.coco import coco_people, ignored_people, read_coco
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source, assemble, labels_of
 from sspcm_kedro.errors import BadInput
@@ -68,25 +69,29 @@ class CocoSource(Settings):
 
     def read(self, drawn_folder: Path | None = None) -> Source:
         """The people of the folder."""
-        annotated, skeleton = self._labelled(self.train, None)
-        validation = self._labelled(self.validation, skeleton)[0] if self.validation else None
+        annotated, skeleton, ignored = self._labelled(self.train, None, self.validation is None)
+        validation = None
+        if self.validation:
+            validation, _, ignored = self._labelled(self.validation, skeleton, True)
         unlabelled, truth = self._unlabelled(skeleton)
         test = self._boxed(self.test, skeleton).without_labels() if self.test else None
-        return assemble(skeleton, annotated, validation, unlabelled, truth, test)
+        return assemble(skeleton, annotated, validation, unlabelled, truth, test, ignored)
 
-    def _labelled(self, part: CocoPart, skeleton: Skeleton | None) -> tuple[Instances, Skeleton]:
-        file = self.root / part.annotations
-        people, skeleton = read_coco(
-            file,
-            self.root / part.images,
-            skeleton=skeleton,
-            sigmas=self.sigmas,
-            flip_pairs=self.flip_pairs,
-        )
+    def _labelled(
+        self, part: CocoPart, skeleton: Skeleton | None, judged: bool
+    ) -> tuple[Instances, Skeleton, Instances | None]:
+        """The labelled people, and whom evaluation ignores if it is to happen on them."""
+        file, images = self.root / part.annotations, self.root / part.images
+        content = checks.read_coco_json(file, ("images", "categories", "annotations"))
+        people, skeleton = coco_people(
+            file, content, images,
+            skeleton=skeleton, sigmas=self.sigmas, flip_pairs=self.flip_pairs,
+        )  # fmt: skip
         if not people.visibility.any():
             rule = "people to train or validate on need labels, and no annotation has 'keypoints'"
             raise BadInput(file, rule, "Name the key-point file, or use this one as unlabelled")
-        return people, skeleton
+        ignored = ignored_people(file, content, images, skeleton.size) if judged else None
+        return people, skeleton, ignored
 
     def _unlabelled(self, skeleton: Skeleton) -> tuple[Instances | None, Instances | None]:
         part = self.unlabelled

@@ -5,12 +5,12 @@ from typing import Literal
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data import checks
-from sspcm_kedro.data.coco import coco_people
+from sspcm_kedro.data.coco import coco_people, ignored_people
 from sspcm_kedro.data.coco_source import CocoPart, DetectedPart
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source, assemble
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.skeleton import CROWDPOSE, Skeleton, plain_name
+from sspcm_kedro.pose.skeleton import CROWDPOSE, plain_name
 
 IMAGES = Path("images")
 
@@ -37,25 +37,24 @@ class CrowdposeSource(Settings):
 
     def read(self, drawn_folder: Path | None = None) -> Source:
         """The people of the folder."""
-        annotated, validation, test = (
-            self._people(part) for part in (self.train, self.validation, self.test)
-        )
-        assert annotated is not None
-        test = test.without_labels() if test else None
-        return assemble(CROWDPOSE, annotated, validation, None, None, test)
+        annotated, ignored = self._people(self.train)
+        validation = test = None
+        if self.validation:
+            validation, ignored = self._people(self.validation)
+        if self.test:
+            test = self._people(self.test)[0].without_labels()
+        return assemble(CROWDPOSE, annotated, validation, None, None, test, ignored)
 
-    def _people(self, part: CocoPart | None) -> Instances | None:
-        if part is None:
-            return None
+    def _people(self, part: CocoPart) -> tuple[Instances, Instances | None]:
         found = part.detections if isinstance(part, DetectedPart) else None
         file, images = self.root / part.annotations, self.root / part.images
-        return read_crowdpose(file, images, self.root / found if found else None)[0]
+        return read_crowdpose(file, images, self.root / found if found else None)
 
 
 def read_crowdpose(
     annotation_file: Path, image_root: Path, detections: Path | None = None
-) -> tuple[Instances, Skeleton]:
-    """The people of a CrowdPose file, in file order; see ``coco.read_coco``.
+) -> tuple[Instances, Instances | None]:
+    """The people of a CrowdPose file, and whom evaluation ignores; see ``coco.coco_people``.
 
     Areas that are missing are 0.53 times those of the boxes. The limbs in the file are COCO's,
     with indices that the 14 joints do not have: they are ignored. The head's name is head, top_head
@@ -70,6 +69,9 @@ def read_crowdpose(
             rule = f"the key points must be {CROWDPOSE.names}, found {names}"
             where = f"{annotation_file}, category {category.get('id')}"
             raise BadInput(where, rule, "Use CrowdPose's file, or read this one as kind coco")
-    return coco_people(
+    people, _ = coco_people(
         annotation_file, content, image_root, detections=detections, skeleton=CROWDPOSE
     )
+    if detections:
+        return people, None
+    return people, ignored_people(annotation_file, content, image_root, CROWDPOSE.size)

@@ -13,6 +13,13 @@ def as_text(ids: Any) -> np.ndarray:
     return np.array([str(value) for value in ids], object)
 
 
+def crowds_of(frame: pd.DataFrame) -> np.ndarray:
+    """(n) which rows of a table of people are crowds; nobody where it does not say."""
+    if "crowd" not in frame:
+        return np.zeros(len(frame), bool)
+    return frame["crowd"].eq(True).to_numpy(bool)  # other tables' rows, joined to it, say nothing
+
+
 def _unknown() -> np.ndarray:
     """A column that was not given."""
     return np.empty(0)
@@ -37,6 +44,7 @@ class Instances:
         source_ids: (n) text, what the people's own file calls them; their ids by default.
         source_image_ids: (n) text, what their own file calls their images; image_ids by default.
             Sources renumber ids that two of their files share: files to hand in need these.
+        crowds: (n) true where the box holds several people (COCO's iscrowd); false by default.
     """
 
     ids: np.ndarray
@@ -51,12 +59,14 @@ class Instances:
     head_sizes: np.ndarray = field(default_factory=_unknown)
     source_ids: np.ndarray = field(default_factory=_unknown)
     source_image_ids: np.ndarray = field(default_factory=_unknown)
+    crowds: np.ndarray = field(default_factory=_unknown)
 
     def __post_init__(self) -> None:
         defaults = {
             "head_sizes": lambda: np.full(len(self.ids), np.nan, np.float32),
             "source_ids": lambda: as_text(self.ids),
             "source_image_ids": lambda: as_text(self.image_ids),
+            "crowds": lambda: np.zeros(len(self.ids), bool),
         }
         for name, default in defaults.items():
             if len(getattr(self, name)) == 0:
@@ -104,8 +114,8 @@ class Instances:
     def to_frame(self) -> pd.DataFrame:
         """A flat table for the catalog: scalars as columns, keypoints and visibility as lists.
 
-        Columns ``head_size``, ``source_id`` and ``source_image_id`` are there where they say more
-        than their defaults.
+        Columns ``head_size``, ``source_id``, ``source_image_id`` and ``crowd`` are there where they
+        say more than their defaults.
         """
         frame = pd.DataFrame(
             {
@@ -131,6 +141,8 @@ class Instances:
             more["source_id"] = self.source_ids
         if (self.source_image_ids != as_text(self.image_ids)).any():
             more["source_image_id"] = self.source_image_ids
+        if self.crowds.any():
+            more["crowd"] = self.crowds
         return frame.assign(**more)
 
     @classmethod
@@ -159,4 +171,5 @@ class Instances:
             else np.full(n, np.nan, np.float32),
             source_ids=text("source_id", "id"),
             source_image_ids=text("source_image_id", "image_id"),
+            crowds=crowds_of(frame),
         )

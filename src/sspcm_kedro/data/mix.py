@@ -72,6 +72,7 @@ class MixSource(Settings):
         unlabelled = _joined([truth for truth in truths if truth is not None])
         annotated = _joined([_in_union(source, source.annotated) for source in labelled])
         assert annotated is not None
+        beside = labelled if validation is None else [judged]
         return assemble(
             skeleton,
             annotated,
@@ -79,6 +80,7 @@ class MixSource(Settings):
             unlabelled.without_labels() if unlabelled else None,
             _taught(unlabelled, skeleton) if unlabelled else None,
             _in_union(labelled[0], labelled[0].test),
+            _joined([_in_union(source, source.ignored) for source in beside]),
         )
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Literal
 
 from sspcm_kedro.config import Settings
-from sspcm_kedro.data.coco import read_coco
-from sspcm_kedro.data.source import Source
+from sspcm_kedro.data import checks
+from sspcm_kedro.data.coco import coco_people, ignored_people
+from sspcm_kedro.data.source import Source, assemble
 from sspcm_kedro.pose.skeleton import COCO
 
 
@@ -26,4 +27,7 @@ class OchumanSource(Settings):
     def read(self, drawn_folder: Path | None = None) -> Source:
         """The people of the part, as annotated ones."""
         file, images = self.root / self.annotations, self.root / self.images
-        return Source(COCO, read_coco(file, images, skeleton=COCO)[0])
+        content = checks.read_coco_json(file, ("images", "categories", "annotations"))
+        people, _ = coco_people(file, content, images, skeleton=COCO)
+        ignored = ignored_people(file, content, images, COCO.size)
+        return assemble(COCO, people, None, None, None, ignored=ignored)

@@ -22,6 +22,9 @@ class Source:
         hidden_truth: the unlabelled people, same order, with their labels where they are known
             (visibility 0 where not). Only ever compared with, never trained on.
         test: people to hand in predictions for, without labels, if it has some.
+        ignored: on images of the validation people (of the annotated ones, where there are none to
+            validate on) those whom the set's own evaluation ignores. Without labels; only ever
+            evaluated with.
     """
 
     skeleton: Skeleton
@@ -30,6 +33,7 @@ class Source:
     unlabelled: Instances | None = None
     hidden_truth: Instances | None = None
     test: Instances | None = None
+    ignored: Instances | None = None
 
 
 def labels_of(people: Instances, labels: Instances, file: Path) -> Instances:
@@ -55,8 +59,12 @@ def assemble(
     unlabelled: Instances | None,
     truth: Instances | None,
     test: Instances | None = None,
+    ignored: Instances | None = None,
 ) -> Source:
     """A source whose ids are unique: a later part whose ids are taken is numbered on.
+
+    Of the ignored, who come from the file of the validation people (of the annotated ones, where
+    there is none), those on other images than theirs are left out.
 
     Raises:
         BadInput: an image of the validation is a training image, or one of the test is.
@@ -83,7 +91,27 @@ def assemble(
             if part is not None:
                 _refuse_shared_images(test, part, name, "test")
         test = renumbered(test, taken)
-    return Source(skeleton, annotated, validation, unlabelled, truth, test)
+    if ignored is not None:
+        parts = (annotated, validation, unlabelled, test)
+        ignored = _beside(annotated if validation is None else validation, ignored,
+                          [part for part in parts if part is not None])  # fmt: skip
+    return Source(skeleton, annotated, validation, unlabelled, truth, test, ignored)
+
+
+def _beside(people: Instances, ignored: Instances, taken: list[Instances]) -> Instances | None:
+    """The ignored on images of these people, with the ids that those images have by now."""
+    image_of = dict(zip(_files(people), people.image_ids, strict=True))
+    rows = [row for row, file in enumerate(_files(ignored)) if file in image_of]
+    if not rows:
+        return None
+    ignored = ignored.take(rows)
+    images = np.array([image_of[file] for file in _files(ignored)])
+    return renumbered(replace(ignored, image_ids=images), taken)
+
+
+def _files(people: Instances) -> list[tuple[str, str]]:
+    """(n) what tells images apart whatever their ids are here; a file may be listed twice."""
+    return list(zip(people.paths, people.source_image_ids, strict=True))
 
 
 def renumbered(part: Instances, taken: list[Instances]) -> Instances:

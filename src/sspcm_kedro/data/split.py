@@ -45,12 +45,14 @@ class Split:
         unlabelled: people without any (visibility 0).
         validation: people with labels, on images of no other part.
         hidden_truth: ``unlabelled``, same order, with labels where known. Never trained on.
+        ignored: on the images of ``validation``, those whom evaluation ignores. Maybe nobody.
     """
 
     labelled: Instances
     unlabelled: Instances
     validation: Instances
     hidden_truth: Instances
+    ignored: Instances
 
 
 def split(source: Source, config: SplitConfig, seed: int) -> Split:
@@ -81,7 +83,15 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
         unlabelled=hidden_truth.without_labels(),
         validation=validation,
         hidden_truth=hidden_truth,
+        ignored=_beside(validation, source.ignored),
     )
+
+
+def _beside(people: Instances, ignored: Instances | None) -> Instances:
+    """The ignored on images of these people."""
+    if ignored is None:
+        return people.take(slice(0)).without_labels()
+    return ignored.take(np.isin(ignored.image_ids, people.image_ids))
 
 
 def _image_order(people: Instances, order: str, seed: int) -> np.ndarray:

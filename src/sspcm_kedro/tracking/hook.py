@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 UNTRACKED = {
     "drawn_folder", "instances", "skeleton", "labelled", "unlabelled", "validation", "hidden_truth",
+    "ignored",
 }  # fmt: skip
 """What ingestion makes: the people of many experiments, and of none alone."""
 

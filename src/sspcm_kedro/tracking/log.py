@@ -28,7 +28,7 @@ from sspcm_kedro.tracking.run import Point, Run
 from sspcm_kedro.tracking.store import Store, TrackingConfig
 from sspcm_kedro.tracking.surroundings import tags_of
 
-PEOPLE = ("labelled", "unlabelled", "validation")
+PEOPLE = ("labelled", "unlabelled", "validation", "ignored")
 HEADLINES = ("AP", "PCK")
 COMPARING = {"learning_curves", "prediction_sheet", "per_joint_pck", "metrics", "report"}
 """What shows the baseline beside the method: both runs have it."""

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.instances import Instances, crowds_of
 from sspcm_kedro.engine.evaluate import judge
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.predict import predict, to_image
 from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, ViewConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines.people import crops_of, head_sizes_of
+from sspcm_kedro.pose.coco_ap import IgnoredPeople
 from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -68,21 +69,41 @@ def predict_baseline(checkpoint: State, **others: Any) -> dict[str, Tensor]:
 def score_networks(
     predictions: dict[str, Tensor],
     validation: pd.DataFrame,
+    ignored: pd.DataFrame,
     skeleton: dict[str, Any],
     view: ViewConfig,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
-    """For each network what ``evaluation.protocol`` counts and PCK, and PCK a joint."""
+    """For each network what ``evaluation.protocol`` counts and PCK, and PCK a joint.
+
+    Args:
+        predictions: what the networks see in the validation people.
+        validation: their labels.
+        ignored: people on the same images whom protocol ``coco`` ignores; may have no rows.
+        skeleton: the joints of all.
+        view: the frame of the predictions.
+        evaluation: the protocol.
+    """
     joints, people = Skeleton.from_dict(skeleton), Instances.from_frame(validation)
     scores: dict[str, Any] = {}
     for name in (key.removesuffix(".keypoints") for key in predictions if "keypoints" in key):
         judged = judge(
             predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], people,
-            view.input_hw, joints, evaluation, head_sizes_of(validation),
+            view.input_hw, joints, evaluation, head_sizes_of(validation), _ignored(ignored),
         )  # fmt: skip
         per_joint = dict(zip(joints.judged.names, judged.pck.per_joint.tolist(), strict=True))
         scores[name] = {**judged.scores, "PCK_per_joint": per_joint}
     return scores
+
+
+def _ignored(people: pd.DataFrame) -> IgnoredPeople:
+    """Whom COCO's evaluation ignores, of a table that may have no rows."""
+    return IgnoredPeople(
+        image_ids=people["image_id"].to_numpy(np.int64),
+        boxes=people[["x0", "y0", "x1", "y1"]].to_numpy(np.float64),
+        areas=people["area"].to_numpy(np.float64),
+        crowds=crowds_of(people),
+    )
 
 
 def score_pseudo_labels(

@@ -33,7 +33,8 @@ def scoring_of_baseline() -> list[Node]:
         Node(
             score_networks,
             {"predictions": "baseline_predictions", "validation": "validation",
-             "skeleton": "skeleton", **_settings("view", "evaluation")},
+             "ignored": "ignored", "skeleton": "skeleton",
+             **_settings("view", "evaluation")},
             "baseline_scores",
             name="score_baseline",
             tags="evaluation",
@@ -69,7 +70,8 @@ def create_pipeline(rounds: int) -> Pipeline:
             Node(
                 score_networks,
                 {"predictions": "validation_predictions", "validation": "validation",
-                 "skeleton": "skeleton", **_settings("view", "evaluation")},
+                 "ignored": "ignored", "skeleton": "skeleton",
+                 **_settings("view", "evaluation")},
                 "network_scores",
                 name="score_networks",
             ),

@@ -18,7 +18,7 @@ from sspcm_kedro.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("annotated", "validation", "unlabelled", "hidden_truth", "test")
+PARTS = ("annotated", "validation", "unlabelled", "hidden_truth", "test", "ignored")
 
 
 def draw_people(source: SourceConfig, seed: int) -> DrawnPeople:
@@ -49,8 +49,8 @@ def split_people(
     config: SplitConfig,
     returned: ReturnedConfig,
     seed: int,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Tables of the labelled, unlabelled and validation people, and of the hidden truth.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Tables of the labelled, unlabelled and validation people, the hidden truth, the ignored.
 
     People whom somebody has labelled since (``returned``) are among the labelled ones.
     """
@@ -69,4 +69,5 @@ def split_people(
         people.unlabelled.to_frame(),
         people.validation.to_frame(),
         people.hidden_truth.to_frame(),
+        people.ignored.to_frame(),
     )

@@ -17,7 +17,7 @@ def create_pipeline(drawn: bool) -> Pipeline:
     split = Node(
         split_people,
         ["instances", "skeleton", "params:split", "params:returned", "params:seed"],
-        ["labelled", "unlabelled", "validation", "hidden_truth"],
+        ["labelled", "unlabelled", "validation", "hidden_truth", "ignored"],
         name="split",
     )
     return Pipeline([draw, read, split] if drawn else [read, split], tags="people")
