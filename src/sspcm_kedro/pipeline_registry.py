@@ -13,6 +13,7 @@ from sspcm_kedro.hooks import PipelineShape
 from sspcm_kedro.pipelines import (
     annotation_queue,
     baseline,
+    download,
     evaluation,
     ingestion,
     prediction,
@@ -26,7 +27,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     """The pipelines, shaped by ``source.kind`` and ``training.rounds``.
 
     ``__default__`` is ingestion, warm-up, rounds, baseline, evaluation and reporting; the
-    annotation queue and prediction run when they are asked for.
+    annotation queue, download and prediction run when they are asked for.
     """
     parameters = PipelineShape.parameters or base_parameters()
     count = number_of_rounds(parameters)
@@ -44,6 +45,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     on_demand = {
         "annotation_queue": annotation_queue.create_pipeline(count),
+        "download": download.create_pipeline(),
         "prediction": prediction.create_pipeline(),
     }
     return {
