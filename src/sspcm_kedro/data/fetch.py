@@ -231,7 +231,7 @@ def _transfer(
             raise BadInput(url, rule, "Fetch it from another place: download.mirror=ADDRESS")
         if start == 0:
             part.begin(Origin(url, _validator(response), total))
-        _append(response, part, url, start, total)
+        _append(response, part, url, start, total if size is None else size)
 
 
 def _range_headers(url: str, start: int, origin: Origin | None, checked: bool) -> dict[str, str]:
