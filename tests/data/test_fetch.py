@@ -97,7 +97,7 @@ def test_a_server_without_pieces_starts_anew(site, get, tmp_path):
 
 
 @pytest.mark.parametrize("validator", ["ETag", "Last-Modified"])
-@pytest.mark.parametrize("newer", [NEWER, CONTENT[:9] + NEWER + NEWER])
+@pytest.mark.parametrize("newer", [NEWER, NEWER + NEWER, CONTENT[::-1]])
 def test_a_file_that_changed_starts_anew(site, get, tmp_path, validator, newer):
     site.validator = validator
     broken_off(site, get, tmp_path, 123_456)
@@ -245,7 +245,9 @@ def test_redirects_are_followed_on_the_web_only(site, get, session, tmp_path):
 
 def test_sizes_are_asked_for_without_the_file(site, session):
     url = f"{site.url}set.zip"
-    assert remote_size(session, url) == len(CONTENT)
+    assert remote_size(session, url) == remote_size(session, url, len(CONTENT)) == len(CONTENT)
+    with pytest.raises(BadInput, match="published file has 7 bytes, and the server's has 300000"):
+        remote_size(session, url, 7)
     assert site.sent() == 0
     site.length = False
     assert remote_size(session, url) is None

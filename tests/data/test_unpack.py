@@ -126,16 +126,19 @@ def test_a_place_that_stays_empty(tmp_path):
     refused(archive, r"must have members like images/\*\.jpg, found none\. .*by hand")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("damage", ["cut", "changed", "nothing", "other"])
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        *((kind, damage) for kind in KINDS for damage in ("cut", "nothing", "other")),
+        *((kind, "changed") for kind in ("zip", "tar.gz")),  # tar: no checksum of contents
+    ],
+)
 def test_damage_is_told(tmp_path, kind, damage):
     archive = pack(tmp_path / f"set.{kind}", {**GOOD, "set/images/c.jpg": bytes(range(256)) * 40})
     content = bytearray(archive.read_bytes())
-    if damage == "changed":
-        if kind == "tar":
-            pytest.skip("a plain tar has checksums of its headers only")
-        content[len(content) // 3] ^= 255
-    damaged = {"cut": content[: len(content) // 2], "changed": content, "nothing": b"",
+    changed = bytearray(content)
+    changed[len(content) // 3] ^= 255
+    damaged = {"cut": content[: len(content) // 2], "changed": changed, "nothing": b"",
                "other": b"<html>Not here</html>" * 99}[damage]  # fmt: skip
     archive.write_bytes(damaged)
     refused(archive, r"must be a whole archive, but .*Remove the file and run the same command")

@@ -128,11 +128,16 @@ def open_session(patience: Patience) -> requests.Session:
     return session
 
 
-def remote_size(session: requests.Session, url: str) -> int | None:
+def remote_size(session: requests.Session, url: str, size: int | None = None) -> int | None:
     """Bytes of a file, if its server says so without being asked for the file.
 
+    Args:
+        session: from ``open_session``.
+        url: http or https.
+        size: that it must have, in bytes.
+
     Raises:
-        BadInput: there is no such file, or no server.
+        BadInput: there is no such file, or no server, or the file has another size.
     """
     try:
         response = session.head(url, allow_redirects=True, timeout=TIMEOUT)
@@ -140,8 +145,9 @@ def remote_size(session: requests.Session, url: str) -> int | None:
         raise _unreachable(url, error) from error
     if response.status_code in _GONE:
         raise _refused(response)
-    length = response.headers.get("Content-Length", "")
-    return int(length) if response.ok and length.isdecimal() else None
+    told = _number(response.headers.get("Content-Length")) if response.ok else None
+    _as_published(url, told, size)
+    return told
 
 
 def fetch(
@@ -226,9 +232,7 @@ def _transfer(
             if first != start or (known is not None and total not in (None, known)):
                 part.remove()
                 raise _Restart("the server sent another piece than it was asked for")
-        if size is not None and total not in (None, size):
-            rule = f"the published file has {size} bytes, and the server's has {total}"
-            raise BadInput(url, rule, "Fetch it from another place: download.mirror=ADDRESS")
+        _as_published(url, total, size)
         if start == 0:
             part.begin(Origin(url, _validator(response), total))
         _append(response, part, url, start, total if size is None else size)
@@ -270,6 +274,12 @@ def write_all(stream: RawIOBase, chunk: bytes, path: Path) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise BadInput(path, "the disk is full", f"Make room. {_AGAIN}") from error
+
+
+def _as_published(url: str, told: int | None, size: int | None) -> None:
+    if size is not None and told not in (None, size):
+        rule = f"the published file has {size} bytes, and the server's has {told}"
+        raise BadInput(url, rule, "Fetch it from another place: download.mirror=ADDRESS")
 
 
 def _validator(response: requests.Response) -> str | None:

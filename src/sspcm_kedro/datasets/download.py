@@ -161,7 +161,7 @@ def _size(session: requests.Session, data: Download, archive: Archive) -> int:
     """Bytes to fetch; 0 if the archive is there, or nobody knows."""
     if (data.root / WORK / archive.name).exists():
         return 0
-    told = remote_size(session, data.url(archive))
+    told = remote_size(session, data.url(archive), archive.size)
     size = archive.size if archive.size is not None else told
     if size is None:
         logger.warning("%s: how large it is will be seen; make sure of room", archive.name)
