@@ -17,7 +17,7 @@ class Site:
     Attributes:
         files: content by name.
         url: of the folder, with a final "/".
-        asked: (method, name, Range, If-Range, bytes sent) of each request.
+        asked: [method, name, Range, If-Range, bytes sent] of each request.
         ranges: whether pieces can be asked for.
         validator: "ETag", "Last-Modified" or none.
         head: whether HEAD is answered.
@@ -30,7 +30,7 @@ class Site:
 
     files: dict[str, bytes] = field(default_factory=dict)
     url: str = ""
-    asked: list[tuple[str, str, str | None, str | None, int]] = field(default_factory=list)
+    asked: list[list[Any]] = field(default_factory=list)
     ranges: bool = True
     validator: str | None = "ETag"
     head: bool = True
@@ -82,20 +82,18 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
         def _answer(self, body: bool) -> None:
             name = self.path.rsplit("/", 1)[1]
             asked, unless = self.headers.get("Range"), self.headers.get("If-Range")
-            number = 0
-            try:
-                if not body and not site.head:
-                    self._end(405)
-                elif site.status:
-                    self._end(site.status.pop(0))
-                elif name in site.moved:
-                    self._end(302, Location=site.moved[name])
-                elif name not in site.files:
-                    self._end(404)
-                else:
-                    number = self._file(site.files[name], asked, unless, body)
-            finally:
-                site.asked.append((self.command, name, asked, unless, number))
+            self._entry: list[Any] = [self.command, name, asked, unless, 0]
+            site.asked.append(self._entry)  # first: the client may be done before the server is
+            if not body and not site.head:
+                self._end(405)
+            elif site.status:
+                self._end(site.status.pop(0))
+            elif name in site.moved:
+                self._end(302, Location=site.moved[name])
+            elif name not in site.files:
+                self._end(404)
+            else:
+                self._file(site.files[name], asked, unless, body)
 
         def _end(self, status: int, **headers: str) -> None:
             self.send_response(status)
@@ -103,7 +101,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send_header(key.replace("_", "-"), value)
             self.end_headers()
 
-        def _file(self, content: bytes, asked: str | None, unless: str | None, body: bool) -> int:
+        def _file(self, content: bytes, asked: str | None, unless: str | None, body: bool) -> None:
             version = hashlib.sha256(content).hexdigest()[:8]
             value = f'"{version}"' if site.validator == "ETag" else f"Tue, {version}"
             known = {site.validator: value} if site.validator else {}
@@ -113,7 +111,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 start = int(digits)
                 if start >= len(content):
                     self._end(416, Content_Range=f"bytes */{len(content)}")
-                    return 0
+                    return
                 span = f"bytes {start}-{len(content) - 1}/{len(content)}"
                 known["Content-Range"] = span
             self.send_response(206 if "Content-Range" in known else 200)
@@ -123,16 +121,17 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send_header(key, text)
             self.end_headers()
             self.close_connection = True
-            return self._body(content[start:]) if body else 0
+            if body:
+                self._body(content[start:])
 
-        def _body(self, content: bytes) -> int:
+        def _body(self, content: bytes) -> None:
             if site.cuts:
                 content = content[: site.cuts.pop(0)]
-            if site.stall is not None:
-                self.wfile.write(content[: site.stall])
-                site.go_on.wait(60)
-                return site.stall
+            content = content[: site.stall]
+            self._entry[-1] = len(content)
+            stalled = site.stall is not None
             self.wfile.write(content)
-            return len(content)
+            if stalled:
+                site.go_on.wait(60)
 
     return Handler
