@@ -12,6 +12,7 @@ from kedro.io import MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.validation.exceptions import ParameterValidationError
 
+from sspcm_kedro.data.downloads import DownloadConfig
 from sspcm_kedro.data.returned import ReturnedConfig
 from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
@@ -58,10 +59,11 @@ TYPES = {
     "returned": ReturnedConfig,
     "annotation_queue": QueueConfig,
     "prediction": PredictionConfig,
+    "download": DownloadConfig,
     "submission": SubmissionConfig,
     "published": PublishedConfig,
 }
-ON_DEMAND = {"annotation_queue", "prediction", "submission"}
+ON_DEMAND = {"annotation_queue", "download", "prediction", "submission"}
 """Pipelines that a plain ``kedro run`` leaves out."""
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 UNTRACKED = {
     "drawn_folder", "instances", "skeleton", "labelled", "unlabelled", "validation", "hidden_truth",
-    "ignored",
+    "ignored", "download_report",
 }  # fmt: skip
-"""What ingestion makes: the people of many experiments, and of none alone."""
+"""What download and ingestion make: the people of many experiments, and of none alone."""
 
 
 class Tracking:

@@ -1,0 +1,231 @@
+"""The folder of a published set: fetched, unpacked, and not twice."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+from filelock import FileLock, Timeout
+from kedro.io import AbstractDataset
+
+from sspcm_kedro.data.downloads import Archive, Download
+from sspcm_kedro.data.fetch import Patience, fetch, open_session, remote_size, verify
+from sspcm_kedro.data.unpack import unpack, unpacked_bytes
+from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.errors import BadInput
+
+logger = logging.getLogger(__name__)
+
+WORK = ".download"
+"""In the set's folder: parts, archives, and a note of each archive that is unpacked."""
+
+
+class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
+    """A published set in its folder, and a JSON report of it.
+
+    Saving fetches what is missing, whatever became of earlier attempts; an archive that somebody
+    put into ``.download`` is taken instead. Loading gives the report: set, root, archives, by_hand
+    (what, where, into, note, there) and the parameter ``source`` that reads what is there.
+
+    Args:
+        filepath: of the report.
+        attempts: to get on with a connection that breaks; ``fetch.Patience``.
+        wait: seconds between them, growing.
+    """
+
+    def __init__(
+        self, filepath: str, attempts: int = 5, wait: float = 1.0,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self._file = Path(filepath)
+        self._patience = Patience(attempts, wait)
+        self.metadata = metadata
+
+    def save(self, data: Download) -> None:
+        """Fetch, unpack and report."""
+        with _alone(data.root):
+            _complete(data, self._patience)
+        report = _report(data)
+        with replacing(self._file) as beside:
+            beside.write_text(json.dumps(report, indent=1))
+        _tell(report)
+
+    def load(self) -> dict[str, Any]:
+        """The report."""
+        return json.loads(self._file.read_bytes())
+
+    def _exists(self) -> bool:
+        return self._file.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._file)}
+
+
+def _complete(data: Download, patience: Patience) -> None:
+    """Bring the folder to what was chosen."""
+    pending = [archive for archive in data.archives if not _placed(data.root, archive)]
+    for archive in data.archives:
+        if archive not in pending:
+            logger.info("%s: is there already", archive.name)
+    _refuse_foreign(data.root, pending)
+    with open_session(patience) as session:
+        _refuse_full_disk(data, pending, [_size(session, data, archive) for archive in pending])
+        for archive in pending:
+            file = data.root / WORK / archive.name
+            if not file.exists():
+                _fetch(session, data, archive, file, patience)
+            elif archive.checksum:
+                verify(file, archive.checksum)
+            _unpack(data.root, archive, file)
+            if not data.keep_archives:
+                file.unlink()
+
+
+def _fetch(
+    session: requests.Session, data: Download, archive: Archive, file: Path, patience: Patience
+) -> None:
+    held = "its published checksum" if archive.checksum else (
+        "the length its server announces and the checksums inside it: none was published"
+    )  # fmt: skip
+    logger.info("%s: fetching from %s; it is held to %s", archive.name, data.url(archive), held)
+    fetch(
+        session, data.url(archive), file, size=archive.size, checksum=archive.checksum,
+        patience=patience,
+    )  # fmt: skip
+
+
+def _unpack(root: Path, archive: Archive, file: Path) -> None:
+    """First beside, then into place; the note tells how far that came."""
+    need = unpacked_bytes(file)
+    if need is not None:
+        _refuse_less(root, need, f"unpacking {archive.name}")
+    fresh = root / WORK / f"{archive.name}.unpacked"
+    shutil.rmtree(fresh, ignore_errors=True)  # of a run that was killed
+    counts = unpack(file, fresh, archive.places)
+    _note(root, archive, {"state": "placing"})
+    for target in archive.targets:
+        place = root / target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir():
+            shutil.rmtree(place)
+        os.replace(fresh / target, place)
+    shutil.rmtree(fresh)
+    _note(root, archive, {"state": "complete", "files": counts})
+    logger.info("%s: unpacked, %d files", archive.name, sum(counts.values()))
+
+
+def _note_file(root: Path, archive: Archive) -> Path:
+    return root / WORK / f"{archive.name}.json"
+
+
+def _note(root: Path, archive: Archive, content: dict[str, Any]) -> None:
+    with replacing(_note_file(root, archive)) as beside:
+        beside.write_text(json.dumps(content))
+
+
+def _noted(root: Path, archive: Archive) -> dict[str, Any]:
+    try:
+        return json.loads(_note_file(root, archive).read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def _placed(root: Path, archive: Archive) -> bool:
+    """Whether every target has as many files as it had when it was unpacked."""
+    files = _noted(root, archive).get("files")
+    if files is None:
+        return False
+    return all(_count(root / target) >= files.get(target, 1) for target in archive.targets)
+
+
+def _count(path: Path) -> int:
+    return len(os.listdir(path)) if path.is_dir() else int(path.is_file())
+
+
+def _refuse_foreign(root: Path, pending: Sequence[Archive]) -> None:
+    """Never replace what this dataset did not write."""
+    for archive in pending:
+        for target in archive.targets if not _noted(root, archive) else ():
+            if _count(root / target):
+                rule = f"is there already, and did not come with {archive.name}"
+                remedy = "Leave its part out (download.parts), or name another download.root"
+                raise BadInput(root / target, rule, remedy)
+
+
+def _size(session: requests.Session, data: Download, archive: Archive) -> int:
+    """Bytes to fetch; 0 if the archive is there, or nobody knows."""
+    if (data.root / WORK / archive.name).exists():
+        return 0
+    told = remote_size(session, data.url(archive), archive.size)
+    size = archive.size if archive.size is not None else told
+    if size is None:
+        logger.warning("%s: how large it is will be seen; make sure of room", archive.name)
+    return size or 0
+
+
+def _refuse_full_disk(data: Download, pending: Sequence[Archive], sizes: Sequence[int]) -> None:
+    """The most that stands on the disk at once must fit, before anything is fetched."""
+    need = kept = 0
+    for archive, size in zip(pending, sizes, strict=True):
+        part = data.root / WORK / f"{archive.name}.part"
+        rest = size - (part.stat().st_size if part.exists() else 0)
+        unpacked = int(size * archive.growth)
+        need = max(need, kept + rest + unpacked)
+        kept += unpacked + (rest if data.keep_archives else 0)
+    if pending:
+        _refuse_less(data.root, need, f"fetching and unpacking {data.name}")
+
+
+def _refuse_less(root: Path, need: int, what: str) -> None:
+    free = shutil.disk_usage(root).free
+    if need > free:
+        rule = f"{what} needs {need / 1e9:.2f} GB ({need} bytes), and {free} bytes are free"
+        raise BadInput(root, rule, "Make room, choose fewer download.parts or another disk")
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    (root / WORK).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / WORK / "lock")
+    try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        rule = "one command fetches into a folder at a time, and another does"
+        raise BadInput(root, rule, "Wait for it, or stop it") from None
+    with held:
+        yield
+
+
+def _report(data: Download) -> dict[str, Any]:
+    return {
+        "set": data.name,
+        "root": str(data.root),
+        "archives": [
+            {"name": archive.name, "url": data.url(archive), "checksum": archive.checksum}
+            for archive in data.archives
+        ],
+        "by_hand": [
+            {"what": item.what, "where": item.where, "into": str(data.root / item.into),
+             "note": item.note, "there": (data.root / item.into).exists()}
+            for item in data.by_hand
+        ],
+        "source": data.source(),
+    }  # fmt: skip
+
+
+def _tell(report: dict[str, Any]) -> None:
+    missing = [item for item in report["by_hand"] if not item["there"]]
+    for item in missing:
+        note = f" ({item['note']})" if item["note"] else ""
+        logger.warning(
+            "To get by hand: %s\n  from %s\n  into %s%s",
+            item["what"], item["where"], item["into"], note,
+        )  # fmt: skip
+    if missing:
+        logger.warning("%d things are missing; nobody can fetch them for you", len(missing))
+    logger.info("source: %s", json.dumps(report["source"]))

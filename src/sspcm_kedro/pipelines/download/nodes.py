@@ -1,0 +1,12 @@
+"""From a set's name to what has to be fetched."""
+
+from sspcm_kedro.data.downloads import Download, DownloadConfig
+
+
+def choose_parts(download: DownloadConfig) -> Download:
+    """What to fetch; the catalog entry that saves it does the fetching.
+
+    Raises:
+        BadInput: no set or folder is named, or the set has no such part.
+    """
+    return download.choose()
