@@ -80,7 +80,7 @@ def read_test_images(annotation_file: Path) -> TestImages:
     ]
     checks.names_inside(annotation_file, named)
     return TestImages(
-        [name for _, name in named],
+        [str(name) for _, name in named],
         [place for _, place in found],
         [len(_structs(image.get("annorect"))) for image, _ in found],
     )

@@ -106,7 +106,7 @@ def people_to_predict(instances: pd.DataFrame) -> Instances:
     Raises:
         BadInput: there are none.
     """
-    table = instances[instances["part"] == "test"]
+    table = instances.loc[instances["part"] == "test", :]
     if table.empty:
         rule = "must have people to hand in predictions for (test), and has none"
         raise BadInput("parameter source", rule, "Give the source a test part; docs/data.md shows")
