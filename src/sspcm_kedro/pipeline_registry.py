@@ -15,6 +15,7 @@ from sspcm_kedro.pipelines import (
     baseline,
     evaluation,
     ingestion,
+    plan,
     prediction,
     reporting,
     rounds,
@@ -27,7 +28,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     """The pipelines, shaped by ``source.kind``, ``training.rounds`` and ``submission``.
 
     ``__default__`` is ingestion, warm-up, rounds, baseline, evaluation and reporting; the
-    annotation queue, prediction and submission run when they are asked for.
+    annotation queue, the plan, prediction and submission run when they are asked for.
     """
     parameters = PipelineShape.parameters or base_parameters()
     count = number_of_rounds(parameters)
@@ -45,6 +46,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     on_demand = {
         "annotation_queue": annotation_queue.create_pipeline(count),
+        "plan": plan.create_pipeline(),
         "prediction": prediction.create_pipeline(),
         "submission": submission.create_pipeline(*of_submission(parameters)),
     }

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 UNTRACKED = {
     "drawn_folder", "instances", "skeleton", "labelled", "unlabelled", "validation", "hidden_truth",
+    "plan",
 }  # fmt: skip
-"""What ingestion makes: the people of many experiments, and of none alone."""
+"""What ingestion makes, the people of many experiments and of none alone; and what is planned."""
 
 
 class Tracking:
