@@ -78,7 +78,7 @@ class PlanConfig(Settings):
     probe: bool = False
     keypoints: Count | None = None
     people: PeopleFacts = PeopleFacts()
-    data_gb: dict[str, Annotated[float, Field(gt=0)] | None] = {}
+    data_gb: dict[str, Annotated[float, Field(gt=0)] | None] = Field(default_factory=dict)
 
 
 def count_cost(
