@@ -36,7 +36,8 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import NAMES, Method
 from sspcm_kedro.methods.sspcm import SSPCMConfig
-from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.nets import NetworkConfig, OneNetwork
+from sspcm_kedro.nets.simple_baseline import parameter_count
 from sspcm_kedro.pipelines.baseline.nodes import BaselineConfig
 from sspcm_kedro.pipelines.plan.tables import plan_table
 from sspcm_kedro.pose.skeleton import AIC, COCO, CROWDPOSE, FISHEYE, LSP, MPII, UNION
@@ -114,8 +115,10 @@ def count_cost(
             learner, blank_batch(size, keypoints, hw, unlabelled=True, stored=stored)
         )
 
-    per_image = {name: prediction_flops(_network(network, name, keypoints), view.input_hw)
-                 for name in NAMES}  # fmt: skip
+    # Equal networks are counted once: large ones take a while, even without numbers.
+    chosen = {name: network.bare().of(name) for name in NAMES}
+    counted = {config: _counted(config, keypoints, view.input_hw) for config in {*chosen.values()}}
+    per_image = {name: counted[config][1] for name, config in chosen.items()}
     learners = {"method": MethodConfig(method), "baseline": MethodConfig(baseline.root)}
     found: dict[str, Any] = {}
     for name, config in learners.items():
@@ -156,15 +159,11 @@ def count_cost(
         entry["hours"] = (
             hours(entry["flops"]["total"], throughput["tflops"]) if throughput["tflops"] else None
         )
-    parameters = {
-        name: sum(p.numel() for p in _network(network, name, keypoints).parameters())
-        for name in NAMES
-    }
     return {
         "keypoints": keypoints,
         "input_hw": list(view.input_hw),
         "batch": training.batch,
-        "parameters": parameters,
+        "parameters": {name: counted[config][0] for name, config in chosen.items()},
         "people": people,
         **found,
         "data_gb": {**plan.data_gb, "total": _total(plan.data_gb)},
@@ -188,9 +187,11 @@ def people_of(split: SplitConfig, facts: PeopleFacts) -> dict[str, int | None]:
     return {part: count or getattr(facts, part) for part, count in asked.items()}
 
 
-def _network(network: NetworkConfig, name: str, keypoints: int) -> torch.nn.Module:
+def _counted(config: OneNetwork, keypoints: int, input_hw: tuple[int, int]) -> tuple[int, int]:
+    """A network's parameters, and the FLOPs of one image through it."""
     with torch.device("meta"):
-        return network.bare().build(keypoints, name)
+        net = config.build(keypoints)
+    return parameter_count(net), prediction_flops(net, input_hw)
 
 
 def _views(config: EvaluationConfig) -> int:
