@@ -13,7 +13,6 @@ from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.engine.cost import (
     Memory,
-    StepCost,
     Throughput,
     blank_batch,
     blank_method,
@@ -34,7 +33,7 @@ from sspcm_kedro.engine.settings import (
 )
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import NAMES, Method
+from sspcm_kedro.methods.base import NAMES
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig, OneNetwork
 from sspcm_kedro.nets.simple_baseline import parameter_count
@@ -102,56 +101,22 @@ def count_cost(
     view.check(network)
     keypoints = plan.keypoints or KEYPOINTS[source.root.kind]
     people = people_of(split, plan.people)
-    warm = training.warmup_epochs * training.steps
-    rest = training.epochs * training.steps - warm
-
-    def steps_of(learner: Method, stored: bool) -> tuple[StepCost, StepCost]:
-        """A step of the warm-up, and one of what follows."""
-        hw, size = view.input_hw, training.batch
-        first = step_cost(learner, blank_batch(size, keypoints, hw, unlabelled=False, stored=False))
-        if not learner.needs_unlabeled:
-            return first, first
-        return first, step_cost(
-            learner, blank_batch(size, keypoints, hw, unlabelled=True, stored=stored)
-        )
-
     # Equal networks are counted once: large ones take a while, even without numbers.
     chosen = {name: network.bare().of(name) for name in NAMES}
-    counted = {config: _counted(config, keypoints, view.input_hw) for config in {*chosen.values()}}
-    per_image = {name: counted[config][1] for name, config in chosen.items()}
-    learners = {"method": MethodConfig(method), "baseline": MethodConfig(baseline.root)}
-    found: dict[str, Any] = {}
-    for name, config in learners.items():
-        rounds = name == "method"
-        learner = blank_method(config, network, keypoints)
-        steps = dict(zip(("warmup", "rest"), steps_of(learner, stored=rounds), strict=True))
-        inference = sum(per_image[net] for net in learner.networks)
-        flops = {
-            "warmup": warm * steps["warmup"].flops,
-            "rest": rest * steps["rest"].flops,
-            "monitor": _known(
-                training.epochs * inference * _views(monitor),
-                min(monitor.people, people["validation"] or monitor.people),
-            ),
-            "evaluation": _known(inference * _views(evaluation), people["validation"]),
-        }
-        stored = {"checkpoints": checkpoint_bytes(learner)}
-        if rounds:  # both teachers look at every unlabelled person and its mirror image
-            teachers = per_image["teacher_a"] + per_image["teacher_b"]
-            flops["pseudo_labels"] = _known(training.rounds * 2 * teachers, people["unlabelled"])
-            stored["checkpoints"] *= training.rounds + 1
-            each = label_bytes(1, keypoints)
-            stored |= {key: _known(training.rounds * size, people["unlabelled"])
-                       for key, size in each.items()}  # fmt: skip
-        found[name] = {
-            "kind": config.root.kind,
-            "networks": len(learner.networks),
-            "steps": {"warmup": warm, "rest": rest},
-            "step": {key: {**asdict(step), "flops": step.flops} for key, step in steps.items()},
-            "flops": {**flops, "total": _total(flops)},
-            "memory": _memory(memory_of(learner, steps.values())),
-            "stored_bytes": {**stored, "total": _total(stored)},
-        }
+    distinct = {config.model_dump_json(): config for config in chosen.values()}
+    counted = {key: _counted(net, keypoints, view.input_hw) for key, net in distinct.items()}
+    sizes = {name: counted[config.model_dump_json()] for name, config in chosen.items()}
+    per_image = {name: flops for name, (_, flops) in sizes.items()}
+    found = {
+        name: _training(
+            config, stored=name == "method", network=network, keypoints=keypoints, view=view,
+            training=training, monitor=monitor, evaluation=evaluation, people=people,
+            per_image=per_image,
+        )
+        for name, config in (
+            ("method", MethodConfig(method)), ("baseline", MethodConfig(baseline.root))
+        )
+    }  # fmt: skip
     throughput = _throughput(plan, method, network, keypoints, view, training, machine,
                              found["method"]["step"]["rest"]["flops"])  # fmt: skip
     for entry in found.values():
@@ -163,7 +128,7 @@ def count_cost(
         "keypoints": keypoints,
         "input_hw": list(view.input_hw),
         "batch": training.batch,
-        "parameters": {name: counted[config][0] for name, config in chosen.items()},
+        "parameters": {name: count for name, (count, _) in sizes.items()},
         "people": people,
         **found,
         "data_gb": {**plan.data_gb, "total": _total(plan.data_gb)},
@@ -185,6 +150,57 @@ def people_of(split: SplitConfig, facts: PeopleFacts) -> dict[str, int | None]:
         "validation": split.validation,
     }
     return {part: count or getattr(facts, part) for part, count in asked.items()}
+
+
+def _training(
+    config: MethodConfig,
+    *,
+    stored: bool,
+    network: NetworkConfig,
+    keypoints: int,
+    view: ViewConfig,
+    training: TrainingConfig,
+    monitor: MonitorConfig,
+    evaluation: EvaluationConfig,
+    people: Mapping[str, int | None],
+    per_image: Mapping[str, int],
+) -> dict[str, Any]:
+    """All about one training: with ``stored`` one in rounds, which labels before it learns."""
+    learner = blank_method(config, network, keypoints)
+    first = step_cost(learner, blank_batch(
+        training.batch, keypoints, view.input_hw, unlabelled=False, stored=False
+    ))  # fmt: skip
+    later = first if not learner.needs_unlabeled else step_cost(learner, blank_batch(
+        training.batch, keypoints, view.input_hw, unlabelled=True, stored=stored
+    ))  # fmt: skip
+    step = {"warmup": first, "rest": later}
+    steps = {
+        "warmup": training.warmup_epochs * training.steps,
+        "rest": (training.epochs - training.warmup_epochs) * training.steps,
+    }
+    inference = sum(per_image[net] for net in learner.networks)
+    watched = min(monitor.people, people["validation"] or monitor.people)
+    flops: dict[str, int | None] = {
+        **{stage: steps[stage] * step[stage].flops for stage in steps},
+        "monitor": training.epochs * inference * _views(monitor) * watched,
+        "evaluation": _known(inference * _views(evaluation), people["validation"]),
+    }
+    files: dict[str, int | None] = {"checkpoints": checkpoint_bytes(learner)}
+    if stored:  # both teachers look at every unlabelled person and its mirror image
+        teachers = per_image["teacher_a"] + per_image["teacher_b"]
+        flops["pseudo_labels"] = _known(training.rounds * 2 * teachers, people["unlabelled"])
+        files["checkpoints"] = (training.rounds + 1) * checkpoint_bytes(learner)
+        for name, size in label_bytes(1, keypoints).items():
+            files[name] = _known(training.rounds * size, people["unlabelled"])
+    return {
+        "kind": config.root.kind,
+        "networks": len(learner.networks),
+        "steps": steps,
+        "step": {stage: {**asdict(cost), "flops": cost.flops} for stage, cost in step.items()},
+        "flops": {**flops, "total": _total(flops)},
+        "memory": _memory(memory_of(learner, step.values())),
+        "stored_bytes": {**files, "total": _total(files)},
+    }
 
 
 def _counted(config: OneNetwork, keypoints: int, input_hw: tuple[int, int]) -> tuple[int, int]:
