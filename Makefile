@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run lspet repro test check table step viz ui lock clean
+.PHONY: run lspet repro test check table step plans viz ui lock clean
 
 run: .venv/ready  ## the whole default run, on drawn people
 	$(BIN)/kedro run
@@ -29,6 +29,9 @@ table: .venv/ready  ## method x seed on a source: make table ENV=base|lspet [ROO
 
 step: .venv/ready  ## share of a training step that is not network work
 	$(BIN)/python benchmarks/step.py
+
+plans: .venv/ready  ## what a full run of each published benchmark costs, without its data
+	$(BIN)/python benchmarks/plan.py $(if $(ENV),--env $(ENV))
 
 viz: .venv/ready  ## the pipeline with its last results as a static site in build/: make viz [ENV=smoke]
 	rm -rf build

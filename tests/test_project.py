@@ -29,6 +29,7 @@ from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipeline_registry import register_pipelines
 from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig
 from sspcm_kedro.pipelines.baseline.nodes import BaselineConfig
+from sspcm_kedro.pipelines.plan.nodes import PlanConfig
 from sspcm_kedro.pipelines.prediction.nodes import PredictionConfig
 from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig
 from sspcm_kedro.pipelines.submission.nodes import SubmissionConfig
@@ -62,8 +63,9 @@ TYPES = {
     "download": DownloadConfig,
     "submission": SubmissionConfig,
     "published": PublishedConfig,
+    "plan": PlanConfig,
 }
-ON_DEMAND = {"annotation_queue", "download", "prediction", "submission"}
+ON_DEMAND = {"annotation_queue", "download", "plan", "prediction", "submission"}
 """Pipelines that a plain ``kedro run`` leaves out."""
 
 

@@ -39,7 +39,7 @@ TAGS = {
 }  # fmt: skip
 ON_DEMAND = {
     "annotation_queue", "annotation_queue_sheet", "picture_people", "picture_keypoints",
-    "predicted_keypoints", "prediction_overlays", "download_report",
+    "predicted_keypoints", "prediction_overlays", "download_report", "plan",
     "test_predictions", "coco_submission", "mpii_submission",
 }  # fmt: skip
 """What a default run does not make, and kedro-viz cannot show before somebody asks for it."""

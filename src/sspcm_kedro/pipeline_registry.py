@@ -16,6 +16,7 @@ from sspcm_kedro.pipelines import (
     download,
     evaluation,
     ingestion,
+    plan,
     prediction,
     reporting,
     rounds,
@@ -47,6 +48,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     on_demand = {
         "annotation_queue": annotation_queue.create_pipeline(count),
         "download": download.create_pipeline(),
+        "plan": plan.create_pipeline(),
         "prediction": prediction.create_pipeline(),
         "submission": submission.create_pipeline(*of_submission(parameters)),
     }

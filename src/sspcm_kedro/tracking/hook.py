@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 UNTRACKED = {
     "drawn_folder", "instances", "skeleton", "labelled", "unlabelled", "validation", "hidden_truth",
-    "ignored", "download_report",
+    "ignored", "download_report", "plan",
 }  # fmt: skip
-"""What download and ingestion make: the people of many experiments, and of none alone."""
+"""What download and ingestion make, the people of many experiments and of none alone; and plans."""
 
 
 class Tracking:

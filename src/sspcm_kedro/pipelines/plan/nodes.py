@@ -1,0 +1,256 @@
+"""From an environment's settings to what its run costs."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from rich.console import Console
+
+from sspcm_kedro.config import Settings
+from sspcm_kedro.data.sources import SourceConfig
+from sspcm_kedro.data.split import SplitConfig
+from sspcm_kedro.engine.cost import (
+    Memory,
+    Throughput,
+    blank_batch,
+    blank_method,
+    checkpoint_bytes,
+    hours,
+    label_bytes,
+    measure,
+    memory_of,
+    prediction_flops,
+    step_cost,
+)
+from sspcm_kedro.engine.settings import (
+    EvaluationConfig,
+    MachineConfig,
+    MonitorConfig,
+    TrainingConfig,
+    ViewConfig,
+)
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods.base import NAMES
+from sspcm_kedro.methods.sspcm import SSPCMConfig
+from sspcm_kedro.nets import NetworkConfig, OneNetwork
+from sspcm_kedro.nets.simple_baseline import parameter_count
+from sspcm_kedro.pipelines.baseline.nodes import BaselineConfig
+from sspcm_kedro.pipelines.plan.tables import plan_table
+from sspcm_kedro.pose.skeleton import AIC, COCO, CROWDPOSE, FISHEYE, LSP, MPII, UNION
+
+KEYPOINTS = {
+    "drawn": COCO.size, "coco": COCO.size, "lspet": LSP.size, "lsp": LSP.size, "mpii": MPII.size,
+    "mpii_mat": MPII.size, "aic": AIC.size, "fisheye": FISHEYE.size, "crowdpose": CROWDPOSE.size,
+    "ochuman": COCO.size, "mix": UNION.size,
+}  # fmt: skip
+"""Of each kind of source. A COCO file may have others; they stand in it, and it is not read."""
+
+CPU_BATCH = 2
+"""People of each kind in a step that is timed on a CPU: a whole batch could take minutes."""
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class PeopleFacts(Settings):
+    """How many people the parts of an environment have, where ``split`` does not say."""
+
+    labelled: Count | None = None
+    unlabelled: Count | None = None
+    validation: Count | None = None
+
+
+class PlanConfig(Settings):
+    """What is known about a run before its data are read.
+
+    Attributes:
+        tflops: what the device does, 10^12 FLOPs a second of whole steps, to plan for a device that
+            is not here; null measures it, where there is a GPU.
+        probe: measure also on a CPU.
+        keypoints: joints; null takes those of the source's kind, for a COCO file COCO's 17.
+        people: how many there are, by part; what is null stays unknown, and what depends on it.
+        data_gb: sizes of the archives to download, by name; null, and none at all, are unknown.
+    """
+
+    tflops: float | None = Field(default=None, gt=0)
+    probe: bool = False
+    keypoints: Count | None = None
+    people: PeopleFacts = PeopleFacts()
+    data_gb: dict[str, Annotated[float, Field(gt=0)] | None] = Field(default_factory=dict)
+
+
+def count_cost(
+    source: SourceConfig,
+    split: SplitConfig,
+    view: ViewConfig,
+    network: NetworkConfig,
+    method: SSPCMConfig,
+    baseline: BaselineConfig,
+    training: TrainingConfig,
+    evaluation: EvaluationConfig,
+    monitor: MonitorConfig,
+    machine: MachineConfig,
+    plan: PlanConfig,
+) -> dict[str, Any]:
+    """Images, passes, FLOPs, steps, memory, disk and hours of method and baseline.
+
+    A part that depends on an unknown number of people is None, and totals are without it.
+    """
+    view.check(network)
+    keypoints = plan.keypoints or KEYPOINTS[source.root.kind]
+    people = people_of(split, plan.people)
+    # Equal networks are counted once: large ones take a while, even without numbers.
+    chosen = {name: network.bare().of(name) for name in NAMES}
+    distinct = {config.model_dump_json(): config for config in chosen.values()}
+    counted = {key: _counted(net, keypoints, view.input_hw) for key, net in distinct.items()}
+    sizes = {name: counted[config.model_dump_json()] for name, config in chosen.items()}
+    per_image = {name: flops for name, (_, flops) in sizes.items()}
+    found = {
+        name: _training(
+            config, stored=name == "method", network=network, keypoints=keypoints, view=view,
+            training=training, monitor=monitor, evaluation=evaluation, people=people,
+            per_image=per_image,
+        )
+        for name, config in (
+            ("method", MethodConfig(method)), ("baseline", MethodConfig(baseline.root))
+        )
+    }  # fmt: skip
+    throughput = _throughput(plan, method, network, keypoints, view, training, machine,
+                             found["method"]["step"]["rest"]["flops"])  # fmt: skip
+    for entry in found.values():
+        entry["hours_per_tflops"] = hours(entry["flops"]["total"], 1)
+        entry["hours"] = (
+            hours(entry["flops"]["total"], throughput["tflops"]) if throughput["tflops"] else None
+        )
+    return {
+        "keypoints": keypoints,
+        "input_hw": list(view.input_hw),
+        "batch": training.batch,
+        "parameters": {name: count for name, (count, _) in sizes.items()},
+        "people": people,
+        **found,
+        "data_gb": {**plan.data_gb, "total": _total(plan.data_gb)},
+        "throughput": throughput,
+        "unknown": [f"plan.people.{part}" for part, count in people.items() if count is None],
+    }
+
+
+def show_plan(plan: dict[str, Any]) -> None:
+    """Print it."""
+    Console().print(plan_table(plan))
+
+
+def people_of(split: SplitConfig, facts: PeopleFacts) -> dict[str, int | None]:
+    """People of each part: those that ``split`` asks for, else those that are known of."""
+    asked = {
+        "labelled": None if split.labelled == "all" else split.labelled,
+        "unlabelled": split.unlabelled,
+        "validation": split.validation,
+    }
+    return {part: count or getattr(facts, part) for part, count in asked.items()}
+
+
+def _training(
+    config: MethodConfig,
+    *,
+    stored: bool,
+    network: NetworkConfig,
+    keypoints: int,
+    view: ViewConfig,
+    training: TrainingConfig,
+    monitor: MonitorConfig,
+    evaluation: EvaluationConfig,
+    people: Mapping[str, int | None],
+    per_image: Mapping[str, int],
+) -> dict[str, Any]:
+    """All about one training: with ``stored`` one in rounds, which labels before it learns."""
+    learner = blank_method(config, network, keypoints)
+    first = step_cost(learner, blank_batch(
+        training.batch, keypoints, view.input_hw, unlabelled=False, stored=False
+    ))  # fmt: skip
+    later = first if not learner.needs_unlabeled else step_cost(learner, blank_batch(
+        training.batch, keypoints, view.input_hw, unlabelled=True, stored=stored
+    ))  # fmt: skip
+    step = {"warmup": first, "rest": later}
+    steps = {
+        "warmup": training.warmup_epochs * training.steps,
+        "rest": (training.epochs - training.warmup_epochs) * training.steps,
+    }
+    inference = sum(per_image[net] for net in learner.networks)
+    watched = min(monitor.people, people["validation"] or monitor.people)
+    flops: dict[str, int | None] = {
+        **{stage: steps[stage] * step[stage].flops for stage in steps},
+        "monitor": training.epochs * inference * _views(monitor) * watched,
+        "evaluation": _known(inference * _views(evaluation), people["validation"]),
+    }
+    files: dict[str, int | None] = {"checkpoints": checkpoint_bytes(learner)}
+    if stored:  # both teachers look at every unlabelled person and its mirror image
+        teachers = per_image["teacher_a"] + per_image["teacher_b"]
+        flops["pseudo_labels"] = _known(training.rounds * 2 * teachers, people["unlabelled"])
+        files["checkpoints"] = (training.rounds + 1) * checkpoint_bytes(learner)
+        for name, size in label_bytes(1, keypoints).items():
+            files[name] = _known(training.rounds * size, people["unlabelled"])
+    return {
+        "kind": config.root.kind,
+        "networks": len(learner.networks),
+        "steps": steps,
+        "step": {stage: {**asdict(cost), "flops": cost.flops} for stage, cost in step.items()},
+        "flops": {**flops, "total": _total(flops)},
+        "memory": _memory(memory_of(learner, step.values())),
+        "stored_bytes": {**files, "total": _total(files)},
+    }
+
+
+def _counted(config: OneNetwork, keypoints: int, input_hw: tuple[int, int]) -> tuple[int, int]:
+    """A network's parameters, and the FLOPs of one image through it."""
+    with torch.device("meta"):
+        net = config.build(keypoints)
+    return parameter_count(net), prediction_flops(net, input_hw)
+
+
+def _views(config: EvaluationConfig) -> int:
+    """Passes an image: itself, and its mirror image."""
+    return 2 if config.flip_test else 1
+
+
+def _known(each: int, people: int | None) -> int | None:
+    return None if people is None else each * people
+
+
+def _total(parts: Mapping[str, float | None]) -> float:
+    return sum(part for part in parts.values() if part is not None)
+
+
+def _memory(memory: Memory) -> dict[str, int]:
+    return {**asdict(memory), "total": memory.total}
+
+
+def _throughput(
+    plan: PlanConfig,
+    method: SSPCMConfig,
+    network: NetworkConfig,
+    keypoints: int,
+    view: ViewConfig,
+    training: TrainingConfig,
+    machine: MachineConfig,
+    flops: int,
+) -> dict[str, Any]:
+    """What is given, or measured on the machine's device, or nothing."""
+    if plan.tflops is not None:
+        return {"tflops": plan.tflops, "measured": False}
+    device = machine.pick()
+    if device.type == "cpu" and not plan.probe:
+        return {"tflops": None, "measured": False}
+    size = CPU_BATCH if device.type == "cpu" else training.batch
+    try:
+        seen: Throughput = measure(
+            MethodConfig(method), network, keypoints, view.input_hw, size=size,
+            flops=flops * size // training.batch, device=device,
+        )  # fmt: skip
+    except torch.OutOfMemoryError as error:
+        rule = f"a step must fit into the memory of {device}, and does not"
+        remedy = "Lower it, or set plan.tflops to plan for another device"
+        raise BadInput(f"training.batch = {training.batch}", rule, remedy) from error
+    return {**asdict(seen), "measured": True}

@@ -1,0 +1,226 @@
+"""The plan of a run: counted from settings alone, and honest about what it does not know."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from kedro.validation.exceptions import ParameterValidationError
+
+from formats import (
+    pictures,
+    write_aic,
+    write_coco,
+    write_crowdpose,
+    write_fisheye,
+    write_lsp,
+    write_lspet,
+    write_mpii,
+    write_mpii_mat,
+    write_ochuman,
+)
+from sspcm_kedro.data.sources import SourceConfig
+from sspcm_kedro.data.split import SplitConfig
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pipelines.plan.nodes import KEYPOINTS, PeopleFacts, people_of
+from sspcm_kedro.pipelines.plan.tables import COLUMNS, markdown_table
+from sspcm_kedro.pose.skeleton import UNION
+
+NOWHERE = {"root": "no/such/folder"}
+SHOWN = [pictures(2, seed) for seed in range(4)]
+WRITERS = {
+    "coco": lambda root: write_coco(root, *SHOWN),
+    "mpii": lambda root: write_mpii(root, *SHOWN[:3]),
+    "mpii_mat": lambda root: write_mpii_mat(root, *SHOWN[:2]),
+    "aic": lambda root: write_aic(root, *SHOWN[:2]),
+    "lsp": lambda root: write_lsp(root, *SHOWN[:2]),
+    "lspet": lambda root: write_lspet(root, SHOWN[0]),
+    "fisheye": lambda root: write_fisheye(root, *SHOWN[:2]),
+    "crowdpose": lambda root: write_crowdpose(root, *SHOWN[:2]),
+    "ochuman": lambda root: write_ochuman(root, SHOWN[0]),
+}
+
+
+def read_plan(data: Path) -> dict:
+    return json.loads((data / "08_reporting" / "plan.json").read_text())
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file())
+
+
+@pytest.fixture(scope="module")
+def planned(make_project):
+    """The plan of LSP-extended in a project without people, and with tracking turned on."""
+    project = make_project("planned")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SSPCM_TRACKING")
+        patch.delenv("SSPCM_DATA", raising=False)
+        project.run(
+            "plan", env="lspet", source=NOWHERE, plan={"tflops": 2.0}, machine={"device": "cpu"}
+        )
+    data = project.root / "data" / "lspet"
+    return project, data, read_plan(data)
+
+
+def test_nothing_is_read_and_one_file_is_written(planned):
+    project, data, _ = planned
+    assert files_in(data) == ["08_reporting/plan.json"]
+    assert not list(project.root.glob("mlflow*")) and not list(project.root.glob("mlart*"))
+
+
+def test_steps_and_images_are_those_of_the_settings(planned):
+    """3 epochs of warm-up, 3 rounds of 2 epochs, 500 steps each, 16 people of each kind."""
+    plan = planned[2]
+    assert plan["keypoints"] == 14 and plan["input_hw"] == [64, 64] and plan["batch"] == 16
+    assert plan["method"]["steps"] == plan["baseline"]["steps"] == {"warmup": 1500, "rest": 3000}
+    step = plan["method"]["step"]["rest"]
+    assert (step["labelled"], step["unlabelled"]) == (16, 16)
+    assert (step["forwards"], step["backwards"]) == (8, 6)
+    assert plan["people"] == {"labelled": 500, "unlabelled": 3000, "validation": 500}
+    assert plan["unknown"] == []
+
+
+def test_flops_of_the_run_are_those_of_its_steps_and_predictions(planned):
+    """By hand from one network's forward pass; all networks are the same."""
+    plan = planned[2]
+    baseline, method = plan["baseline"], plan["method"]
+    image = baseline["step"]["rest"]["forward_flops"] / 16
+    assert method["step"]["warmup"]["forward_flops"] == 3 * 16 * image
+    warmup, rest = (method["step"][stage]["flops"] for stage in ("warmup", "rest"))
+    assert method["flops"] == {
+        "warmup": 1500 * warmup,
+        "rest": 3000 * rest,
+        "pseudo_labels": 3 * 3000 * 2 * 2 * image,  # rounds, people, teachers, flip test
+        "monitor": 9 * 200 * 3 * image,  # epochs, people, networks; no flip test
+        "evaluation": 500 * 3 * 2 * image,  # flip test
+        "total": sum(v for k, v in method["flops"].items() if k != "total"),
+    }
+    assert baseline["flops"]["evaluation"] == 500 * 2 * image
+    assert baseline["flops"]["rest"] == 3000 * baseline["step"]["rest"]["flops"]
+
+
+def test_hours_are_flops_by_throughput(planned):
+    plan = planned[2]
+    assert plan["throughput"] == {"tflops": 2.0, "measured": False}
+    for name in ("method", "baseline"):
+        total = plan[name]["flops"]["total"]
+        assert plan[name]["hours_per_tflops"] == pytest.approx(total / 3.6e15)
+        assert plan[name]["hours"] == pytest.approx(total / 7.2e15)
+
+
+def test_what_a_run_stores_is_what_it_has_planned(make_project, trained_project):
+    """A real run of one round: its checkpoints, predictions and corrected labels."""
+    project = make_project("compared")
+    project.run("plan", training={"steps": 2, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
+                plan={"people": {"unlabelled": 1000}}, machine={"device": "cpu"})  # fmt: skip
+    stored = read_plan(project.data)["method"]["stored_bytes"]
+
+    def tensors(value) -> int:
+        if isinstance(value, torch.Tensor):
+            return value.nbytes
+        if isinstance(value, dict):
+            return sum(map(tensors, value.values()))
+        return 0
+
+    with trained_project.session() as session:
+        catalog = session.load_context().catalog
+        checkpoints = [catalog[f"{s}_checkpoint"].load() for s in ("warmup", "round_1")]
+        labels = {name: catalog[f"round_1_{name}"].load() for name in ("predictions", "corrected")}
+    assert stored["checkpoints"] == sum(map(tensors, checkpoints))
+    for name, content in labels.items():
+        assert stored[name] * len(content["ids"]) == 1000 * tensors(content)
+
+
+def test_an_unknown_number_of_people_is_said_and_not_guessed(make_project, capsys):
+    project = make_project("unknown")
+    project.run("plan", machine={"device": "cpu"})
+    plan = read_plan(project.data)
+    assert plan["unknown"] == ["plan.people.unlabelled", "plan.people.validation"]
+    method = plan["method"]
+    assert method["flops"]["pseudo_labels"] is None and method["flops"]["evaluation"] is None
+    known = ("warmup", "rest", "monitor")
+    assert method["flops"]["total"] == sum(method["flops"][part] for part in known)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Totals are without corrected, evaluation, occluders, predictions, pseudo_labels" in printed
+    )
+    assert "Nothing was measured" in printed and method["hours"] is None
+
+
+def test_a_cpu_is_measured_where_it_is_asked_for(make_project, capsys):
+    project = make_project("probed")
+    project.run("plan", plan={"probe": True}, machine={"device": "cpu"})
+    plan = read_plan(project.data)
+    seen = plan["throughput"]
+    assert (seen["measured"], seen["device"], seen["batch"]) == (True, "cpu", 2)
+    total = plan["method"]["flops"]["total"]
+    assert plan["method"]["hours"] == pytest.approx(total / seen["tflops"] / 3.6e15)
+    assert "Measured:" in capsys.readouterr().out
+
+
+def test_a_step_that_does_not_fit_is_an_error_that_says_what_to_do(make_project, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("sspcm_kedro.pipelines.plan.nodes.measure", full)
+    with pytest.raises(BadInput, match=r"training\.batch = 8: .*fit into.*plan\.tflops"):
+        make_project("full").run("plan", plan={"probe": True}, machine={"device": "cpu"})
+
+
+def test_a_throughput_of_nothing_is_refused(make_project):
+    with pytest.raises(ParameterValidationError, match="tflops"):
+        make_project("zero").run("plan", plan={"tflops": 0})
+
+
+def test_split_is_asked_before_what_is_known():
+    facts = PeopleFacts(labelled=9, unlabelled=8, validation=7)
+    asked = SplitConfig(labelled=5, unlabelled=None, validation=6)
+    assert people_of(asked, facts) == {"labelled": 5, "unlabelled": 8, "validation": 6}
+    every = SplitConfig(labelled="all")
+    assert people_of(every, PeopleFacts())["labelled"] is None
+    assert people_of(every, facts)["labelled"] == 9
+
+
+def test_every_kind_of_source_has_a_number_of_key_points():
+    union = get_args(SourceConfig.model_fields["root"].annotation)
+    kinds = {get_args(source.model_fields["kind"].annotation)[0] for source in union}
+    assert set(KEYPOINTS) == kinds == {*WRITERS, "drawn", "mix"}
+    assert KEYPOINTS["mix"] == UNION.size
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_it_is_what_the_reader_of_that_kind_finds(tmp_path, kind):
+    source = SourceConfig.model_validate(WRITERS[kind](tmp_path)).root.read()
+    assert source.skeleton.size == KEYPOINTS[kind]
+
+
+def test_drawn_people_have_as_many(drawn_project):
+    skeleton = json.loads((drawn_project.data / "03_primary" / "skeleton.json").read_text())
+    assert len(skeleton["names"]) == KEYPOINTS["drawn"]
+
+
+def test_the_table_has_a_line_an_environment_and_marks_what_is_without_a_part(planned):
+    plan = planned[2]
+    unsure = json.loads(json.dumps(plan))
+    unsure["method"]["flops"]["pseudo_labels"] = None
+    lines = markdown_table({"lspet": plan, "unsure": unsure}).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [len(row) for row in cells] == [len(COLUMNS)] * 4
+    sure = dict(zip(COLUMNS, cells[2], strict=True))
+    assert sure["environment"] == "lspet" and sure["images a step"] == "16 + 16"
+    assert sure["passes a step, forward / backward"] == "8 / 6" and sure["steps"] == "4,500"
+    assert sure["data, GB"] == "unknown" and "+" not in sure["PFLOP, method"]
+    assert cells[3][COLUMNS.index("PFLOP, method")].endswith("+")
+
+
+def test_the_benchmark_plans_the_environments_with_published_scores():
+    file = Path(__file__).parents[2] / "benchmarks" / "plan.py"
+    spec = importlib.util.spec_from_file_location("plan_benchmark", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert {"coco_1k", "coco_wild", "mpii_aic"} <= set(module.benchmarks())
+    assert not {"base", "smoke", "lspet"} & set(module.benchmarks())
