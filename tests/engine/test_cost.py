@@ -28,12 +28,12 @@ from sspcm_kedro.nets import NetworkConfig
 
 B, K, H, W = 3, 7, 32, 24
 CPU = torch.device("cpu")
-SMALL = NetworkConfig.model_validate({"kind": "small_baseline", "width": 4})
+SMALL = NetworkConfig.model_validate({"kind": "small_baseline", "width": 16})
 MIXED = NetworkConfig.model_validate(
     {
         "kind": "mixed",
-        "teacher": {"kind": "small_baseline", "width": 8},
-        "student": {"kind": "small_baseline", "width": 4, "blocks": 2},
+        "teacher": {"kind": "small_baseline", "width": 32},
+        "student": {"kind": "small_baseline", "width": 16, "blocks": 2},
     }
 )
 KINDS = {
