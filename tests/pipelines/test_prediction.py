@@ -194,7 +194,7 @@ def test_weights_that_are_no_student(ready, tmp_path):
 def test_a_student_of_another_network(ready):
     with ready.session() as session:
         saved = session.load_context().catalog["student"].load()
-    saved["network"] = json.dumps({"kind": "small_baseline", "width": 16})
+    saved["network"] = json.dumps({"kind": "small_baseline", "width": 32})
     with pytest.raises(BadInput, match=r"student: must hold weights.*RuntimeError"):
         Student.of(saved)
 
