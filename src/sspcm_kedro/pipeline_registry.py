@@ -94,7 +94,10 @@ def _table(parameters: dict[str, Any], name: str) -> dict[str, Any]:
     value = parameters.get(name)
     if not isinstance(value, dict):
         rule = f"must be a table of settings, found {value!r}"
-        raise BadInput(f"parameter {name}", rule, f"Change single ones: {name}.<setting>=<value>")
+        remedy = f"Change single ones: {name}.<setting>=<value>"
+        if name == "source":
+            remedy += " (what is to be fetched is download.source=<set>)"
+        raise BadInput(f"parameter {name}", rule, remedy)
     return value
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from formats import pictures, structs, write_mpii, write_mpii_mat
 from sspcm_kedro.data.mpii import read_mpii
-from sspcm_kedro.data.mpii_mat import read_mpii_mat, read_test_images
+from sspcm_kedro.data.mpii_mat import read_mpii_mat, read_mpii_test, read_test_images
 from sspcm_kedro.data.mpii_source import MpiiMatSource, MpiiSource
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import MPII
@@ -110,6 +110,25 @@ def test_test_people_have_the_places_of_the_release(tmp_path):
     people = MpiiSource(root=tmp_path, test=Path(mat)).read().test
     assert people.source_image_ids.tolist() == ["4", "4", "5", "5"]
     assert people.source_ids.tolist() == ["1", "2", "1", "2"]
+
+
+def test_images_that_mpii_lists_and_never_released(tmp_path, caplog):
+    """Neither training images nor those three are needed to read the test people."""
+    train, test = pictures(2, 5), pictures(2, 6)
+    write_mpii_mat(tmp_path, train, test)
+    mat, images = tmp_path / "mpii_human_pose_v1_u12_1.mat", tmp_path / "images"
+    release = scipy.io.loadmat(mat)["RELEASE"]
+    release["annolist"][0, 0]["image"][0, 2]["name"][0, 0] = np.array(["002878268.jpg"])
+    scipy.io.savemat(mat, {"RELEASE": release})
+    for name in ("015601864.jpg", "015602864.jpg", "015603864.jpg"):
+        (images / name).unlink()
+    people = read_mpii_test(mat, images)
+    assert people.source_image_ids.tolist() == ["4"]
+    assert "has not released 002878268.jpg" in caplog.text
+    assert read_test_images(mat).names == ["002878268.jpg", "015604864.jpg"]  # pred lists it
+    (images / "015604864.jpg").unlink()
+    with pytest.raises(BadInput, match=r"015604864\.jpg.*is not there"):
+        read_mpii_test(mat, images)
 
 
 def test_validation_images_are_a_list(tmp_path):

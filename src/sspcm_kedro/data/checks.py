@@ -19,6 +19,10 @@ from sspcm_kedro.errors import BadInput
 
 Record = dict[str, Any]
 
+ELSEWHERE = (
+    "Correct the path in the parameters (source), or get the set first: "
+    "kedro run --pipelines download fetches it or says how (docs/data.md)"
+)
 _VISIBILITY = (0, 1, 2)
 _NUMBERS = {int, float}
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBomb)
@@ -36,13 +40,13 @@ def refuse(file: Path, broken: Sequence[tuple[str, str]], remedy: str) -> None:
 def need_file(file: Path) -> None:
     """The file exists."""
     if not file.is_file():
-        raise BadInput(file, "there must be such a file", "Correct the path in the parameters")
+        raise BadInput(file, "there must be such a file", ELSEWHERE)
 
 
 def need_folder(folder: Path) -> None:
     """The folder exists."""
     if not folder.is_dir():
-        raise BadInput(folder, "there must be such a folder", "Correct the path in the parameters")
+        raise BadInput(folder, "there must be such a folder", ELSEWHERE)
 
 
 def read_json(file: Path, without: str | None = None) -> Any:

@@ -16,6 +16,10 @@ from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 
 
+FOLDERS = {"aic": "ai_challenger", "mpii_mat": "mpii"}
+"""Below data/01_raw, where a set's folder is not called as the set is."""
+
+
 @dataclass(frozen=True)
 class Archive:
     """A zip or tar and what of it goes where.
@@ -133,7 +137,8 @@ class DownloadConfig(Settings):
             )
             raise BadInput("parameter download.source", f"must name a set: {names}", remedy)
         if self.root is None:
-            remedy = f"Add download.root=data/01_raw/{self.source}"
+            folder = FOLDERS.get(self.source, self.source)
+            remedy = f"Add download.root=data/01_raw/{folder}, where the environments look"
             raise BadInput("parameter download.root", "must name the folder to fill", remedy)
         chosen = SETS[self.source]
         parts = self.parts or chosen.usual or tuple(chosen.parts)

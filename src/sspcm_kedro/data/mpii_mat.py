@@ -1,5 +1,6 @@
 """MPII's original annotations: one Matlab structure, RELEASE."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ from sspcm_kedro.pose.skeleton import MPII
 Record = dict[str, Any]
 REMEDY = "Use mpii_human_pose_v1_u12_1.mat, as it was downloaded"
 
+NOT_RELEASED = {"002878268.jpg", "013401523.jpg", "040348287.jpg"}
+"""Images that public readers of the mat skip, because MPII's own archive lacks them."""
+
+logger = logging.getLogger(__name__)
+
 
 def read_mpii_mat(
     annotation_file: Path, image_root: Path, *, test: bool = False
@@ -30,25 +36,38 @@ def read_mpii_mat(
     places of the images in ``annolist`` and ``source_ids`` those of the people in ``annorect``,
     from 1: what the set's evaluation calls imgidx and ridx.
     """
+    annotated, unlabelled = _people(annotation_file)
+    if not annotated:
+        rule = "someone on a training image must have joints, a centre and a scale, and no one has"
+        raise BadInput(annotation_file, rule, REMEDY)
+    people = _instances(annotation_file, image_root, annotated)
+    return people, _test(annotation_file, image_root, unlabelled) if test else None
+
+
+def read_mpii_test(annotation_file: Path, image_root: Path) -> Instances:
+    """The test people of the mat alone; no training image is looked for."""
+    return _test(annotation_file, image_root, _people(annotation_file)[1])
+
+
+def _people(file: Path) -> tuple[list[Record], list[Record]]:
+    """The annotated people, and those of the test images."""
     annotated: list[Record] = []
     unlabelled: list[Record] = []
-    for place, (image, trains) in enumerate(_release(annotation_file), start=1):
+    for place, (image, trains) in enumerate(_release(file), start=1):
         for rect_place, rect in enumerate(_structs(image.get("annorect")), start=1):
             person = _person(image, place, rect, rect_place)
             if trains and person["placed"] and person["points"]:
                 annotated.append(person)
             elif not trains and person["placed"]:
                 unlabelled.append(person)
-    if not annotated:
-        rule = "someone on a training image must have joints, a centre and a scale, and no one has"
-        raise BadInput(annotation_file, rule, REMEDY)
-    if test and not unlabelled:
+    return annotated, unlabelled
+
+
+def _test(file: Path, image_root: Path, people: list[Record]) -> Instances:
+    if not people:
         rule = "at least one test person must have a centre and a scale, and none has"
-        raise BadInput(annotation_file, rule, REMEDY)
-    return (
-        _instances(annotation_file, image_root, annotated),
-        _instances(annotation_file, image_root, unlabelled) if test else None,
-    )
+        raise BadInput(file, rule, REMEDY)
+    return _instances(file, image_root, people)
 
 
 @dataclass(frozen=True)
@@ -100,8 +119,9 @@ def _release(file: Path) -> list[tuple[Record, bool]]:
 
 
 def _instances(file: Path, image_root: Path, people: list[Record]) -> Instances:
-    names = [person["name"] for person in people]
     checks.names_inside(file, [(person["name"], person["image"]) for person in people])
+    people = _released(image_root, people)
+    names = [person["name"] for person in people]
     centers = checks.matrices(file, "objpos", [(p["name"], p["center"]) for p in people], (2,))
     scales = checks.matrices(file, "scale", [(p["name"], p["scale"]) for p in people], ())
     keypoints, visibility = _joints(file, people)
@@ -117,6 +137,16 @@ def _instances(file: Path, image_root: Path, people: list[Record]) -> Instances:
         source_image_ids=as_text(person["place"] for person in people),
         source_ids=as_text(person["rect_place"] for person in people),
     )
+
+
+def _released(image_root: Path, people: list[Record]) -> list[Record]:
+    """The people but for those on images that MPII lists and has not released."""
+    gone = {name for name in NOT_RELEASED if not (image_root / name).exists()}
+    there = [person for person in people if person["image"] not in gone]
+    if len(there) < len(people):
+        absent = sorted({person["image"] for person in people} & gone)
+        logger.warning("MPII has not released %s: their people are left out", ", ".join(absent))
+    return there
 
 
 def _person(image: Record, place: int, rect: Record, rect_place: int) -> Record:

@@ -9,7 +9,7 @@ from sspcm_kedro.config import Settings
 from sspcm_kedro.data import checks
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.mpii import read_mpii
-from sspcm_kedro.data.mpii_mat import read_mpii_mat
+from sspcm_kedro.data.mpii_mat import read_mpii_mat, read_mpii_test
 from sspcm_kedro.data.source import Source, assemble
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import MPII
@@ -45,7 +45,7 @@ class MpiiSource(Settings):
             heads = self.root / self.head_boxes if self.head_boxes else None
             validation, _ = read_mpii(self.root / self.validation, images, head_boxes=heads)
         if self.test and self.test.suffix == ".mat":
-            _, test = read_mpii_mat(self.root / self.test, images, test=True)
+            test = read_mpii_test(self.root / self.test, images)
         elif self.test:
             test, _ = read_mpii(self.root / self.test, images, labelled=False)
         return assemble(MPII, train, validation, None, None, test)
