@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from scipy.io import loadmat
 
 from formats import pictures, write_aic, write_coco, write_fisheye, write_mpii, write_mpii_mat
+from sspcm_kedro.data.downloads import FOLDERS, SETS
 from sspcm_kedro.datasets.submission import CocoSubmissionDataset
 from sspcm_kedro.methods.base import NAMES
 from sspcm_kedro.nets import NetworkConfig
@@ -159,6 +160,34 @@ def test_a_miniature_differs_in_size_alone(make_project, shell, env, raw, starts
         old, new = str(whole[name]), str(tiny[name])
         assert old.startswith("data/01_raw"), name
         assert new == old.replace("data/01_raw", str(raw), 1), name
+
+
+def folders(value: Any) -> set[str]:
+    """The folders below data/01_raw that settings name."""
+    if isinstance(value, dict):
+        return set().union(*map(folders, value.values()))
+    return {value.split("/")[2]} if str(value).startswith("data/01_raw/") else set()
+
+
+def test_what_download_proposes_is_where_the_environments_look(env):
+    proposed = {FOLDERS.get(name, name) for name in SETS}
+    source = settings_of(env)["source"]
+    if source["kind"] == "fisheye":  # its root is the folder of both sets
+        assert {part["images"].split("/")[0] for part in source.values() if "images" in part} == {
+            "wepdtof_pose", "bkfisheye"
+        } <= proposed  # fmt: skip
+    else:
+        assert folders(source) <= proposed and folders(source)
+
+
+def test_plans_have_the_sizes_of_the_archives():
+    known = {a.name: a.size for part in SETS["coco"].parts.values() for a in part.archives}
+    files = [file for env in BENCHMARKS for file in (CONF / env).glob("parameters_plan.yml")]
+    planned = {name: gb for file in files
+               for name, gb in yaml.safe_load(file.read_text())["plan"].get("data_gb", {}).items()
+               if name in known}  # fmt: skip
+    assert set(planned) == set(known)
+    assert planned == {name: round(size / 1e9, 3) for name, size in known.items()}
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from sspcm_kedro.data.loader import (
     Pseudo,
     mixed_seed,
     normalised,
+    plain_view,
     shuffled_rows,
     weak_view,
 )
@@ -342,3 +343,16 @@ def test_a_pool_has_its_key_points_in_input_pixels(pools):
     identity = torch.eye(2, 3).expand(5, 2, 3)
     view = weak_view(pools[0].crops, torch.arange(5), identity, CPU)
     assert (spots(view) - move_points(pools[0].keypoints, identity)).abs().max() < 0.6
+
+
+def test_channels_are_red_green_blue_in_training_and_in_prediction(tmp_path):
+    """The order that the statistics of ImageNet, and networks trained on it, have."""
+    people = make_people(tmp_path, 1, seed=0)
+    Image.new("RGB", (130, 150), (255, 102, 0)).save(people.paths[0])
+    crops = Crops(people, INPUT, border=BORDER)
+    expected = [(c - m) / s for c, m, s in zip((1, 0.4, 0), MEAN, STD, strict=True)]
+    rows = torch.arange(1)
+    weak = weak_view(crops, rows, torch.eye(2, 3)[None], CPU)
+    for images in (plain_view(crops, rows, CPU), weak):
+        centre = images[0, :, INPUT[0] // 2, INPUT[1] // 2]
+        assert centre.tolist() == pytest.approx(expected, abs=1e-3)

@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -152,9 +153,9 @@ def test_the_other_parts_of_coco_join_later(site, dataset, tmp_path, caplog):
     assert people_of(dataset.load()["source"]) == people_of(source)
 
 
-def test_mpii_as_json(site, dataset, tmp_path):
-    original = tmp_path / "original"
-    source = write_mpii(original, pictures(4, 1), pictures(3, 2), pictures(2, 3))
+def serve_mpii_json(site, original, *pictures_of) -> Any:
+    """MPII's images and JSON files, served; the source that reads the originals."""
+    source = write_mpii(original, *pictures_of)
     names = {"train": "train", "valid": "val", "test": "test"}
     notes = {f"mpii_{to}.json": original / "annot" / f"{of}.json" for of, to in names.items()}
     notes |= {"mpii_gt_val.mat": original / "annot" / "gt_valid.mat"}
@@ -162,10 +163,31 @@ def test_mpii_as_json(site, dataset, tmp_path):
     site.files["mpii_annotations.tar"] = tarred(files, "w")
     images = {"images": original / "images"}
     site.files["mpii_human_pose_v1.tar.gz"] = tarred(images, "w:gz")
+    return source
+
+
+def test_mpii_as_json(site, dataset, tmp_path):
+    shown = pictures(4, 1), pictures(3, 2), pictures(2, 3)
+    source = serve_mpii_json(site, tmp_path / "original", *shown)
     config = DownloadConfig(source="mpii", root=tmp_path / "mpii", mirror=site.url)
     dataset.save(config.choose())
     found = {**dataset.load()["source"], "test": source["test"]}
     assert people_of(found) == people_of(source)
+
+
+def test_the_mat_joins_the_json_in_one_folder(site, dataset, tmp_path):
+    """As the environment mpii_aic needs them."""
+    shown = pictures(4, 1), pictures(3, 2), pictures(2, 3)
+    serve_mpii_json(site, tmp_path / "original", *shown)
+    write_mpii_mat(tmp_path / "original", [*shown[0], *shown[1]], shown[2])
+    mat = "mpii_human_pose_v1_u12_1.mat"
+    archive = zipped(tmp_path / "original", mat, top="mpii_human_pose_v1_u12_2/")
+    site.files["mpii_human_pose_v1_u12_2.zip"] = archive
+    shared = {"root": tmp_path / "mpii", "mirror": site.url}
+    dataset.save(DownloadConfig(source="mpii", **shared).choose())
+    dataset.save(DownloadConfig(source="mpii_mat", parts=("annotations",), **shared).choose())
+    found = {"kind": "mpii", "root": str(tmp_path / "mpii"), "test": mat}
+    assert people_of(found) == people_of({**found, "root": str(tmp_path / "original")})
 
 
 def test_mpii_as_mat(site, dataset, tmp_path):

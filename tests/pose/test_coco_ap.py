@@ -10,7 +10,7 @@ import pytest
 from pycocotools.coco import COCO as COCO_API
 from pycocotools.cocoeval import COCOeval
 
-from sspcm_kedro.pose.coco_ap import METRICS, Detections, IgnoredPeople, coco_ap, crowdpose_ap
+from sspcm_kedro.pose.coco_ap import METRICS, Detections, IgnoredPeople, coco_ap
 from sspcm_kedro.pose.metrics import oks
 from sspcm_kedro.pose.skeleton import COCO
 
@@ -240,22 +240,3 @@ def test_ignored_people_are_what_pycocotools_makes_of_their_annotations():
     ours = coco_ap(truth, detections, COCO.sigmas, ignored)
     assert list(ours.values()) == pytest.approx(evaluation.stats.tolist(), abs=1e-9)
     assert ours["AP"] > coco_ap(truth, detections, COCO.sigmas)["AP"] + 0.01
-
-
-def test_crowdpose_divides_images_by_their_crowd_index():
-    """Nobody is missed where few are, half in between, everybody in crowds."""
-    truth = people(6)
-    detections = found(truth, np.full(6, 0.5))
-    detections.keypoints[[3, 4, 5]] += 500
-    index = dict(zip(truth.image_ids.tolist(), [0.0, 0.19, 0.2, 0.79, 0.8, 1.0], strict=True))
-    scores = crowdpose_ap(truth, detections, COCO.sigmas, index)
-    every = coco_ap(truth, detections, COCO.sigmas)
-    assert scores.pop("AP_easy") == pytest.approx(1)
-    assert scores.pop("AP_medium") == pytest.approx(51 / 101)
-    assert scores.pop("AP_hard") == 0
-    assert scores == {name: every[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
-    papers = crowdpose_ap(truth, detections, COCO.sigmas, index, bounds=(0.1, 0.8))
-    assert papers["AP_easy"] == pytest.approx(1)
-    assert papers["AP_medium"] == pytest.approx(67 / 101)
-    few = crowdpose_ap(truth, detections, COCO.sigmas, dict.fromkeys(index, 0.0))
-    assert few["AP_easy"] == every["AP"] and math.isnan(few["AP_hard"])

@@ -15,7 +15,6 @@ from pydantic import field_validator
 from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 
-
 FOLDERS = {"aic": "ai_challenger", "mpii_mat": "mpii"}
 """Below data/01_raw, where a set's folder is not called as the set is."""
 

@@ -28,7 +28,7 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
     def load(self) -> dict[str, Any]:
         if not self._exists():
-            remedy = "Run the pipeline that makes it, e.g. the default one (kedro run), with the same --env"
+            remedy = "Run what makes it, e.g. the default pipeline (kedro run), with the same --env"
             raise BadInput(self._filepath, "there must be such a file", remedy)
         try:
             with safe_open(self._filepath, framework="pt") as file:

@@ -2,9 +2,9 @@
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -125,55 +125,6 @@ def coco_ap(
         name: float("nan") if value < 0 else float(value)
         for name, value in zip(METRICS, values, strict=True)
     }
-
-
-def crowdpose_ap(
-    truth: LabelledPeople,
-    detections: Detections,
-    sigmas: Sequence[float] | np.ndarray,
-    crowd_index: Mapping[int, float],
-    *,
-    bounds: tuple[float, float] = (0.2, 0.8),
-) -> dict[str, float]:
-    """CrowdPose's numbers: AP and AR of all people, and AP by how crowded their image is.
-
-    Args:
-        truth: the true people; areas are 0.53 of the annotated box.
-        detections: the predicted people.
-        sigmas: (k) OKS sigmas of the skeleton.
-        crowd_index: by image id, for the images of either side.
-        bounds: from where an image is medium, and hard; CrowdPose's code has these, its paper 0.1
-            for the first.
-
-    Returns:
-        AP, AP50, AP75, AR, AR50, AR75, AP_easy, AP_medium and AP_hard, 0 to 1; nan where there is
-        nobody to find.
-    """
-    every = coco_ap(truth, detections, sigmas)
-    scores = {name: every[name] for name in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
-    levels = (
-        np.digitize([crowd_index[int(image)] for image in side.image_ids], bounds)
-        for side in (truth, detections)
-    )
-    of_truth, of_detections = levels
-    for level, name in enumerate(("easy", "medium", "hard")):
-        true = _People(*(getattr(truth, c)[of_truth == level] for c in _People._fields))
-        rows = of_detections == level
-        found = Detections(
-            detections.image_ids[rows], detections.keypoints[rows], detections.scores[rows]
-        )
-        scores[f"AP_{name}"] = coco_ap(true, found, sigmas)["AP"]
-    return scores
-
-
-class _People(NamedTuple):
-    """Some of the true people."""
-
-    image_ids: np.ndarray
-    keypoints: np.ndarray
-    visibility: np.ndarray
-    areas: np.ndarray
-    boxes: np.ndarray
 
 
 def _truth_records(truth: LabelledPeople, images: np.ndarray) -> list[dict[str, Any]]:
