@@ -43,7 +43,7 @@ def unpack(archive: Path, folder: Path, places: Iterable[tuple[str, str]]) -> di
     folder.mkdir(parents=True)
     try:
         with show_bytes(f"unpacking {archive.name}", None, 0) as count:
-            for name, size, stream in _members(archive, folder):
+            for name, size, stream in _members(archive):
                 target = _target(name, places)
                 if target is None:
                     continue
@@ -81,7 +81,7 @@ def unpacked_bytes(archive: Path) -> int | None:
         return None  # unpacking says what is wrong with it
 
 
-def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     """Name, size and content of the files; of a zip, all are looked at before the first is read."""
     with archive.open("rb") as stream:
         magic = stream.read(2)
@@ -102,7 +102,6 @@ def _members(archive: Path, folder: Path) -> Iterator[tuple[str, int, IO[bytes]]
             for member in pack:
                 kind = None if member.isfile() or member.isdir() else _tar_kind(member)
                 _check(archive, member.name, kind)
-                tarfile.data_filter(member, str(folder))
                 content = pack.extractfile(member) if member.isfile() else None
                 if content is not None:
                     yield member.name, member.size, content
