@@ -446,3 +446,19 @@ def write_lsp(root: Path, train: Sequence[Picture], test: Sequence[Picture]) -> 
             joints[2, :, start - 1 + place] = person.visibility[channels] == 1
     scipy.io.savemat(root / "joints.mat", {"joints": joints})
     return {"kind": "lsp", "root": str(root)}
+
+
+# Every format ------------------------------------------------------------------------------------
+
+SHOWN = [pictures(2, seed) for seed in range(4)]
+WRITERS = {
+    "coco": lambda root: write_coco(root, *SHOWN),
+    "mpii": lambda root: write_mpii(root, *SHOWN[:3]),
+    "mpii_mat": lambda root: write_mpii_mat(root, *SHOWN[:2]),
+    "aic": lambda root: write_aic(root, *SHOWN[:2]),
+    "lsp": lambda root: write_lsp(root, *SHOWN[:2]),
+    "lspet": lambda root: write_lspet(root, SHOWN[0]),
+    "fisheye": lambda root: write_fisheye(root, *SHOWN[:2]),
+    "crowdpose": lambda root: write_crowdpose(root, *SHOWN[:2]),
+    "ochuman": lambda root: write_ochuman(root, SHOWN[0]),
+}

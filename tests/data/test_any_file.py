@@ -9,33 +9,10 @@ from typing import Any
 
 import pytest
 
-from formats import (
-    pictures,
-    write_aic,
-    write_coco,
-    write_crowdpose,
-    write_fisheye,
-    write_lsp,
-    write_lspet,
-    write_mpii,
-    write_mpii_mat,
-    write_ochuman,
-)
+from formats import WRITERS
 from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.errors import BadInput
 
-SHOWN = [pictures(2, seed) for seed in range(4)]
-WRITERS = {
-    "coco": lambda root: write_coco(root, *SHOWN),
-    "mpii": lambda root: write_mpii(root, *SHOWN[:3]),
-    "mpii_mat": lambda root: write_mpii_mat(root, *SHOWN[:2]),
-    "aic": lambda root: write_aic(root, *SHOWN[:2]),
-    "lsp": lambda root: write_lsp(root, *SHOWN[:2]),
-    "lspet": lambda root: write_lspet(root, SHOWN[0]),
-    "fisheye": lambda root: write_fisheye(root, *SHOWN[:2]),
-    "crowdpose": lambda root: write_crowdpose(root, *SHOWN[:2]),
-    "ochuman": lambda root: write_ochuman(root, SHOWN[0]),
-}
 ODD = [None, True, "", "x", "../x", [], [[]], {}, {"a": 1}, -1, 0.5, 10**400, float("nan"), 1e999]
 
 

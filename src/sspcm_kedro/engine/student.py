@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sspcm_kedro.engine.settings import ViewConfig
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.engine.predict import predict
+from sspcm_kedro.engine.settings import EvaluationConfig, ViewConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -48,3 +50,20 @@ class Student:
             raise BadInput("student", f"{rule} ({cause})", remedy) from error
         network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return cls(network.eval(), skeleton, view)
+
+    def see(
+        self, crops: Crops, config: EvaluationConfig, device: torch.device, title: str
+    ) -> dict[str, Tensor]:
+        """What it sees in people: keypoints (n, k, 2) in canonical input pixels, scores (n, k).
+
+        Args:
+            crops: the people (n), in this view.
+            config: whether the mirrored view is read, too.
+            device: where to compute.
+            title: of the progress bar.
+        """
+        keypoints, scores = predict(
+            self.network.to(device), crops, self.skeleton, flip_test=config.flip_test,
+            refinement=self.view.refinement, blur=self.view.kernel(), device=device, title=title,
+        )  # fmt: skip
+        return {"keypoints": keypoints, "scores": scores}

@@ -16,7 +16,7 @@ from sspcm_kedro.data.coco import read_boxes
 from sspcm_kedro.data.coco_writer import coco_content
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.pictures import whole_pictures
-from sspcm_kedro.engine.predict import predict, to_image
+from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig
 from sspcm_kedro.engine.student import Student
 from sspcm_kedro.errors import BadInput
@@ -80,14 +80,9 @@ def predict_people(
     machine: MachineConfig,
 ) -> dict[str, Tensor]:
     """What the student sees: keypoints (n, k, 2) in canonical input pixels, scores (n, k)."""
-    shipped, device = Student.of(student), machine.pick()
+    shipped = Student.of(student)
     crops = crops_of(people, shipped.view, machine)
-    keypoints, scores = predict(
-        shipped.network.to(device), crops, shipped.skeleton, flip_test=evaluation.flip_test,
-        refinement=shipped.view.refinement, blur=shipped.view.kernel(), device=device,
-        title="people",
-    )  # fmt: skip
-    return {"keypoints": keypoints, "scores": scores}
+    return shipped.see(crops, evaluation, machine.pick(), "people")
 
 
 def write_keypoints(

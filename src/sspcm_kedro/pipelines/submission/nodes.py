@@ -11,7 +11,6 @@ from torch import Tensor
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.mpii_mat import read_test_images
-from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig
 from sspcm_kedro.engine.student import Student
 from sspcm_kedro.engine.submit import coco_submission, mpii_submission
@@ -53,13 +52,9 @@ def predict_test(
     """
     people = people_to_predict(instances)
     _images(people, submission)  # before the long work
-    shipped, device = Student.of(network), machine.pick()
-    keypoints, scores = predict(
-        shipped.network.to(device), crops_of(people, shipped.view, machine), shipped.skeleton,
-        flip_test=evaluation.flip_test, refinement=shipped.view.refinement,
-        blur=shipped.view.kernel(), device=device, title="test people",
-    )  # fmt: skip
-    return {"keypoints": keypoints, "scores": scores}
+    shipped = Student.of(network)
+    crops = crops_of(people, shipped.view, machine)
+    return shipped.see(crops, evaluation, machine.pick(), "test people")
 
 
 def submit_coco(
