@@ -3,7 +3,7 @@
     python benchmarks/annotations.py [--people 150000]
 
 Writes a file of the form and size of COCO 2017's training part into a temporary folder: for every
-person with key points there are 0.75 without (as there), every one has an outline, and the images
+person with keypoints there are 0.75 without (as there), every one has an outline, and the images
 are empty files. Reads it in a process of its own and prints wall time, processor time and memory.
 """
 
@@ -19,25 +19,25 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from sspcm_kedro.data.coco_source import CocoPart, CocoSource
 from sspcm_kedro.pose.skeleton import COCO
+from sspcm_kedro.sources.coco import CocoPart, CocoSource
 
-PEOPLE_AN_IMAGE = 1.27  # 149813 people with key points on 118287 images
+PEOPLE_AN_IMAGE = 1.27  # 149813 people with keypoints on 118287 images
 OTHERS = 0.75  # 262465 annotations
 OUTLINE = 60  # numbers in an outline
 
 
-def annotation(number: int, image: int, rng: np.random.Generator, labelled: bool) -> str:
+def annotation(number: int, image: int, rng: np.random.Generator, labeled: bool) -> str:
     """One annotation as JSON, on an image of 640 x 480."""
     x, y, w, h = rng.uniform((0, 0, 20, 30), (300, 200, 300, 270)).round(2).tolist()
     outline = rng.uniform((x, y), (x + w, y + h), (OUTLINE // 2, 2)).round(2).ravel().tolist()
     keypoints = [0] * 51
-    if labelled:
+    if labeled:
         points = rng.integers((x, y), (x + w, y + h), (17, 2))
         keypoints = np.column_stack([points, rng.integers(1, 3, 17)]).ravel().tolist()
     return json.dumps(
         {
-            "segmentation": [outline], "num_keypoints": 17 * labelled, "area": round(w * h / 2, 4),
+            "segmentation": [outline], "num_keypoints": 17 * labeled, "area": round(w * h / 2, 4),
             "iscrowd": 0, "keypoints": keypoints, "image_id": image, "bbox": [x, y, w, h],
             "category_id": 1, "id": number,
         }
@@ -61,14 +61,14 @@ def write(root: Path, people: int) -> Path:
                 "keypoints": list(COCO.names), "skeleton": []}  # fmt: skip
     file = root / "person_keypoints_train2017.json"
     total = round(people * (1 + OTHERS))
-    labelled = rng.permutation(total) < people
+    labeled = rng.permutation(total) < people
     with file.open("w") as out:
         out.write(f'{{"images": {json.dumps(images)}, "categories": {json.dumps([category])},')
         out.write('"annotations": [')
         for number in track(range(total), description="writing"):
             image = int(rng.integers(count))
             comma = ", " if number else ""
-            out.write(comma + annotation(number + 1, image, rng, bool(labelled[number])))
+            out.write(comma + annotation(number + 1, image, rng, bool(labeled[number])))
         out.write("]}")
     return file
 
@@ -94,7 +94,7 @@ def main() -> None:
         file = write(Path(folder), options.people)
         megabytes = file.stat().st_size / 1e6
         # A fresh interpreter: what writing needed does not count as memory of reading.
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
+        with multiprocessing.get_context("spawn").InstancePool(1) as pool:
             people, seconds, busy, before, peak = pool.apply(read, (file,))
     Console().print(
         f"{people} people from a file of {megabytes:.0f} MB: {seconds:.1f} s, {busy:.1f} s of them "

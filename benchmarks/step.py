@@ -17,15 +17,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.loader import Batches, Heatmap, Pool, Pseudo
+from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.engine.learner import network_maker
-from sspcm_kedro.engine.optimiser import adam
+from sspcm_kedro.engine.optimizer import adam
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method
-from sspcm_kedro.methods.settings import AffineConfig
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import COCO
 
 METHODS = {
@@ -62,7 +63,7 @@ class NoisePool(Crops):
 
 
 def network_passes(method: Method, images: torch.Tensor, passes: tuple[int, int, int]) -> None:
-    """The step's forward and backward passes and its optimiser, and nothing else."""
+    """The step's forward and backward passes and its optimizer, and nothing else."""
     nets = list(method.networks.values())
     with torch.no_grad():
         for i in range(passes[1]):
@@ -93,8 +94,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pool = Pool.of(NoisePool(256, (64, 48), 12))
-    pseudo = Pseudo(
+    pool = InstancePool.of(NoisePool(256, (64, 48), 12))
+    pseudo = PseudoLabels(
         torch.rand(2, 256, COCO.size, 2) * 48, torch.rand(2, 256, COCO.size),
         torch.tensor([[row, 20.0, 30.0] for row in range(256)]),
     )  # fmt: skip
@@ -103,14 +104,15 @@ def main() -> None:
         table.add_column(column, justify="right")
     for name, settings in METHODS.items():
         method = MethodConfig.model_validate(settings).build(
-            network_maker(NetworkConfig.model_validate({"kind": "small_baseline"}), COCO.size, 0)
+            network_maker(NetworkConfig.model_validate({"kind": "small_baseline"}), COCO.size, 0),
+            HeatmapCodec(sigma=1.0),
         )
         method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        optimiser, rng = adam(method, 1e-3), torch.Generator(device).manual_seed(0)
+        optimizer, rng = adam(method, 1e-3), torch.Generator(device).manual_seed(0)
         weak = AffineConfig(rotated=0.6, flipped=0.5).build()
         batches = Batches(
             pool, pool if method.needs_unlabeled else None,
-            pseudo if name == "sspcm (rounds)" else None, COCO, Heatmap(4, 1.0), weak,
+            pseudo if name == "sspcm (rounds)" else None, COCO(4, 1.0), weak,
             options.people, 1, 0, device,
         )  # fmt: skip
         images = next(batches.epoch(0)).labeled.images
@@ -118,13 +120,13 @@ def main() -> None:
         def step(
             method: Method = method,
             batches: Batches = batches,
-            optimiser: torch.optim.Optimizer = optimiser,
+            optimizer: torch.optim.Optimizer = optimizer,
             rng: torch.Generator = rng,
         ) -> None:
             scalars = method.training_step(next(batches.epoch(0)), rng)
             torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum().backward()
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
             _ = next(iter(scalars.values())).item()  # waits for the device
 
         def passes(

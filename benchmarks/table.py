@@ -1,11 +1,11 @@
-"""The table method x seed: every method on the same people, with the same optimiser steps.
+"""The table method x seed: every method on the same people, with the same optimizer steps.
 
     python benchmarks/table.py [--env base] [--root DIR] [--seeds 0 1 2] [--jobs 2] [--params ...]
 
 Every cell is a `kedro run` of its own process, one thread each, with data under data/table/<env>.
-SSPCM (rounds) is the default run, whose baseline is the supervised row; the other methods are runs
-of the pipeline `baseline` on the people which that run ingested. Cells that were killed go on where
-they were, and finished ones do not train again. Writes data/table/<env>.json and .md.
+SSPCM (rounds) is the default run, whose comparison is the supervised row; the other methods are
+runs of the pipeline `comparison` on the people which that run ingested. Cells that were killed go
+on where they were, and finished ones do not train again. Writes data/table/<env>.json and .md.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from rich.console import Console
 PROJECT = Path(__file__).parents[1]
 ROUNDS = "SSPCM (rounds)"
 BASELINES = {
-    "PoseCons": ["baseline.kind=pose_cons"],
-    "PoseDual": ["baseline.kind=pose_dual"],
-    "SSPCM (snapshots)": ["baseline.kind=sspcm", "baseline.snapshot_every=100"],
+    "PoseCons": ["comparison.kind=pose_cons"],
+    "PoseDual": ["comparison.kind=pose_dual"],
+    "SSPCM (snapshots)": ["comparison.kind=sspcm", "comparison.snapshot_every=100"],
 }
 COLUMNS = ("AP", "AP50", "AR", "PCK")
 console = Console()
@@ -46,7 +46,7 @@ def run(env: str, seed: int, method: str, params: list[str]) -> None:
     settings = [f"seed={seed}", "machine.device=cpu", *params, *BASELINES.get(method, [])]
     command = [sys.executable, "-m", "kedro", "run", "--env", env, "--params", ",".join(settings)]
     if method != ROUNDS:
-        command += ["--pipelines", "baseline"]
+        command += ["--pipelines", "comparison"]
         for part in ("01_raw", "03_primary", "05_model_input"):
             (folder / part).unlink(missing_ok=True)
             (folder / part).symlink_to(folder_of(env, seed, ROUNDS) / part)
@@ -69,7 +69,7 @@ def scores_of(env: str, seed: int) -> dict[str, dict[str, float]]:
         return json.loads((folder_of(env, seed, method) / name).read_text())
 
     rounds = read(ROUNDS, "08_reporting/metrics.json")
-    others = {m: read(m, "07_model_output/baseline_scores.json")["baseline"] for m in BASELINES}
+    others = {m: read(m, "07_model_output/comparison_scores.json")["baseline"] for m in BASELINES}
     rows = {"supervised": rounds["baseline"], **others, ROUNDS: rounds["student"]}
     return {
         method: {column: row[column] for column in COLUMNS if column in row}

@@ -14,11 +14,13 @@ from typing import Any
 os.environ["DO_NOT_TRACK"] = "1"  # read by kedro-telemetry when it is imported
 os.environ["SSPCM_TRACKING"] = "off"  # the tests of tracking turn it on
 
+import numpy as np
 import pytest
 import torch
 from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession
 
+from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.hooks import PipelineShape
 
 ROOT = Path(__file__).parents[1]
@@ -137,9 +139,32 @@ def project(make_project, drawn_project) -> Project:
 def whole(make_project) -> SimpleNamespace:
     """The project after ``kedro run --env smoke``, what was printed, and how long it took.
 
-    min_score is low: networks of twelve steps are sure of nothing, and some joints must be kept.
+    min_score is low: networks of twelve steps are sure of nothing, and some keypoints must be kept.
     """
     project, began = make_project("whole"), time.monotonic()
     printed = project.kedro("--params", "method.min_score=0.02")
     seconds = time.monotonic() - began
     return SimpleNamespace(project=project, data=project.data, printed=printed, seconds=seconds)
+
+
+@pytest.fixture
+def make_people():
+    """A factory of people: one for each image name, three keypoints, row number in each x."""
+
+    def make(images: str, first_id: int = 1, labeled: bool = True) -> Instances:
+        n = len(images)
+        xs = np.arange(first_id, first_id + n, dtype=np.float32)
+        people = Instances(
+            ids=np.arange(first_id, first_id + n),
+            image_ids=np.array([ord(name) for name in images]),
+            paths=np.array([f"{name}.jpg" for name in images], object),
+            image_hw=np.full((n, 2), (40, 60)),
+            boxes=np.tile(np.array([1, 2, 30, 20], np.float32), (n, 1)),
+            areas=np.full(n, 9, np.float32),
+            box_scores=np.ones(n, np.float32),
+            keypoints=np.repeat(xs, 6).reshape(n, 3, 2),
+            visibility=np.full((n, 3), 2),
+        )
+        return people if labeled else people.without_labels()
+
+    return make

@@ -1,6 +1,6 @@
 """Writes people in the file layouts of the published data sets: tiny, but of the same form.
 
-``pictures`` draws people with all 24 joints of the union; one function a format writes them into
+``images`` draws people with all 24 keypoints of the union; one function a format writes them into
 a folder as that set's own distribution has them and returns the ``source`` that reads them.
 Coordinates here count from 0 and each writer turns them into what its format has.
 """
@@ -51,7 +51,7 @@ class Person:
     """One person in image pixels, from 0.
 
     Attributes:
-        joints: (24, 2) all joints of the union, x, y.
+        keypoints: (24, 2) all keypoints of the union, x, y.
         visibility: (24) 0 not annotated, 1 covered, 2 visible.
         box: x0, y0, x1, y1.
         head: x0, y0, x1, y1 of the head.
@@ -65,7 +65,7 @@ class Person:
     score: float = 0.9
 
     def triples(self, skeleton: Skeleton) -> np.ndarray:
-        """(k, 3) x, y, visibility of a set's joints; zeros where not annotated."""
+        """(k, 3) x, y, visibility of a set's keypoints; zeros where not annotated."""
         channels = list(union_channels(skeleton))
         visible = self.visibility[channels]
         points = np.where(visible[:, None] > 0, self.joints[channels], 0)
@@ -83,7 +83,7 @@ class Picture:
 def pictures(
     count: int, seed: int, people: int = 1, image_hw: tuple[int, int] = (96, 128)
 ) -> list[Picture]:
-    """Pictures of stick figures side by side; some joints are covered, some not annotated."""
+    """Images of stick figures side by side; some keypoints are covered, some not annotated."""
     rng = np.random.default_rng(seed)
     height, width = image_hw
     made = []
@@ -116,10 +116,10 @@ def _person(rng: np.random.Generator, tall: float, middle: float, top: float) ->
     return Person(joints, visibility, tuple(box), tuple(head), round(rng.uniform(0.5, 1), 3))
 
 
-def _draw(draw: ImageDraw.ImageDraw, person: Person, colour: Any) -> None:
+def _draw(draw: ImageDraw.ImageDraw, person: Person, color: Any) -> None:
     at = {name: tuple(xy) for name, xy in zip(UNION.names, person.joints.tolist(), strict=True)}
     for a, b in _TRUNK + _ARMS_AND_LEGS:
-        draw.line((at[a], at[b]), fill=colour, width=3)
+        draw.line((at[a], at[b]), fill=color, width=3)
 
 
 def save_images(folder: Path, shown: Sequence[Picture], names: Sequence[str]) -> None:
@@ -146,7 +146,7 @@ def coco_records(
     image_ids: Sequence[int],
     first_id: int = 1,
 ) -> Record:
-    """A COCO key-point file with all fields that COCO's own have."""  # fmt: skip
+    """A COCO keypoint file with all fields that COCO's own have."""  # fmt: skip
     images, annotations = [], []
     for picture, name, image_id in zip(shown, names, image_ids, strict=True):
         images.append({"id": image_id, "file_name": name, "height": picture.image.height,
@@ -213,7 +213,7 @@ def write_coco(
         list_name, detections, key = {
             "unlabeled2017": ("image_info_unlabeled2017.json",
                               "COCO_unlabeled2017_detections_person_faster_rcnn.json",
-                              "unlabelled"),
+                              "unlabeled"),
             "test2017": ("image_info_test-dev2017.json",
                          "COCO_test-dev2017_detections_AP_H_609_person.json", "test"),
         }[name]  # fmt: skip
@@ -272,15 +272,15 @@ def write_fisheye(root: Path, train: Sequence[Picture], val: Sequence[Picture]) 
 # MPII --------------------------------------------------------------------------------------------
 
 
-def mpii_record(person: Person, image: str, labelled: bool = True) -> Record:
-    """A person of the JSON files; everything counts from 1, absent joints are at (-1, -1)."""
+def mpii_record(person: Person, image: str, labeled: bool = True) -> Record:
+    """A person of the JSON files; everything counts from 1, absent keypoints are at (-1, -1)."""
     x0, y0, x1, y1 = person.box
     record: Record = {
         "image": image,
         "scale": round((y1 - y0) / 200, 6),
         "center": [round((x0 + x1) / 2 + 1, 1), round((y0 + y1) / 2 + 1, 1)],
     }
-    if labelled:
+    if labeled:
         triples = person.triples(MPII)
         annotated = triples[:, 2] > 0
         record["joints"] = np.where(annotated[:, None], triples[:, :2] + 1, -1).tolist()
@@ -302,7 +302,7 @@ def write_mpii(
         names = mpii_names(start, len(shown))
         start += len(shown)
         save_images(root / "images", shown, names)
-        records = [mpii_record(person, name, labelled=part != "test")
+        records = [mpii_record(person, name, labeled=part != "test")
                    for picture, name in zip(shown, names, strict=True)
                    for person in picture.people]  # fmt: skip
         if shown:
@@ -317,7 +317,7 @@ GT_NAMES = ("rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor", "nec
 
 
 def save_gt_valid(file: Path, people: Sequence[Person]) -> None:
-    """gt_valid.mat: joints (16, 2, n), missing (16, n), head boxes (2, 2, n), all from 1."""
+    """gt_valid.mat: keypoints (16, 2, n), missing (16, n), head boxes (2, 2, n), all from 1."""
     triples = np.stack([person.triples(MPII) for person in people], axis=2)
     names = np.empty((1, MPII.size), object)
     names[0] = GT_NAMES
@@ -347,7 +347,7 @@ def write_mpii_mat(root: Path, train: Sequence[Picture], test: Sequence[Picture]
     return {"kind": "mpii_mat", "root": str(root), "test": bool(test)}
 
 
-def _rects(people: Sequence[Person], labelled: bool) -> Any:
+def _rects(people: Sequence[Person], labeled: bool) -> Any:
     """The people of an image, and one more of whom only the head is annotated."""
     rects = []
     for person in people:
@@ -355,7 +355,7 @@ def _rects(people: Sequence[Person], labelled: bool) -> Any:
         x1, y1, x2, y2 = (side + 1 for side in person.head)
         rect = {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "scale": record["scale"],
                 "objpos": dict(zip("xy", record["center"], strict=True))}  # fmt: skip
-        rects.append({**rect, "annopoints": _annopoints(person) if labelled else np.empty((0, 0))})
+        rects.append({**rect, "annopoints": _annopoints(person) if labeled else np.empty((0, 0))})
     empty = np.empty((0, 0))
     head = {"x1": 3, "y1": 3, "x2": 9, "y2": 9}
     rects.append({**head, "scale": empty, "objpos": empty, "annopoints": empty})

@@ -14,7 +14,7 @@ NAMES = ["left_hand", "right_hand", "head"]
 
 @pytest.fixture
 def coco(make_project):
-    """A project whose source is a good COCO folder of five pictures, and results from before."""
+    """A project whose source is a good COCO folder of five images, and results from before."""
     project = make_project("bad")
     root = project.root / "people"
     (root / "images").mkdir(parents=True)
@@ -36,7 +36,7 @@ def coco(make_project):
             "root": str(root),
             "train": {"annotations": "people.json", "images": "images"},
         },
-        "split": {"labelled": 2, "validation": 1},
+        "split": {"labeled": 2, "validation": 1},
         "training": {"batch": 2, "steps": 1, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
         "network": {"kind": "small_baseline", "width": 16},
     }
@@ -100,11 +100,11 @@ def test_json_that_is_not_coco(coco):
     refused(coco, "people.json", "must have a list called 'images'", "Export the annotations")
 
 
-def test_wrong_number_of_key_points(coco):
+def test_wrong_number_of_keypoints(coco):
     coco.content["annotations"][3]["keypoints"] = [1, 1, 2] * 4
     refused(
-        coco, "people.json, annotation 40", "the category's 3 key points, found 4",
-        "List every key point of the category",
+        coco, "people.json, annotation 40", "the category's 3 keypoints, found 4",
+        "List every keypoint of the category",
     )  # fmt: skip
 
 
@@ -135,13 +135,13 @@ def test_image_of_another_size(coco):
 
 
 def test_fewer_people_than_labels_asked_for(coco):
-    coco.parameters["split"]["labelled"] = 6
-    refused(coco, "split, labelled", "6 people were asked for", "has 5", "Ask for at most 5")
+    coco.parameters["split"]["labeled"] = 6
+    refused(coco, "split, labeled", "6 people were asked for", "has 5", "Ask for at most 5")
 
 
 def test_nobody_is_left_without_a_label(coco):
-    coco.parameters["split"] = {"labelled": 4, "validation": 1}
-    refused(coco, "split", "at least one person must remain unlabelled", "Ask for fewer")
+    coco.parameters["split"] = {"labeled": 4, "validation": 1}
+    refused(coco, "split", "at least one person must remain unlabeled", "Ask for fewer")
 
 
 def test_nobody_to_validate_on(coco):

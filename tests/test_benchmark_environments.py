@@ -21,10 +21,9 @@ from safetensors.torch import save_file
 from scipy.io import loadmat
 
 from formats import pictures, write_aic, write_coco, write_fisheye, write_mpii, write_mpii_mat
-from sspcm_kedro.data.downloads import FOLDERS, SETS
 from sspcm_kedro.datasets.submission import CocoSubmissionDataset
-from sspcm_kedro.methods.base import NAMES
-from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.downloads.sets import FOLDERS, SETS
+from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.tracking.identity import flat
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -38,7 +37,7 @@ HEADLINE = {"mpii_aic": "PCKh"}
 """The published number's name, where it is not AP."""
 
 SIZES = {
-    "split.labelled", "training.batch", "training.steps", "training.warmup_epochs",
+    "split.labeled", "training.batch", "training.steps", "training.warmup_epochs",
     "training.round_epochs", "training.rounds", "monitor.people",
 }  # fmt: skip
 """Settings that a miniature may have otherwise; and where files lie, and the network's size."""
@@ -81,9 +80,9 @@ def settings_of(env: str) -> dict[str, Any]:
 
 def small(network: dict[str, Any], starts: dict[str, str], whole: bool) -> dict[str, Any]:
     """The smallest network of the same class; or the whole one, from a local file."""
-    if network["kind"] == "mixed":
+    if network["kind"] == "teacher_student":
         parts = {part: small(network[part], starts, whole) for part in ("teacher", "student")}
-        return {"kind": "mixed", **parts}
+        return {"kind": "teacher_student", **parts}
     if network["kind"] == "hrnet":
         return {**TINY_HRNET, "weights": starts["hrnet"]}
     return {**network, "weights": starts["resnet18"]} if whole else SMALL
@@ -102,8 +101,8 @@ def miniature(env: str, raw: Path, starts: dict[str, str]) -> dict[str, Any]:
     """The environment's settings, made small."""
     settings = moved(settings_of(env), raw)
     settings["network"] = small(settings["network"], starts, whole=env == AS_PUBLISHED)
-    if settings["split"]["labelled"] != "all":
-        settings["split"]["labelled"] = 4
+    if settings["split"]["labeled"] != "all":
+        settings["split"]["labeled"] = 4
     settings["training"] |= {"batch": 2, "steps": 1, "warmup_epochs": 1, "round_epochs": 1,
                              "rounds": 1}  # fmt: skip
     settings["monitor"]["people"] = 2
@@ -145,7 +144,7 @@ def test_a_miniature_differs_in_size_alone(make_project, shell, env, raw, starts
     tiny_shell = make_project("tiny")
     write_miniature(tiny_shell, env, miniature(env, raw, starts))
     whole, tiny = effective(shell, env), effective(tiny_shell, env)
-    for name in NAMES:  # the class that the networks are of
+    for name in ROLES:  # the class that the networks are of
         built = []
         for network in (whole["network"], tiny["network"]):
             with torch.device("meta"):
@@ -229,15 +228,15 @@ def test_the_environment_runs_to_its_metric(run_whole, env):
 def test_the_environment_runs_with_snapshots(run_whole, env):
     """SSPCM in one training, its earlier period frozen copies, as the command in the docs says."""
     whole = run_whole(env)
-    changes: dict[str, Any] = {"baseline": {"kind": "sspcm", "snapshot_every": 1,
+    changes: dict[str, Any] = {"comparison": {"kind": "sspcm", "snapshot_every": 1,
                                "min_score": 0.1, "max_inconsistency": 1.0}}  # fmt: skip
-    pipelines = ["baseline"]
+    pipelines = ["comparison"]
     if whole.submits:
-        pipelines, changes["submission"] = ["baseline", "submission"], {"network": "baseline"}
+        pipelines, changes["submission"] = ["comparison", "submission"], {"network": "comparison"}
     whole.project.run(*pipelines, env=env, **changes)
-    found = scores(whole.data / "07_model_output" / "baseline_scores.json")["baseline"]
+    found = scores(whole.data / "07_model_output" / "comparison_scores.json")["baseline"]
     assert 0 <= found[HEADLINE.get(env, "AP")] <= 1
-    history = pd.read_csv(whole.data / "06_models" / "baseline" / "history.csv")
+    history = pd.read_csv(whole.data / "06_models" / "comparison" / "history.csv")
     assert history["inconsistency"].notna().tolist() == [False, True]  # labels first, as always
 
 

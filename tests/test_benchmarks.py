@@ -58,14 +58,14 @@ def test_the_step_benchmark_counts_the_passes_that_the_method_makes(kind):
     """Counts forward passes with and without gradient of a real step."""
     step = load("step")
     maker = network_maker(NetworkConfig.model_validate({"kind": "small_baseline"}), 17, 0)
-    method = MethodConfig.model_validate(step.METHODS[kind]).build(maker)
-    pool = step.Pool.of(step.NoisePool(8, (64, 48), 12))
-    pseudo = step.Pseudo(
+    method = MethodConfig.model_validate(step.METHODS[kind]).build(maker, step.HeatmapCodec())
+    pool = step.InstancePool.of(step.NoisePool(8, (64, 48), 12))
+    pseudo = step.PseudoLabels(
         torch.rand(2, 8, 17, 2) * 48, torch.rand(2, 8, 17), torch.tensor([[0, 20.0, 30.0]])
     )
     batches = step.Batches(
         pool, pool if method.needs_unlabeled else None, pseudo, step.COCO,
-        step.Heatmap(4, 1.0), step.AffineConfig().build(), 4, 1, 0, torch.device("cpu"),
+        step.HeatmapCodec(sigma=1.0), step.AffineConfig().build(), 4, 1, 0, torch.device("cpu"),
     )  # fmt: skip
     calls = []
     for net in method.networks.values():

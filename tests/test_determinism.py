@@ -10,20 +10,20 @@ from torch import nn
 
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.engine import determinism
-from sspcm_kedro.engine.determinism import FIXED_WORKSPACES, WORKSPACE, prepared
+from sspcm_kedro.engine.determinism import FIXED_WORKSPACES, WORKSPACE, configured_torch
 from sspcm_kedro.engine.fit import fit
-from sspcm_kedro.engine.optimiser import StepDecay, adam
-from sspcm_kedro.engine.settings import MachineConfig
+from sspcm_kedro.engine.optimizer import StepDecay, adam
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods.base import Method
 
 PARAMS = {
     "training": {"steps": 2, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
     "method": {"min_score": 0.0},
-    "baseline": {"kind": "pose_dual"},
+    "comparison": {"kind": "pose_dual"},
 }
-STAGES = ("warmup", "round_1", "baseline")
-PIPELINES = ("warmup", "round_1", "baseline")
+STAGES = ("warmup", "round_1", "comparison")
+PIPELINES = ("warmup", "round_1", "comparison")
 
 
 def weights(project) -> dict[str, torch.Tensor]:
@@ -74,8 +74,10 @@ def test_another_seed_is_another_training(fresh, one_thread):
     found = []
     for seed in (0, 1):
         project = fresh()
-        project.run("warmup", "baseline", **PARAMS, seed=seed, machine={"device": "cpu"})
-        states = (project.data / "06_models" / s / "checkpoint.pt" for s in ("warmup", "baseline"))
+        project.run("warmup", "comparison", **PARAMS, seed=seed, machine={"device": "cpu"})
+        states = (
+            project.data / "06_models" / s / "checkpoint.pt" for s in ("warmup", "comparison")
+        )
         methods = [torch.load(file, weights_only=True)["method"] for file in states]
         found.append({f"{i}.{k}": v for i, method in enumerate(methods) for k, v in method.items()})
     same = set(found[0]) - differing(*found)
@@ -92,13 +94,13 @@ def switches() -> tuple[int, bool, bool]:
 
 def test_the_machine_is_as_before_afterwards():
     before = switches()
-    with prepared(MachineConfig(device="cpu", threads=3, deterministic=True)):
+    with configured_torch(MachineConfig(device="cpu", threads=3, deterministic=True)):
         assert switches() == (3, True, False)
-        with prepared(MachineConfig(device="cpu")):
+        with configured_torch(MachineConfig(device="cpu")):
             assert switches() == (3, False, False)
         assert switches() == (3, True, False)
     assert switches() == before
-    with pytest.raises(KeyError), prepared(MachineConfig(device="cpu", deterministic=True)):
+    with pytest.raises(KeyError), configured_torch(MachineConfig(device="cpu", deterministic=True)):
         raise KeyError
     assert switches() == before
 
@@ -137,17 +139,17 @@ def cuda(monkeypatch):
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:1"])
 def test_cublas_is_told_before_cuda_starts(cuda, device):
-    with prepared(MachineConfig(device=device, deterministic=True)):
+    with configured_torch(MachineConfig(device=device, deterministic=True)):
         assert os.environ[WORKSPACE] == ":4096:8"
     cuda.setattr(torch.cuda, "is_initialized", lambda: True)
-    with prepared(MachineConfig(device=device, deterministic=True)):  # it was told in time
+    with configured_torch(MachineConfig(device=device, deterministic=True)):  # it was told in time
         assert torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.parametrize("value", FIXED_WORKSPACES)
 def test_a_fixed_workspace_is_left_as_it_is(cuda, value):
     cuda.setenv(WORKSPACE, value)
-    with prepared(MachineConfig(device="cuda", deterministic=True)):
+    with configured_torch(MachineConfig(device="cuda", deterministic=True)):
         assert os.environ[WORKSPACE] == value
 
 
@@ -155,7 +157,7 @@ def test_a_fixed_workspace_is_left_as_it_is(cuda, value):
     "machine", [MachineConfig(device="cpu", deterministic=True), MachineConfig(device="cuda")]
 )
 def test_cublas_is_told_nothing_without_need(cuda, machine):
-    with prepared(machine):
+    with configured_torch(machine):
         assert WORKSPACE not in os.environ
 
 
@@ -164,7 +166,7 @@ def test_cublas_cannot_be_told_too_late(cuda):
     cuda.setattr(torch.cuda, "is_initialized", lambda: True)
     machine = MachineConfig(device="cuda", deterministic=True)
     with pytest.raises(BadInput, match=f"before CUDA starts.*Set {WORKSPACE}=:4096:8 before"):
-        with prepared(machine):
+        with configured_torch(machine):
             pass
     assert switches() == before
 
@@ -173,7 +175,7 @@ def test_a_workspace_that_is_not_fixed_is_refused(cuda):
     cuda.setenv(WORKSPACE, ":0:0")
     machine = MachineConfig(device="cuda", deterministic=True)
     with pytest.raises(BadInput, match=rf"{WORKSPACE}: must be one of .*':0:0'. Unset it"):
-        with prepared(machine):
+        with configured_torch(machine):
             pass
 
 
@@ -203,7 +205,7 @@ def train_puts() -> None:
 
 def test_an_operation_without_a_deterministic_form_is_named():
     train_puts()
-    with prepared(MachineConfig(device="cpu", deterministic=True)):
+    with configured_torch(MachineConfig(device="cpu", deterministic=True)):
         with pytest.raises(BadInput) as caught:
             train_puts()
     text = "machine.deterministic = true: every operation must have a deterministic form"
@@ -213,7 +215,10 @@ def test_an_operation_without_a_deterministic_form_is_named():
 
 
 def test_other_errors_are_left_alone():
-    with pytest.raises(RuntimeError, match=r"^out of memory$"), determinism.naming_the_operation():
+    with (
+        pytest.raises(RuntimeError, match=r"^out of memory$"),
+        determinism.explain_nondeterminism(),
+    ):
         raise RuntimeError("out of memory")
 
 
@@ -231,7 +236,8 @@ def test_the_same_bits_on_cuda(fresh):
         steps = "training.steps=8,training.warmup_epochs=2,training.round_epochs=2"
         given = f"machine.device=cuda,machine.deterministic=true,training.rounds=1,{steps}"
         command = [sys.executable, "-m", "kedro", "run", "--env", "smoke", "--pipelines",
-                   ",".join(PIPELINES), "--params", f"{given},baseline.kind=pose_dual"]  # fmt: skip
+                   ",".join(PIPELINES), "--params",
+                   f"{given},comparison.kind=pose_dual"]  # fmt: skip
         environ = {k: v for k, v in os.environ.items() if k != WORKSPACE}
         done = subprocess.run(
             command, cwd=project.root, env=environ, capture_output=True, text=True, check=False

@@ -21,7 +21,7 @@ import pytest
 import torch
 import yaml
 
-from sspcm_kedro.datasets.people import PeopleDataset
+from sspcm_kedro.datasets.instances import InstancesDataset
 
 ROOT = Path(__file__).parents[1]
 PARAMETERS = "conf/base/parameters.yml"
@@ -163,9 +163,9 @@ def copy(finished, tmp_path) -> Clone:
 
 
 @pytest.fixture(scope="module")
-def judged(finished, tmp_path_factory) -> tuple[Clone, str]:
+def evaluated(finished, tmp_path_factory) -> tuple[Clone, str]:
     """The finished project after one evaluation parameter changed, and what repro printed."""
-    clone = copy_of(finished, tmp_path_factory.mktemp("judged"))
+    clone = copy_of(finished, tmp_path_factory.mktemp("evaluated"))
     clone.edit(PARAMETERS, evaluation={"pck_threshold": 0.4})
     return clone, clone.call("dvc", "repro")
 
@@ -177,8 +177,8 @@ def test_a_second_repro_does_nothing(copy):
     assert copy.files() == before and (copy.root / "dvc.lock").read_bytes() == lock
 
 
-def test_an_evaluation_parameter_reruns_evaluation_and_reporting(judged, finished):
-    clone, printed = judged
+def test_an_evaluation_parameter_reruns_evaluation_and_reporting(evaluated, finished):
+    clone, printed = evaluated
     assert ran(printed) == ["evaluation", "reporting"]
     assert clone.metrics()["student"]["PCK"] > finished.metrics()["student"]["PCK"]
     changed = {name for name, digest in clone.files().items() if digest != finished.files()[name]}
@@ -192,7 +192,7 @@ def test_code_of_augmentation_reruns_training_and_not_ingestion(copy):
         file.write("\n# another augmentation\n")
     changed = set(copy.json("dvc", "status", "--json"))
     assert "ingestion" not in changed
-    assert {"warmup", "round_1_training", "round_2_training", "baseline"} <= changed
+    assert {"warmup", "round_1_training", "round_2_training", "comparison"} <= changed
     printed = copy.call("dvc", "repro", "warmup")
     assert ran(printed) == ["warmup"]
     assert "warmup has a checkpoint of other settings, data or code: starts afresh" in printed
@@ -242,29 +242,29 @@ def test_push_and_pull_restore_the_data_here_and_in_another_clone(copy):
     assert beside.files() == before
     shutil.rmtree(copy.root)  # the clone needs nothing of it
     assert ran(beside.call("dvc", "repro")) == []
-    for name in ("labelled", "unlabelled", "validation"):
+    for name in ("labeled", "unlabeled", "validation"):
         file = beside.root / "data/05_model_input" / f"{name}.parquet"
-        for image in PeopleDataset(filepath=str(file)).load()["path"]:
+        for image in InstancesDataset(filepath=str(file)).load()["path"]:
             assert Path(image).is_relative_to(beside.root) and Path(image).is_file()
 
 
-def test_metrics_are_compared_with_those_of_a_commit(judged, finished):
-    clone, _ = judged
+def test_metrics_are_compared_with_those_of_a_commit(evaluated, finished):
+    clone, _ = evaluated
     diff = clone.json("dvc", "metrics", "diff", "--json", "HEAD")
     row = diff["data/08_reporting/metrics.json"]["student.PCK"]
     assert row["old"] == finished.metrics()["student"]["PCK"]
     assert row["new"] == clone.metrics()["student"]["PCK"]
 
 
-def test_plots_are_compared_with_those_of_a_commit(judged, tmp_path):
+def test_plots_are_compared_with_those_of_a_commit(evaluated, tmp_path):
     """Every curve has the points of the histories; every figure is there twice."""
-    clone, _ = judged
+    clone, _ = evaluated
     printed = clone.call("dvc", "plots", "diff", "HEAD", "--out", str(tmp_path / "plots"))
     page = (tmp_path / "plots" / "index.html").read_text()
     assert "ERROR" not in printed and "failed" not in printed
     images = {path.name for path in (tmp_path / "plots").rglob("*.png")}
     for name in ("HEAD", "workspace"):
-        for figure in ("learning_curves", "per_joint", "pseudo_label_quality"):
+        for figure in ("learning_curves", "per_keypoint", "pseudo_label_quality"):
             assert any(name in image and figure in image for image in images), (images, name)
     for plot in yaml.safe_load((clone.root / "dvc.yaml").read_text())["plots"]:
         for title, options in plot.items() if isinstance(plot, dict) else ():
@@ -275,8 +275,8 @@ def test_plots_are_compared_with_those_of_a_commit(judged, tmp_path):
                     assert str(value) in page, (file, column)
 
 
-def test_experiments_with_two_values_are_shown_beside_each_other(judged, finished, tmp_path):
-    judged_clone, _ = judged
+def test_experiments_with_two_values_are_shown_beside_each_other(evaluated, finished, tmp_path):
+    judged_clone, _ = evaluated
     clone = copy_of(judged_clone, tmp_path)
     clone.call("git", "checkout", "--quiet", PARAMETERS)
     clone.call("dvc", "checkout")
@@ -285,7 +285,7 @@ def test_experiments_with_two_values_are_shown_beside_each_other(judged, finishe
             "dvc", "exp", "run", "--name", name, "--set-param",
             f"{PARAMETERS}:evaluation.pck_threshold={value}",
         )  # fmt: skip
-        # What was judged with the first value before comes from DVC's cache.
+        # What was evaluated with the first value before comes from DVC's cache.
         assert ran(printed) == ([] if name == "wide" else ["evaluation", "reporting"])
     rows = {
         row["Experiment"] or row["rev"]: row

@@ -10,8 +10,8 @@ import yaml
 from kedro.framework.project import pipelines as registered
 from kedro.pipeline import Pipeline
 
-from sspcm_kedro.datasets.people import PeopleDataset
-from sspcm_kedro.pipelines.learning import code
+from sspcm_kedro.datasets.instances import InstancesDataset
+from sspcm_kedro.engine.fingerprint import code_digests
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "sspcm_kedro"
@@ -20,14 +20,14 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = DVC["stages"]
 TRAININGS = {
     "warmup": "warmup",
-    "baseline": "baseline",
+    "comparison": "comparison",
     **{name: "rounds" for name in STAGES if name.startswith("round_") and "training" in name},
 }
 NO_RESULT = {"machine"}
 """Parameters that change no result."""
 
 NOT_TRAINED = ("datasets/", "pipelines/reporting/", "data/progress.py", "errors.py")
-"""Code that training stages import, without influence on weights: files, pictures, bars, words."""
+"""Code that training stages import, without influence on weights: files, images, bars, words."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def code_of(stage: str) -> set[str]:
 
 
 def source_files(place: str) -> set[str]:
-    """The files of a code dependency, from the package's folder."""
+    """The files of a code_digests dependency, from the package's folder."""
     at = ROOT / SOURCE / place
     assert at.exists(), f"{at} does not exist"
     found = [at] if at.is_file() else at.rglob("*.py")
@@ -112,7 +112,7 @@ def test_a_stage_names_all_that_its_nodes_write(project, stage):
 def test_a_stage_names_all_that_its_nodes_read(project, stage):
     """The files, and the images that tables of people name."""
     read = datasets(pipeline_of(project, stage).inputs())
-    if any(isinstance(project.catalog[name], PeopleDataset) for name in read):
+    if any(isinstance(project.catalog[name], InstancesDataset) for name in read):
         read.add("drawn_folder")
     assert {dep for dep in STAGES[stage]["deps"] if dep.startswith("data/")} == project.files(read)
 
@@ -171,7 +171,9 @@ def test_a_stage_names_the_code_that_its_nodes_and_datasets_import(project, impo
 def test_code_that_makes_training_rerun_makes_it_start_afresh(stage, pipeline):
     """Else DVC would rerun a stage that only looks at its finished checkpoint and ends."""
     rerun = set().union(*map(source_files, code_of(stage)))
-    assert {file for file in rerun if not file.startswith(NOT_TRAINED)} == set(code(pipeline))
+    assert {file for file in rerun if not file.startswith(NOT_TRAINED)} == set(
+        code_digests(pipeline)
+    )
 
 
 def test_plots_are_of_files_that_stages_write():

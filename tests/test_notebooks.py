@@ -65,7 +65,7 @@ def test_the_notebook_of_the_data(whole, monkeypatch):
     outputs = run("data.ipynb", whole.project.root)
     first, *_ = results(outputs, "text/plain")
     table = rows(first)
-    for name in ("labelled", "unlabelled", "validation"):
+    for name in ("labeled", "unlabeled", "validation"):
         stored = pd.read_parquet(whole.data / "05_model_input" / f"{name}.parquet")
         joints = stored["visibility"].map(lambda seen: (seen > 0).sum()).mean()
         people, images, mean = map(float, table[name])
@@ -114,7 +114,7 @@ def logged(tmp_path, monkeypatch) -> dict[str, list[float]]:
     }  # fmt: skip
     for name, values in curves.items():
         key = client.create_run(experiment, run_name=name).info.run_id
-        facts = {"method.kind": name.split(",")[0], "seed": name[-1], "split.labelled": "12"}
+        facts = {"method.kind": name.split(",")[0], "seed": name[-1], "split.labeled": "12"}
         for what, value in {**facts, "training.steps": "3"}.items():
             client.log_param(key, what, value)
         for epoch, value in enumerate(values, start=1):
@@ -130,7 +130,7 @@ def test_the_notebook_that_compares_runs(logged, whole):
     texts = results(outputs, "text/plain")
     assert not any("half a run" in text for text in texts)
     differ = next(text for text in texts if "method.kind" in text and "seed" in text)
-    assert "training.steps" not in differ and "split.labelled" not in differ
+    assert "training.steps" not in differ and "split.labeled" not in differ
     spread = rows(next(text for text in texts if "std" in text and "count" in text))
     assert [float(v) for v in spread["12"][1:]] == [0.5625, pytest.approx(0.2652), 2]
     assert spread["supervised"][:1] == ["0.0625"]

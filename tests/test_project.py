@@ -12,27 +12,25 @@ from kedro.io import MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.validation.exceptions import ParameterValidationError
 
-from sspcm_kedro.data.downloads import DownloadConfig
-from sspcm_kedro.data.returned import ReturnedConfig
-from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
-from sspcm_kedro.engine.settings import (
-    EvaluationConfig,
-    MachineConfig,
-    MonitorConfig,
-    TrainingConfig,
-    ViewConfig,
-)
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.downloads.sets import DownloadConfig
+from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.methods import ComparisonConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipeline_registry import register_pipelines
 from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig
-from sspcm_kedro.pipelines.baseline.nodes import BaselineConfig
 from sspcm_kedro.pipelines.plan.nodes import PlanConfig
 from sspcm_kedro.pipelines.prediction.nodes import PredictionConfig
 from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig
 from sspcm_kedro.pipelines.submission.nodes import SubmissionConfig
+from sspcm_kedro.sources import SourceConfig
+from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(
@@ -50,14 +48,14 @@ TYPES = {
     "view": ViewConfig,
     "network": NetworkConfig,
     "method": SSPCMConfig,
-    "baseline": BaselineConfig,
+    "comparison": ComparisonConfig,
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
     "monitor": MonitorConfig,
     "machine": MachineConfig,
     "source": SourceConfig,
     "split": SplitConfig,
-    "returned": ReturnedConfig,
+    "annotation_import": AnnotationImportConfig,
     "annotation_queue": QueueConfig,
     "prediction": PredictionConfig,
     "download": DownloadConfig,
@@ -89,7 +87,7 @@ def context(request, shell):
 
 def test_the_environments_and_stages_were_found():
     assert {"base", "lspet", "smoke"} <= set(ENVIRONMENTS)
-    assert {"ingestion", "warmup", "rounds", "baseline", "evaluation", "reporting"} <= set(STAGES)
+    assert {"ingestion", "warmup", "rounds", "comparison", "evaluation", "reporting"} <= set(STAGES)
 
 
 def test_every_stage_is_registered_by_its_folder_name(shell, monkeypatch):
@@ -125,7 +123,7 @@ def test_every_dataset_has_a_file_of_its_own(context):
     root = context.project_path / context.config_loader["globals"]["data_root"]
     assert all(file.is_relative_to(root) for file in files.values()), files
     resumed = {name: file for name, file in files.items() if name.startswith("resume_")}
-    assert len(resumed) == context.params["training"].rounds + 2  # warm-up and baseline
+    assert len(resumed) == context.params["training"].rounds + 2  # warm-up and comparison
     for name, file in resumed.items():
         assert file == files.pop(f"{name.removeprefix('resume_')}_checkpoint")
     assert len(set(files.values())) == len(files)
@@ -149,7 +147,7 @@ def test_every_output_is_read_again_or_is_a_final_product(context):
         *(f"{name}_occlusion_sheet" for name in rounds),
     }
     free = {name for name in whole.inputs() if not name.startswith("params:")}
-    assert free == {f"resume_{name}" for name in ("warmup", *rounds, "baseline")}
+    assert free == {f"resume_{name}" for name in ("warmup", *rounds, "comparison")}
 
 
 def test_the_number_of_rounds_is_a_parameter(shell):
@@ -159,7 +157,7 @@ def test_the_number_of_rounds_is_a_parameter(shell):
         assert context.params["training"].rounds == 3
     assert "round_3.training" in nodes and "round_4.training" not in nodes
     assert "round_2_predictions" in nodes["round_3.correction"].inputs
-    assert "round_3_checkpoint" in nodes["finish_student"].inputs
+    assert "round_3_checkpoint" in nodes["export_student"].inputs
     assert "round_3_history" in nodes["draw_curves"].inputs
     with shell.session() as session:  # the next session has its own number again
         session.load_context()
@@ -188,7 +186,7 @@ def test_an_environment_replaces_whole_keys(shell):
     [
         ({"network": {"kind": "hourglass"}}, ["'small_baseline'", "'simple_baseline'"]),
         (
-            {"baseline": {"kind": "pose_dua"}},
+            {"comparison": {"kind": "pose_dua"}},
             ["'supervised'", "'pose_cons'", "'pose_dual'", "'sspcm'"],
         ),
         ({"method": {"kind": "pose_dual"}}, ["'sspcm'"]),
@@ -198,7 +196,7 @@ def test_an_environment_replaces_whole_keys(shell):
         ({"source": {"look": {"image": [9, 9]}}}, ["look.image", "Unexpected keyword"]),
         ({"training": {"rounds": 0}}, ["rounds", "greater than or equal to 1"]),
         ({"view": {"input_hw": [60, 48]}}, ["input_hw must be multiples of 16"]),
-        ({"baseline": {"kind": "sspcm"}}, ["set baseline.snapshot_every"]),
+        ({"comparison": {"kind": "sspcm"}}, ["set comparison.snapshot_every"]),
     ],
 )
 def test_wrong_settings_fail_before_any_node(make_project, params, named):

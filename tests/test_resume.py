@@ -21,7 +21,7 @@ LONG = {
 SHORT = {
     "training": {"steps": 2, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
     "monitor": {"people": 0},
-    "baseline": {"kind": "pose_dual"},
+    "comparison": {"kind": "pose_dual"},
 }
 
 
@@ -96,7 +96,7 @@ def test_killed_training_ends_bit_for_bit_as_if_it_had_not_been(
     for stage, epochs in (("warmup", 6), ("round_1", 12)):
         interrupted, whole = load(project, stage), load(reference, stage)
         assert whole["epoch"] == epochs
-        assert len(whole["optimiser"]["state"]) > 0
+        assert len(whole["optimizer"]["state"]) > 0
         assert_same(interrupted, whole)
         history = pd.read_csv(project.data / "06_models" / stage / "history.csv")
         assert history["epoch"].tolist() == list(range(epochs - 5, epochs + 1))
@@ -111,7 +111,7 @@ def learning_log():
         def emit(self, record: logging.LogRecord) -> None:
             messages.append(record.getMessage())
 
-    logger, handler = logging.getLogger("sspcm_kedro.pipelines.learning"), Keep()
+    logger, handler = logging.getLogger("sspcm_kedro.engine.stage"), Keep()
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     yield messages
@@ -165,23 +165,23 @@ def test_a_round_does_not_start_from_half_a_warmup(project):
     assert not file_of(project, "round_1").exists()
 
 
-def test_labels_of_unlabelled_people_reach_no_network(make_project, one_thread):
+def test_labels_of_unlabeled_people_reach_no_network(make_project, one_thread):
     """Every label that training may not see is changed in the source; the weights are the same."""
     project = make_project("poison")
-    stages = ("warmup", "round_1", "baseline")
-    project.run("ingestion", "warmup", "rounds", "baseline", **SHORT)
+    stages = ("warmup", "round_1", "comparison")
+    project.run("ingestion", "warmup", "rounds", "comparison", **SHORT)
     clean = {stage: load(project, stage) for stage in stages}
     tables = project.data / "05_model_input"
     before = pd.read_parquet(tables / "hidden_truth.parquet")
-    labelled = set(pd.read_parquet(tables / "labelled.parquet")["id"])
+    labeled = set(pd.read_parquet(tables / "labeled.parquet")["id"])
 
     annotations, poisoned = project.data / "01_raw" / "drawn" / "annotations", 0
-    for name in ("hidden_truth_unlabelled.json", "person_keypoints_train.json"):
+    for name in ("hidden_truth_unlabeled.json", "person_keypoints_train.json"):
         content = json.loads((annotations / name).read_text())
         for person in content["annotations"]:
-            if name.startswith("hidden") or person["id"] not in labelled:
+            if name.startswith("hidden") or person["id"] not in labeled:
                 points = np.array(person["keypoints"], float).reshape(-1, 3)
-                points[:, :2] = 7.0  # all joints in a corner, and all of them visible
+                points[:, :2] = 7.0  # all keypoints in a corner, and all of them visible
                 points[:, 2] = 2
                 person["keypoints"] = points.ravel().tolist()
                 poisoned += 1
@@ -190,7 +190,7 @@ def test_labels_of_unlabelled_people_reach_no_network(make_project, one_thread):
     for layer in ("06_models", "07_model_output"):
         shutil.rmtree(project.data / layer)
 
-    project.run("ingestion", "warmup", "rounds", "baseline", **SHORT)
+    project.run("ingestion", "warmup", "rounds", "comparison", **SHORT)
     truth = np.stack(pd.read_parquet(tables / "hidden_truth.parquet")["keypoints"].to_list())
     assert (truth == 7).all() and not (np.stack(before["keypoints"].to_list()) == 7).all()
     for stage in stages:

@@ -27,18 +27,18 @@ CHROMIUM = next(
 )
 TAGS = {
     "draw": {"people"}, "read": {"people"}, "split": {"people"},
-    "warmup": {"training", "gpu"}, "baseline": {"training", "gpu"},
+    "warmup": {"training", "gpu"}, "comparison": {"training", "gpu"},
     "pseudo_labels": {"labels", "gpu"}, "correction": {"labels"}, "cut_occlude": {"labels"},
     "training": {"training", "gpu"},
-    "predict_baseline": {"evaluation", "gpu"}, "score_baseline": {"evaluation"},
+    "predict_comparison": {"evaluation", "gpu"}, "score_comparison": {"evaluation"},
     "predict_validation": {"evaluation", "gpu"}, "score_networks": {"evaluation"},
-    "score_pseudo_labels": {"evaluation"}, "finish_student": {"evaluation"},
+    "score_pseudo_labels": {"evaluation"}, "export_student": {"evaluation"},
     "collect": {"evaluation"},
-    "draw_curves": {"figures"}, "draw_joints": {"figures"}, "draw_predictions": {"figures"},
+    "draw_curves": {"figures"}, "draw_keypoints": {"figures"}, "draw_predictions": {"figures"},
     "draw_pseudo_labels": {"figures"}, "draw_quality": {"figures"}, "report": {"figures"},
 }  # fmt: skip
 ON_DEMAND = {
-    "annotation_queue", "annotation_queue_sheet", "picture_people", "picture_keypoints",
+    "annotation_queue", "annotation_queue_sheet", "prediction_instances", "prediction_keypoints",
     "predicted_keypoints", "prediction_overlays", "download_report", "plan",
     "test_predictions", "coco_submission", "mpii_submission",
 }  # fmt: skip
@@ -46,7 +46,7 @@ ON_DEMAND = {
 
 FIGURES = {
     "learning_curves": "learning_curves", "prediction_sheet": "predictions",
-    "per_joint_pck": "per_joint", "pseudo_label_sheet": "pseudo_labels",
+    "per_keypoint_pck": "per_keypoint", "pseudo_label_sheet": "pseudo_labels",
     "pseudo_label_quality": "pseudo_label_quality",
     "round_1_occlusion_sheet": "round_1_cut_occlude",
     "round_2_occlusion_sheet": "round_2_cut_occlude",
@@ -55,7 +55,7 @@ SCORES = {
     "metrics": "08_reporting/metrics.json",
     "pseudo_label_scores": "08_reporting/pseudo_labels.json",
     "network_scores": "07_model_output/network_scores.json",
-    "baseline_scores": "07_model_output/baseline_scores.json",
+    "comparison_scores": "07_model_output/comparison_scores.json",
     "skeleton": "03_primary/skeleton.json",
     "round_2_correction_report": "08_reporting/round_2_correction.json",
 }  # fmt: skip
@@ -102,8 +102,8 @@ def stage_of(name: str) -> str:
     rounds = [stage for stage in registered if re.fullmatch(r"round_\d+", stage)]
     stages = [*rounds, *(s for s in registered if s not in {*rounds, "rounds", "__default__"})]
     found = {stage for stage in stages if name in registered[stage].all_outputs()}
-    if found == {"baseline", "evaluation"}:  # which both judge the baseline
-        return "baseline"
+    if found == {"comparison", "evaluation"}:  # which both evaluate the comparison
+        return "comparison"
     (stage,) = found
     return stage
 
@@ -131,7 +131,7 @@ def test_the_layer_of_a_dataset_is_the_stage_that_makes_it(make_project, env):
     order = list(TopologicalSorter(before).static_order())
     assert len(order) == 8
     assert order[0] == "ingestion" and order[-2:] == ["evaluation", "reporting"]
-    middle = [name for name in order[1:-2] if name != "baseline"]
+    middle = [name for name in order[1:-2] if name != "comparison"]
     assert middle == ["warmup", "round_1", "round_2", "round_3"]
 
 
@@ -139,7 +139,7 @@ def test_kedro_viz_sorts_the_layers(site):
     """A circle would switch them off: the list would be empty."""
     layers = site.main["layers"]
     assert set(layers) == {
-        "ingestion", "warmup", "baseline", "round_1", "round_2", "evaluation", "reporting"
+        "ingestion", "warmup", "comparison", "round_1", "round_2", "evaluation", "reporting"
     }  # fmt: skip
     place = {name: number for number, name in enumerate(layers)}
     follows: dict[str, set[str]] = {}
@@ -186,7 +186,7 @@ def test_every_product_has_a_preview(site):
     """But the page that has all figures in it."""
     shown = {n["name"]: site.about(n["name"]).get("preview") for n in site.of_type("data")}
     assert {name for name, preview in shown.items() if not preview} == {
-        "report", "resume_warmup", "resume_round_1", "resume_round_2", "resume_baseline"
+        "report", "resume_warmup", "resume_round_1", "resume_round_2", "resume_comparison"
     }  # fmt: skip
 
 
@@ -210,7 +210,7 @@ def test_drawn_people_are_shown_as_a_sheet(site, whole):
         assert drawn.convert("RGB").tobytes() == second
 
 
-@pytest.mark.parametrize("name", ["labelled", "unlabelled", "validation", "hidden_truth"])
+@pytest.mark.parametrize("name", ["labeled", "unlabeled", "validation", "hidden_truth"])
 def test_people_are_shown_as_a_table(site, whole, name):
     about = site.about(name)
     assert about["preview_type"] == "TablePreview"
@@ -220,8 +220,8 @@ def test_people_are_shown_as_a_table(site, whole, name):
     assert shown["x0"].tolist() == pytest.approx(stored["x0"].tolist())
     assert shown["path"].tolist() == [Path(path).name for path in stored["path"]]
     joints = [sum(value > 0 for value in seen) for seen in stored["visibility"]]
-    assert shown["labelled_joints"].tolist() == joints
-    assert (max(joints) > 10) == (name != "unlabelled")
+    assert shown["labeled_keypoints"].tolist() == joints
+    assert (max(joints) > 10) == (name != "unlabeled")
 
 
 def test_a_table_of_nobody_is_shown(site):
@@ -232,9 +232,9 @@ def test_a_table_of_nobody_is_shown(site):
 
 
 def test_a_history_is_shown_as_a_table(site, whole):
-    about = site.about("baseline_history")
+    about = site.about("comparison_history")
     assert about["preview_type"] == "TablePreview"
-    stored = pd.read_csv(whole.data / "06_models" / "baseline" / "history.csv")
+    stored = pd.read_csv(whole.data / "06_models" / "comparison" / "history.csv")
     assert about["preview"]["columns"] == list(stored)
     assert [row[list(stored).index("step")] for row in about["preview"]["data"]] == [
         3, 6, 9, 12, 15, 18
@@ -330,7 +330,7 @@ def test_a_browser_shows_stages_and_opens_a_round(visit, site):
     page, inside = visit(), {"pseudo_labels", "correction", "cut_occlude", "training"}
     names = drawn(page)
     assert TAGS.keys() - inside <= names and not inside & names
-    assert {"round_1", "round_2", "labelled", "student", "metrics"} <= names
+    assert {"round_1", "round_2", "labeled", "student", "metrics"} <= names
     layers = page.locator(".pipeline-layer-name")
     layers.first.wait_for()
     assert layers.all_text_contents() == site.main["layers"]
@@ -353,6 +353,6 @@ def test_a_browser_shows_previews(visit, site):
 
     curves = preview("learning_curves", "img.pipeline-metadata__plot-image")
     assert curves.evaluate("image => image.decode().then(() => image.naturalWidth)") > 500
-    assert "labelled_joints" in preview("labelled", "table").inner_text()
+    assert "labeled_keypoints" in preview("labeled", "table").inner_text()
     for name, first in (("network_scores", "student"), ("student", "backbone.0.weight")):
         assert f'"{first}"' in preview(name, ".pipeline-metadata__preview-json").inner_text()

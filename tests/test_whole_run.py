@@ -26,9 +26,9 @@ MIN_SCORE = 0.02  # what conftest's whole run is given
 MAX_INCONSISTENCY = 0.1  # SSPCMConfig's default
 PARAMS = f"method.min_score={MIN_SCORE}"
 FIGURES = (
-    "learning_curves", "predictions", "per_joint", "pseudo_labels", "pseudo_label_quality",
+    "learning_curves", "predictions", "per_keypoint", "pseudo_labels", "pseudo_label_quality",
 )  # fmt: skip
-TRAINED = re.compile(r"(warmup|round_\d|baseline) epoch \d+ \(step")
+TRAINED = re.compile(r"(warmup|round_\d|comparison) epoch \d+ \(step")
 
 
 @pytest.fixture
@@ -69,13 +69,13 @@ def image_points(points: torch.Tensor, people: pd.DataFrame) -> np.ndarray:
         points.double().numpy(), people[["x0", "y0", "x1", "y1"]].to_numpy(float), strict=True
     ):
         width = 1.25 * max(x1 - x0, (y1 - y0) * HW[1] / HW[0])
-        centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
-        moved.append((xy - np.array([HW[1], HW[0]]) / 2) * width / HW[1] + centre)
+        center = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+        moved.append((xy - np.array([HW[1], HW[0]]) / 2) * width / HW[1] + center)
     return np.array(moved, np.float32)
 
 
 def slow_pck(found: np.ndarray, people: pd.DataFrame) -> float:
-    """Share of labelled joints within 0.2 of shoulder (5) to opposite hip (12)."""
+    """Share of labeled keypoints within 0.2 of shoulder (5) to opposite hip (12)."""
     hits, count = 0, 0
     for points, (_, person) in zip(found.astype(float), people.iterrows(), strict=True):
         truth, seen = person["keypoints"].reshape(17, 2).astype(float), person["visibility"] > 0
@@ -101,9 +101,9 @@ def test_metrics_have_every_network_and_round(whole):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_metrics_say_what_the_stored_predictions_score(whole, name):
-    """PCK joint by joint; AP from pycocotools fed by hand (all boxes score 1)."""
+    """PCK keypoint by keypoint; AP from pycocotools fed by hand (all boxes score 1)."""
     people = table(whole, "validation")
-    file = "baseline" if name == "baseline" else "validation"
+    file = "comparison" if name == "baseline" else "validation"
     stored = load_file(whole.data / "07_model_output" / file / "predictions.safetensors")
     found = image_points(stored[f"{name}.keypoints"], people)
     scores = stored[f"{name}.scores"].double().numpy()
@@ -138,12 +138,12 @@ def test_metrics_say_what_the_stored_predictions_score(whole, name):
             }
             side.createIndex()
             sides.append(side)
-        judge = COCOeval(*sides, "keypoints")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
+        evaluate = COCOeval(*sides, "keypoints")
+        evaluate.evaluate()
+        evaluate.accumulate()
+        evaluate.summarize()
     for key, position in (("AP", 0), ("AP50", 1), ("AR", 5)):
-        assert metrics[key] == pytest.approx(judge.stats[position])
+        assert metrics[key] == pytest.approx(evaluate.stats[position])
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -161,22 +161,22 @@ def test_pseudo_label_scores_compare_with_the_hidden_truth(whole, number):
     assert row["kept"] == pytest.approx(corrected["kept"].numpy()[known].mean())
 
 
-def test_unlabelled_people_have_no_labels(whole):
-    unlabelled, truth = table(whole, "unlabelled"), table(whole, "hidden_truth")
-    assert not np.stack(unlabelled["visibility"].to_list()).any()
-    assert not np.stack(unlabelled["keypoints"].to_list()).any()
-    assert unlabelled["id"].tolist() == truth["id"].tolist()
-    assert not set(unlabelled["id"]) & set(table(whole, "labelled")["id"])
+def test_unlabeled_people_have_no_labels(whole):
+    unlabeled, truth = table(whole, "unlabeled"), table(whole, "hidden_truth")
+    assert not np.stack(unlabeled["visibility"].to_list()).any()
+    assert not np.stack(unlabeled["keypoints"].to_list()).any()
+    assert unlabeled["id"].tolist() == truth["id"].tolist()
+    assert not set(unlabeled["id"]) & set(table(whole, "labeled")["id"])
 
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_corrected_labels_are_those_of_the_least_inconsistent_pair(whole, number):
-    """Person by person, joint by joint; round 1 has no earlier period and takes its own twice."""
+    """Person by person, one by one; round 1 has no earlier period and takes its own twice."""
     output = whole.data / "07_model_output"
     now = load_file(output / f"round_{number}" / "predictions.safetensors")
     earlier = load_file(output / f"round_{max(number - 1, 1)}" / "predictions.safetensors")
     found = load_file(output / f"round_{number}" / "corrected.safetensors")
-    assert torch.equal(found["ids"], torch.tensor(table(whole, "unlabelled")["id"].to_numpy()))
+    assert torch.equal(found["ids"], torch.tensor(table(whole, "unlabeled")["id"].to_numpy()))
     diagonal, pairs = np.hypot(*HW), []
     for person in range(len(found["ids"])):
         for joint in range(17):
@@ -205,7 +205,7 @@ def test_corrected_labels_are_those_of_the_least_inconsistent_pair(whole, number
     assert list(report["pair_shares"].values()) == pytest.approx(shares)
 
 
-def test_occluders_are_the_kept_joints_inside_the_view(whole):
+def test_occluders_are_the_kept_keypoints_inside_the_view(whole):
     banks, joints = 0, 0
     for number in (1, 2):
         folder = whole.data / "07_model_output" / f"round_{number}"
@@ -227,7 +227,7 @@ def test_occluders_are_the_kept_joints_inside_the_view(whole):
 def test_history_goes_on_without_a_gap(whole):
     folder = whole.data / "06_models"
     stages = [pd.read_csv(folder / s / "history.csv") for s in ("warmup", "round_1", "round_2")]
-    sspcm, baseline = pd.concat(stages), pd.read_csv(folder / "baseline" / "history.csv")
+    sspcm, baseline = pd.concat(stages), pd.read_csv(folder / "comparison" / "history.csv")
     assert [len(stage) for stage in stages] == [2, 2, 2]
     for rows in (sspcm, baseline):
         assert rows["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
@@ -266,7 +266,7 @@ def test_the_networks_learned_and_differ(whole):
 
 
 @pytest.mark.parametrize("name", [*FIGURES, "round_1_cut_occlude", "round_2_cut_occlude"])
-def test_pictures_show_something(whole, name):
+def test_images_show_something(whole, name):
     with Image.open(whole.data / "08_reporting" / f"{name}.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
     assert min(pixels.shape[:2]) >= 150
@@ -275,7 +275,7 @@ def test_pictures_show_something(whole, name):
     assert background < 0.98
 
 
-def test_the_report_holds_numbers_and_pictures(whole):
+def test_the_report_holds_numbers_and_images(whole):
     folder = whole.data / "08_reporting"
     page = (folder / "report.html").read_text()
     for name in FIGURES:
@@ -299,7 +299,7 @@ def test_no_unfinished_file_is_left(whole):
 
 
 def test_the_same_command_again_trains_nothing(whole):
-    stages = ("warmup", "round_1", "round_2", "baseline")
+    stages = ("warmup", "round_1", "round_2", "comparison")
     before = {stage: checkpoint(whole.data, stage) for stage in stages}
     files = sorted((whole.data / "06_models").rglob("history.csv"))
     texts = [file.read_text() for file in files]
@@ -346,11 +346,11 @@ def test_a_slice_of_nodes(whole, copy):
 
 
 def test_another_method_as_the_baseline(whole, copy):
-    printed = copy.kedro("--pipelines", "baseline", "--params", "baseline.kind=pose_dual")
-    assert re.findall(r"Completed node: (\S+)", printed)[0] == "baseline"
+    printed = copy.kedro("--pipelines", "comparison", "--params", "comparison.kind=pose_dual")
+    assert re.findall(r"Completed node: (\S+)", printed)[0] == "comparison"
     assert "warmup" not in printed
-    assert "baseline has a checkpoint of other settings, data or code: starts afresh" in printed
-    networks = {key.split(".")[1] for key in checkpoint(copy.data, "baseline")["method"]}
+    assert "comparison has a checkpoint of other settings, data or code: starts afresh" in printed
+    networks = {key.split(".")[1] for key in checkpoint(copy.data, "comparison")["method"]}
     assert len(networks) == 2
-    assert checkpoint(copy.data, "baseline")["deployed"] in networks
+    assert checkpoint(copy.data, "comparison")["deployed"] in networks
     assert same(checkpoint(copy.data, "warmup"), checkpoint(whole.data, "warmup"))

@@ -22,7 +22,7 @@ class Unlabeled:
 
     Attributes:
         images: (b, 3, H, W).
-        weights: (b, k) 1 for the joints that the labelled people have.
+        weights: (b, k) 1 for the keypoints that the labeled people have.
         earlier: what teachers A and B saw in an earlier period, (b, k, h, w) each, moved with the
             image; None where a method keeps its own past.
         donors: people to cut occluders from; None where the batch itself serves.

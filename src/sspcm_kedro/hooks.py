@@ -14,7 +14,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
-from sspcm_kedro.engine.determinism import prepared
+from sspcm_kedro.engine.determinism import configured_torch
 from sspcm_kedro.errors import BadInput
 
 
@@ -112,7 +112,7 @@ class PreparedMachine:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self._run.close()  # of a run that was stopped from outside
         if "params:machine" in pipeline.inputs():
-            self._run.enter_context(prepared(catalog["params:machine"].load()))
+            self._run.enter_context(configured_torch(catalog["params:machine"].load()))
 
     @hook_impl
     def after_pipeline_run(self) -> None:

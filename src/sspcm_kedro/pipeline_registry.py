@@ -12,7 +12,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.hooks import PipelineShape
 from sspcm_kedro.pipelines import (
     annotation_queue,
-    baseline,
+    comparison,
     download,
     evaluation,
     ingestion,
@@ -28,7 +28,7 @@ from sspcm_kedro.pipelines import (
 def register_pipelines() -> dict[str, Pipeline]:
     """The pipelines, shaped by ``source.kind``, ``training.rounds`` and ``submission``.
 
-    ``__default__`` is ingestion, warm-up, rounds, baseline, evaluation and reporting; the
+    ``__default__`` is ingestion, warm-up, rounds, comparison, evaluation and reporting; the
     others run when they are asked for.
     """
     parameters = PipelineShape.parameters or base_parameters()
@@ -37,7 +37,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "ingestion": ingestion.create_pipeline(drawn=kind_of_source(parameters) == "drawn"),
         "warmup": warmup.create_pipeline(),
         "rounds": rounds.create_pipeline(count),
-        "baseline": baseline.create_pipeline(),
+        "comparison": comparison.create_pipeline() + evaluation.create_comparison_pipeline(),
         "evaluation": evaluation.create_pipeline(count),
         "reporting": reporting.create_pipeline(count),
     }

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from sspcm_kedro.data.loader import normalised
+from sspcm_kedro.data.views import ViewConfig, normalized
 from sspcm_kedro.engine.predict import locate
-from sspcm_kedro.engine.settings import ViewConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -39,22 +38,21 @@ class Served:
             with safe_open(folder / WEIGHTS, framework="pt") as file:
                 weights = {name: file.get_tensor(name) for name in file.keys()}
                 metadata = file.metadata()
+            view = ViewConfig.model_validate_json(metadata["view"])
             self.skeleton = Skeleton.from_dict(json.loads(metadata["skeleton"]))
             network = NetworkConfig.model_validate_json(metadata["network"])
-            self.net = network.bare().build(self.skeleton.size)
+            self.net = network.bare().build(self.skeleton.size, stride=view.stride)
             self.net.load_state_dict(weights)
-            view = ViewConfig.model_validate_json(metadata["view"])
             self.input_hw = view.input_hw
             self.decoding = {
                 **json.loads((folder / DECODING).read_text()),
-                "refinement": view.refinement,
-                "blur": view.kernel(),
+                "codec": view.codec,
             }
         except Exception as error:
             raise BadInput(
                 folder,
                 f"must be a network that this project has logged ({type(error).__name__}: {error})",
-                "Log it again: run the pipelines evaluation or baseline with tracking on.",
+                "Log it again: run the pipelines evaluation or comparison with tracking on.",
             ) from error
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net.to(self.device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]
@@ -81,7 +79,7 @@ class Served:
         images = torch.tensor(model_input).permute(0, 3, 1, 2)
         found = [torch.zeros(0, self.skeleton.size, 3)]
         for part in images.split(BATCH) if len(images) else ():
-            views = normalised(part.to(self.device).float() / 255)
+            views = normalized(part.to(self.device).float() / 255)
             views = views.contiguous(memory_format=torch.channels_last)
             xy, scores = locate(self.net, views, self.skeleton, **self.decoding)
             found.append(torch.cat([xy, scores[..., None]], dim=2).cpu())

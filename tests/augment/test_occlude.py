@@ -7,7 +7,7 @@ from sspcm_kedro.augment.occlude import (
     CutOcclude,
     Donors,
     JointCutout,
-    draw_joints,
+    draw_keypoints,
     jittered,
     paste,
     pixel_range,
@@ -15,17 +15,17 @@ from sspcm_kedro.augment.occlude import (
 
 H, W = 64, 32
 EXACT = {"half_size": (4 / H, 4 / H), "jitter": 0.0}
-"""Windows of 8x8 pixels right at the key points."""
+"""Windows of 8x8 pixels right at the keypoints."""
 
 
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def constant_donors(*colours: float, at=(16.0, 32.0)) -> Donors:
-    """Donors of one colour each, cut out in their middle."""
-    images = torch.stack([torch.full((3, H, W), colour) for colour in colours])
-    return Donors(images, torch.tensor(at).expand(len(colours), 1, 2))
+def constant_donors(*colors: float, at=(16.0, 32.0)) -> Donors:
+    """Donors of one color each, cut out in their middle."""
+    images = torch.stack([torch.full((3, H, W), color) for color in colors])
+    return Donors(images, torch.tensor(at).expand(len(colors), 1, 2))
 
 
 def rectangle(x: slice, y: slice) -> torch.Tensor:
@@ -48,15 +48,15 @@ def slow_paste(images, pixels, target, source, half):
 
 
 def test_paste_is_the_loop_over_pixels():
-    """Centres in the middle, at every edge, and outside of the image and of the donor."""
+    """Centers in the middle, at every edge, and outside of the image and of the donor."""
     images, pixels = (torch.rand((40, 3, H, W), generator=rng(s)) for s in (1, 2))
     low, high = torch.tensor([-6, -6]), torch.tensor([W + 6, H + 6])
 
-    def centres(seed: int) -> torch.Tensor:
+    def centers(seed: int) -> torch.Tensor:
         return (low + torch.rand((40, 2), generator=rng(seed)) * (high - low)).long()
 
     half = torch.randint(1, 8, (40, 2), generator=rng(5))
-    target, source = centres(3), centres(4)
+    target, source = centers(3), centers(4)
     expected = slow_paste(images, pixels, target, source, half)
     assert (expected != images).any(dim=1).sum() > 500
     assert paste(images, pixels, target, source, half, reach=7).equal(expected)
@@ -101,7 +101,7 @@ def test_pixels_without_a_source_in_the_donor_stay():
     assert (out[0] == torch.where(pasted, 1.0, 0.25)).all()
 
 
-def test_only_joints_that_count_are_covered():
+def test_only_keypoints_that_count_are_covered():
     """Weights 0 never; all others do get their turn."""
     n = 60
     points = torch.tensor([[5.0, 8.0], [24.0, 20.0], [8.0, 40.0], [26.0, 56.0]])
@@ -117,8 +117,8 @@ def test_only_joints_that_count_are_covered():
         assert covered[:, y, x].any(dim=0).tolist() == [False, True, False, True]
 
 
-def test_a_person_without_counting_joints_is_not_an_error():
-    joints = draw_joints(torch.tensor([[0.0, 0, 0], [0, 1, 0]]), 200, rng())
+def test_a_person_without_counting_keypoints_is_not_an_error():
+    joints = draw_keypoints(torch.tensor([[0.0, 0, 0], [0, 1, 0]]), 200, rng())
     assert set(joints[0].tolist()) == {0, 1, 2}
     assert set(joints[1].tolist()) == {1}
 
@@ -134,7 +134,7 @@ def test_the_images_given_are_left_as_they_are():
 
 
 def test_donors_and_their_points_are_all_used():
-    """Colours tell the donor, halves of a donor its point."""
+    """Colors tell the donor, halves of a donor its point."""
     n = 200
     pixels = torch.zeros(2, 3, H, W)
     pixels[0, :, : H // 2], pixels[0, :, H // 2 :] = 1, 2
@@ -142,8 +142,8 @@ def test_donors_and_their_points_are_all_used():
     donors = Donors(pixels, torch.tensor([[[16.0, 16.0], [16.0, 48.0]]]).expand(2, 2, 2))
     points = torch.tensor([[[16.0, 30.0]]]).expand(n, 1, 2)
     out = CutOcclude(1, **EXACT)(torch.zeros(n, 3, H, W), points, torch.ones(n, 1), donors, rng())
-    colours, counts = out[:, 0, 30, 16].unique(return_counts=True)
-    assert colours.tolist() == [1, 2, 3, 4]
+    colors, counts = out[:, 0, 30, 16].unique(return_counts=True)
+    assert colors.tolist() == [1, 2, 3, 4]
     assert counts.min() > 25
 
 

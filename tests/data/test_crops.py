@@ -43,7 +43,7 @@ def cropped(image: Image.Image, box, border: int = 0) -> tuple[np.ndarray, np.nd
     return pixels[..., 0].astype(float), crop_matrix(np.array([box]), INPUT, border=border)[0]
 
 
-def centre_of_mass(plane: np.ndarray) -> np.ndarray:
+def center_of_mass(plane: np.ndarray) -> np.ndarray:
     rows, columns = np.indices(plane.shape)
     return np.array([(plane * columns).sum(), (plane * rows).sum()]) / plane.sum()
 
@@ -65,7 +65,7 @@ def test_a_bright_spot_lands_where_the_matrix_says(box, point, sigma, border):
     expected = matrix[:, :2] @ point + matrix[:, 2]
     assert (0 < expected).all() and (expected < plane.shape[::-1]).all()
     assert plane.max() > 150
-    assert np.abs(centre_of_mass(plane) - expected).max() < 0.5
+    assert np.abs(center_of_mass(plane) - expected).max() < 0.5
 
 
 def test_outside_of_the_image_is_black_and_inside_is_untouched():
@@ -94,13 +94,13 @@ def test_shrinking_is_antialiased():
     image = Image.fromarray(np.repeat(pattern.astype(np.uint8)[..., None], 3, axis=2))
     plane, matrix = cropped(image, (48, 64, 432, 576))
     assert matrix[0, 0] == pytest.approx(0.1)
-    # Pixel indices are centres, so the first row and column look half a pixel beyond the image.
+    # Pixel indices are centers, so the first row and column look half a pixel beyond the image.
     assert np.abs(plane[1:, 1:] - 127.5).max() < 8
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six people, two of them in one picture, on noise of different sizes."""
+    """Six people, two of them in one image, on noise of different sizes."""
     rng = np.random.default_rng(0)
     for i in range(5):
         pixels = rng.integers(0, 256, (60 + 7 * i, 90 - 8 * i, 3), dtype=np.uint8)
@@ -161,7 +161,7 @@ def test_exif_orientation_is_ignored(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
-def test_every_picture_becomes_rgb(mode, tmp_path):
+def test_every_image_becomes_rgb(mode, tmp_path):
     path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     Image.new("RGB", (40, 40), (200, 200, 200)).convert(mode).save(path)
     (crop,) = Crops(people([path], [[5, 5, 25, 25]]), INPUT, border=0)[torch.tensor([0])]

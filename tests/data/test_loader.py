@@ -11,21 +11,22 @@ from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.loader import (
+    Batches,
+    InstancePool,
+    PseudoLabels,
+    shuffled_rows,
+)
+from sspcm_kedro.data.views import (
     MEAN,
     STD,
-    Batches,
-    Heatmap,
-    Pool,
-    Pseudo,
-    mixed_seed,
-    normalised,
+    normalized,
     plain_view,
-    shuffled_rows,
     weak_view,
 )
 from sspcm_kedro.pose.geometry import move_points
-from sspcm_kedro.pose.heatmap import decode_heatmaps
+from sspcm_kedro.pose.heatmap import HeatmapCodec, decode_heatmaps
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.seeds import mixed_seed
 
 INPUT, BORDER = (128, 96), 12
 SKELETON = Skeleton(names=("left_hand", "right_hand", "nose"), flip_pairs=((0, 1),))
@@ -33,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def picture(path, points, hw=(150, 130)) -> None:
-    """A red, a green and a blue spot on black: one for each key point."""
+    """A red, a green and a blue spot on black: one for each keypoint."""
     columns, rows = np.meshgrid(np.arange(hw[1]), np.arange(hw[0]))
     planes = [
         255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 3.0**2)) for x, y in points
@@ -61,28 +62,28 @@ def make_people(folder, n: int, seed: int) -> Instances:
 
 
 @pytest.fixture(scope="module")
-def pools(tmp_path_factory) -> tuple[Pool, Pool]:
-    """Five labelled and seven unlabelled people; the latter's labels are there to be ignored."""
+def pools(tmp_path_factory) -> tuple[InstancePool, InstancePool]:
+    """Five labeled and seven unlabeled people; the latter's labels are there to be ignored."""
     folder = tmp_path_factory.mktemp("pictures")
     return tuple(
-        Pool.of(Crops(make_people(folder, n, seed), INPUT, border=BORDER))
+        InstancePool.of(Crops(make_people(folder, n, seed), INPUT, border=BORDER))
         for n, seed in ((5, 1), (7, 2))
     )
 
 
-def make_batches(pools, *, pseudo: Pseudo | None = None, affine=None, **more) -> Batches:
+def make_batches(pools, *, pseudo: PseudoLabels | None = None, affine=None, **more) -> Batches:
     settings = {
-        "labelled": pools[0], "unlabelled": pools[1], "pseudo": pseudo, "skeleton": SKELETON,
-        "heatmap": Heatmap(), "affine": affine or RandomAffine(), "size": 3, "steps": 2,
+        "labeled": pools[0], "unlabeled": pools[1], "pseudo": pseudo, "skeleton": SKELETON,
+        "codec": HeatmapCodec(), "affine": affine or RandomAffine(), "size": 3, "steps": 2,
         "seed": 11, "device": CPU,
     }  # fmt: skip
     return Batches(**{**settings, **more})
 
 
-def stored(pools, *, scores=(0.8, 0.5), occluders=None) -> Pseudo:
+def stored(pools, *, scores=(0.8, 0.5), occluders=None) -> PseudoLabels:
     """What teachers saw: A the truth, B the truth moved by (8, 4) pixels of the input."""
     truth = pools[1].keypoints
-    return Pseudo(
+    return PseudoLabels(
         torch.stack([truth, truth + torch.tensor([8.0, 4.0])]),
         torch.stack([torch.full(truth.shape[:2], score) for score in scores]),
         torch.empty(0, 3) if occluders is None else occluders,
@@ -128,7 +129,7 @@ class TestShuffledRows:
 
 
 def test_mixed_seeds_differ_and_fit_a_generator():
-    """Order and position count, and neighbours do not share their leading bits."""
+    """Order and position count, and neighbors do not share their leading bits."""
     seeds = [mixed_seed(a, b) for a in range(30) for b in range(30)]
     assert len(set(seeds)) == 900
     assert all(0 <= seed < 2**63 for seed in seeds)
@@ -168,14 +169,14 @@ def test_shapes_and_counts(pools):
         assert all(e.shape == (3, 3, 32, 24) for e in batch.unlabeled.earlier)
 
 
-def test_without_unlabelled_people_or_predictions_there_are_none(pools):
-    assert next(make_batches(pools, unlabelled=None).epoch(0)).unlabeled is None
+def test_without_unlabeled_people_or_predictions_there_are_none(pools):
+    assert next(make_batches(pools, unlabeled=None).epoch(0)).unlabeled is None
     unlabeled = next(make_batches(pools).epoch(0)).unlabeled
     assert unlabeled.earlier is None and unlabeled.donors is None
 
 
 def test_every_person_comes_once_before_any_comes_twice(pools):
-    """Across epochs too, and labelled and unlabelled people each at their own pace."""
+    """Across epochs too, and labeled and unlabeled people each at their own pace."""
     batches = list(make_batches(pools, affine=RandomAffine(0, 0, 0, 0), steps=1).epoch(0))
     for epoch in range(1, 7):
         batches += make_batches(pools, affine=RandomAffine(0, 0, 0, 0), steps=1).epoch(epoch)
@@ -190,7 +191,7 @@ def test_every_person_comes_once_before_any_comes_twice(pools):
         assert all(sorted(people) == list(range(n)) for people in passes)
 
 
-def test_labels_of_unlabelled_people_are_never_read(pools):
+def test_labels_of_unlabeled_people_are_never_read(pools):
     """Poison them: the batches stay the same, bit by bit."""
     poisoned = replace(
         pools[1],
@@ -206,18 +207,18 @@ def test_labels_of_unlabelled_people_are_never_read(pools):
 
 
 def spots(images: torch.Tensor) -> torch.Tensor:
-    """(b, 3, 2) where the red, green and blue spots lie, by centre of mass."""
+    """(b, 3, 2) where the red, green and blue spots lie, by center of mass."""
     mean, std = (torch.tensor(v)[None, :, None, None] for v in (MEAN, STD))
-    colours = ((images * std + mean) * 255).clamp_min(0)
-    colours = colours * (colours > 30)
-    total = colours.sum(dim=(2, 3))
-    x = (colours.sum(dim=2) * torch.arange(images.shape[3])).sum(dim=2) / total
-    y = (colours.sum(dim=3) * torch.arange(images.shape[2])).sum(dim=2) / total
+    colors = ((images * std + mean) * 255).clamp_min(0)
+    colors = colors * (colors > 30)
+    total = colors.sum(dim=(2, 3))
+    x = (colors.sum(dim=2) * torch.arange(images.shape[3])).sum(dim=2) / total
+    y = (colors.sum(dim=3) * torch.arange(images.shape[2])).sum(dim=2) / total
     return torch.stack([x, y], dim=2)
 
 
 def mirrored(found: torch.Tensor, heatmaps: torch.Tensor) -> list[bool]:
-    """Whether the first joint's heatmap lies at the second's colour, person by person."""
+    """Whether the first keypoint's heatmap lies at the second's color, person by person."""
     at, _ = decode_heatmaps(heatmaps, stride=4)
     near = (at[:, 0] - found[:, 0]).norm(dim=1), (at[:, 0] - found[:, 1]).norm(dim=1)
     return (near[1] < near[0]).tolist()
@@ -228,7 +229,7 @@ MILD = RandomAffine(0.15, 15, 0.8, 0.5)
 
 
 def check_labels_on_spots(images, heatmaps, shift=0.0) -> set[bool]:
-    """Each joint's heatmap peaks on its spot; where mirrored, left and right have changed."""
+    """Each keypoint's heatmap peaks on its spot; where mirrored, left and right have changed."""
     found = spots(images)
     flips = mirrored(found, heatmaps)
     for n, flip in enumerate(flips):
@@ -240,7 +241,7 @@ def check_labels_on_spots(images, heatmaps, shift=0.0) -> set[bool]:
 
 
 def test_labels_move_with_the_image(pools):
-    """Also when mirrored: then a colour belongs to the joint of the other side."""
+    """Also when mirrored: then a color belongs to the keypoint of the other side."""
     flips = set()
     for epoch in range(3):
         for batch in make_batches(pools, affine=MILD).epoch(epoch):
@@ -264,7 +265,7 @@ def test_stored_predictions_move_with_the_image(pools):
     assert flips == {True, False}
 
 
-def test_scores_are_mirrored_with_their_joints(pools):
+def test_scores_are_mirrored_with_their_keypoints(pools):
     pseudo = stored(pools)
     scores = torch.tensor([0.9, 0.3, 0.6]).expand(2, 7, 3)
     batches = make_batches(
@@ -274,7 +275,7 @@ def test_scores_are_mirrored_with_their_joints(pools):
     assert heights[0].tolist() == pytest.approx([0.3, 0.9, 0.6])
 
 
-def test_visibility_is_mirrored_with_its_joints(pools):
+def test_visibility_is_mirrored_with_its_keypoints(pools):
     hidden = replace(pools[0], visibility=torch.tensor([[2, 0, 1]]).expand(5, 3))
     for share, expected in ((0, [1, 0, 1]), (1, [0, 1, 1])):
         batches = make_batches((hidden, pools[1]), affine=RandomAffine(0, 0, 0, share))
@@ -282,10 +283,10 @@ def test_visibility_is_mirrored_with_its_joints(pools):
         assert batch.labeled.weights.tolist() == [expected] * 3
 
 
-def test_unlabelled_weights_are_those_of_joints_that_anyone_has(pools):
+def test_unlabeled_weights_are_those_of_keypoints_that_anyone_has(pools):
     visibility = torch.tensor([[0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 2], [0, 0, 0]])
-    labelled = replace(pools[0], visibility=visibility)
-    batch = next(make_batches((labelled, pools[1])).epoch(0))
+    labeled = replace(pools[0], visibility=visibility)
+    batch = next(make_batches((labeled, pools[1])).epoch(0))
     assert batch.unlabeled.weights.tolist() == [[1, 0, 1]] * 3
 
 
@@ -318,15 +319,15 @@ def test_the_border_is_context_and_moves_nothing(pools):
     rows = torch.tensor([3, 1])
     view = weak_view(crops, rows, torch.eye(2, 3).expand(2, 2, 3), CPU)
     inner = crops[rows].float()[:, :, BORDER:-BORDER, BORDER:-BORDER] / 255
-    torch.testing.assert_close(view, normalised(inner), atol=2e-3, rtol=0)
+    torch.testing.assert_close(view, normalized(inner), atol=2e-3, rtol=0)
     shifted = torch.eye(2, 3).repeat(2, 1, 1)
     shifted[:, :, 2] = torch.tensor([BORDER, BORDER / 2])
     view = weak_view(crops, rows, shifted, CPU)
     context = crops[rows].float()[:, :, BORDER // 2 : -BORDER - BORDER // 2, : -2 * BORDER] / 255
-    torch.testing.assert_close(view, normalised(context), atol=2e-3, rtol=0)
+    torch.testing.assert_close(view, normalized(context), atol=2e-3, rtol=0)
 
 
-def test_beyond_the_border_is_black_before_normalisation(pools):
+def test_beyond_the_border_is_black_before_normalization(pools):
     far = torch.eye(2, 3)[None].clone()
     far[:, 0, 2] = 500
     view = weak_view(pools[0].crops, torch.tensor([0]), far, CPU)
@@ -334,11 +335,11 @@ def test_beyond_the_border_is_black_before_normalisation(pools):
     torch.testing.assert_close(view, black[None, :, None, None].expand_as(view))
 
 
-def test_a_pool_has_its_key_points_in_input_pixels(pools):
+def test_a_pool_has_its_keypoints_in_input_pixels(pools):
     instances = pools[0].crops.instances
     # The box 70 x 90 grows to 70 x 93.33 and by 1.25: 96 pixels show 87.5.
-    factor, centre = 96 / 87.5, np.array([65, 75])
-    expected = (instances.keypoints - centre) * factor + np.array([48, 64])
+    factor, center = 96 / 87.5, np.array([65, 75])
+    expected = (instances.keypoints - center) * factor + np.array([48, 64])
     assert pools[0].keypoints.numpy() == pytest.approx(expected, abs=1e-3)
     identity = torch.eye(2, 3).expand(5, 2, 3)
     view = weak_view(pools[0].crops, torch.arange(5), identity, CPU)
@@ -354,5 +355,5 @@ def test_channels_are_red_green_blue_in_training_and_in_prediction(tmp_path):
     rows = torch.arange(1)
     weak = weak_view(crops, rows, torch.eye(2, 3)[None], CPU)
     for images in (plain_view(crops, rows, CPU), weak):
-        centre = images[0, :, INPUT[0] // 2, INPUT[1] // 2]
-        assert centre.tolist() == pytest.approx(expected, abs=1e-3)
+        center = images[0, :, INPUT[0] // 2, INPUT[1] // 2]
+        assert center.tolist() == pytest.approx(expected, abs=1e-3)

@@ -13,12 +13,12 @@ SKELETON = Skeleton(names=("a", "b", "c"))
 
 @pytest.fixture
 def source(make_people):
-    """Eight annotated people on five images, two validation and two unlabelled people."""
+    """Eight annotated people on five images, two validation and two unlabeled people."""
     return Source(
         SKELETON,
         annotated=make_people("aabccdee"),
         validation=make_people("vw", first_id=11),
-        unlabelled=make_people("xy", first_id=21, labelled=False),
+        unlabeled=make_people("xy", first_id=21, labeled=False),
         hidden_truth=make_people("xy", first_id=21),
     )
 
@@ -32,104 +32,104 @@ def ids(people) -> list[int]:
 
 
 def test_first_people_of_the_file(source):
-    parts = split(source, SplitConfig(labelled=3), seed=0)
-    assert ids(parts.labelled) == [1, 2, 3]
-    assert ids(parts.unlabelled) == ids(parts.hidden_truth) == [4, 5, 6, 7, 8, 21, 22]
+    parts = split(source, SplitConfig(labeled=3), seed=0)
+    assert ids(parts.labeled) == [1, 2, 3]
+    assert ids(parts.unlabeled) == ids(parts.hidden_truth) == [4, 5, 6, 7, 8, 21, 22]
     assert ids(parts.validation) == [11, 12]
 
 
 def test_labels_are_erased_and_kept_aside(source):
-    parts = split(source, SplitConfig(labelled=3), seed=0)
-    assert not parts.unlabelled.visibility.any()
-    assert not parts.unlabelled.keypoints.any()
+    parts = split(source, SplitConfig(labeled=3), seed=0)
+    assert not parts.unlabeled.visibility.any()
+    assert not parts.unlabeled.keypoints.any()
     assert np.unique(parts.hidden_truth.visibility).tolist() == [2]
     assert parts.hidden_truth.keypoints[:, 0, 0].tolist() == [4, 5, 6, 7, 8, 21, 22]
-    assert np.unique(parts.labelled.visibility).tolist() == [2]
+    assert np.unique(parts.labeled.visibility).tolist() == [2]
 
 
 def test_unknown_truth_has_visibility_0(source):
-    blind = Source(SKELETON, source.annotated, source.validation, source.unlabelled)
-    parts = split(blind, SplitConfig(labelled=3), seed=0)
+    blind = Source(SKELETON, source.annotated, source.validation, source.unlabeled)
+    parts = split(blind, SplitConfig(labeled=3), seed=0)
     assert ids(parts.hidden_truth) == [4, 5, 6, 7, 8, 21, 22]
     assert parts.hidden_truth.visibility[:, 0].tolist() == [2, 2, 2, 2, 2, 0, 0]
 
 
 def test_caps_keep_the_first(source):
-    parts = split(source, SplitConfig(labelled=1, unlabelled=2, validation=1), seed=0)
-    assert (ids(parts.unlabelled), ids(parts.validation)) == ([2, 3], [11])
+    parts = split(source, SplitConfig(labeled=1, unlabeled=2, validation=1), seed=0)
+    assert (ids(parts.unlabeled), ids(parts.validation)) == ([2, 3], [11])
 
 
 def test_all_labels(make_people):
-    wild = make_people("xy", first_id=21, labelled=False)
+    wild = make_people("xy", first_id=21, labeled=False)
     source = Source(SKELETON, make_people("abcc"), make_people("v", first_id=9), wild)
-    parts = split(source, SplitConfig(labelled="all"), seed=0)
-    assert ids(parts.labelled) == [1, 2, 3, 4]
-    assert ids(parts.unlabelled) == [21, 22]
-    parts = split(source, SplitConfig(labelled="all", unlabelled_includes_labelled=True), seed=0)
-    assert ids(parts.unlabelled) == [1, 2, 3, 4, 21, 22]
+    parts = split(source, SplitConfig(labeled="all"), seed=0)
+    assert ids(parts.labeled) == [1, 2, 3, 4]
+    assert ids(parts.unlabeled) == [21, 22]
+    parts = split(source, SplitConfig(labeled="all", unlabeled_includes_labeled=True), seed=0)
+    assert ids(parts.unlabeled) == [1, 2, 3, 4, 21, 22]
 
 
-def test_the_released_protocol_keeps_the_labelled_people(source):
-    parts = split(source, SplitConfig(labelled=3, unlabelled_includes_labelled=True), seed=0)
-    assert ids(parts.unlabelled) == [1, 2, 3, 4, 5, 6, 7, 8, 21, 22]
-    assert not parts.unlabelled.visibility.any()
+def test_the_released_protocol_keeps_the_labeled_people(source):
+    parts = split(source, SplitConfig(labeled=3, unlabeled_includes_labeled=True), seed=0)
+    assert ids(parts.unlabeled) == [1, 2, 3, 4, 5, 6, 7, 8, 21, 22]
+    assert not parts.unlabeled.visibility.any()
 
 
 @pytest.mark.parametrize(("asked", "held_out"), [(1, [7, 8]), (2, [7, 8]), (3, [6, 7, 8])])
 def test_whole_images_are_held_out_from_the_end(make_people, asked, held_out):
-    config = SplitConfig(labelled=2, validation=asked)
+    config = SplitConfig(labeled=2, validation=asked)
     parts = split(only_annotated(make_people), config, seed=0)
     assert ids(parts.validation) == held_out
-    assert ids(parts.unlabelled) == [i for i in range(3, 9) if i not in held_out]
+    assert ids(parts.unlabeled) == [i for i in range(3, 9) if i not in held_out]
 
 
-def test_an_image_with_a_labelled_person_is_not_held_out(make_people):
+def test_an_image_with_a_labeled_person_is_not_held_out(make_people):
     scattered = Source(SKELETON, make_people("abca"))
-    parts = split(scattered, SplitConfig(labelled=1, validation=1), seed=0)
-    assert (ids(parts.labelled), ids(parts.validation)) == ([1], [3])
-    assert ids(parts.unlabelled) == [2, 4]
+    parts = split(scattered, SplitConfig(labeled=1, validation=1), seed=0)
+    assert (ids(parts.labeled), ids(parts.validation)) == ([1], [3])
+    assert ids(parts.unlabeled) == [2, 4]
 
 
-def test_unlabelled_people_on_held_out_images_are_dropped(make_people):
-    source = Source(SKELETON, make_people("abc"), unlabelled=make_people("cx", 11, labelled=False))
-    parts = split(source, SplitConfig(labelled=1, validation=1), seed=0)
-    assert (ids(parts.validation), ids(parts.unlabelled)) == ([3], [2, 12])
+def test_unlabeled_people_on_held_out_images_are_dropped(make_people):
+    source = Source(SKELETON, make_people("abc"), unlabeled=make_people("cx", 11, labeled=False))
+    parts = split(source, SplitConfig(labeled=1, validation=1), seed=0)
+    assert (ids(parts.validation), ids(parts.unlabeled)) == ([3], [2, 12])
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_seeded_split_is_repeatable_nested_and_disjoint(make_people, seed):
     source = only_annotated(make_people)
-    config = SplitConfig(labelled=3, validation=2, order="seeded")
+    config = SplitConfig(labeled=3, validation=2, order="seeded")
     parts, again = (split(source, config, seed) for _ in range(2))
-    assert ids(parts.labelled) == ids(again.labelled)
-    fewer = split(source, config.model_copy(update={"labelled": 1}), seed)
-    assert ids(fewer.labelled) == ids(parts.labelled)[:1]
+    assert ids(parts.labeled) == ids(again.labeled)
+    fewer = split(source, config.model_copy(update={"labeled": 1}), seed)
+    assert ids(fewer.labeled) == ids(parts.labeled)[:1]
     assert ids(fewer.validation) == ids(parts.validation)
-    everyone = [*ids(parts.labelled), *ids(parts.unlabelled), *ids(parts.validation)]
+    everyone = [*ids(parts.labeled), *ids(parts.unlabeled), *ids(parts.validation)]
     assert sorted(everyone) == list(range(1, 9))
-    assert not {*parts.validation.paths} & {*parts.labelled.paths, *parts.unlabelled.paths}
+    assert not {*parts.validation.paths} & {*parts.labeled.paths, *parts.unlabeled.paths}
 
 
 def test_seeds_differ(make_people):
-    config = SplitConfig(labelled=3, validation=1, order="seeded")
-    drawn = {tuple(ids(split(only_annotated(make_people), config, s).labelled)) for s in range(9)}
+    config = SplitConfig(labeled=3, validation=1, order="seeded")
+    drawn = {tuple(ids(split(only_annotated(make_people), config, s).labeled)) for s in range(9)}
     assert len(drawn) > 1
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"labelled": 9, "validation": 1}, r"split, labelled: 9 .* has 8 annotated.*at most 8"),
-        ({"labelled": 2}, r"split: .*'validation' must be a number.*how many"),
+        ({"labeled": 9, "validation": 1}, r"split, labeled: 9 .* has 8 annotated.*at most 8"),
+        ({"labeled": 2}, r"split: .*'validation' must be a number.*how many"),
         (
-            {"labelled": 2, "validation": 7},
+            {"labeled": 2, "validation": 7},
             r"split, validation: 7 .* has 6 people on unlab.*most 6",
         ),
         (
-            {"labelled": 2, "validation": 1, "unlabelled": 5},
-            r"split, unlabelled: 5 .* has 4.*most 4",
+            {"labeled": 2, "validation": 1, "unlabeled": 5},
+            r"split, unlabeled: 5 .* has 4.*most 4",
         ),
-        ({"labelled": 6, "validation": 1}, r"split: at least one person must remain.*fewer lab"),
+        ({"labeled": 6, "validation": 1}, r"split: at least one person must remain.*fewer lab"),
     ],
 )
 def test_impossible_splits_are_refused(make_people, settings, message):
@@ -138,6 +138,6 @@ def test_impossible_splits_are_refused(make_people, settings, message):
 
 
 def test_frames_survive(source):
-    parts = split(source, SplitConfig(labelled=3), seed=0)
-    back = type(parts.labelled).from_frame(parts.labelled.to_frame())
-    np.testing.assert_array_equal(back.keypoints, parts.labelled.keypoints)
+    parts = split(source, SplitConfig(labeled=3), seed=0)
+    back = type(parts.labeled).from_frame(parts.labeled.to_frame())
+    np.testing.assert_array_equal(back.keypoints, parts.labeled.keypoints)

@@ -11,7 +11,7 @@ from sspcm_kedro.datasets.checkpoint import CheckpointDataset
 
 STATE = {
     "method": {"a.weight": torch.arange(6.0).reshape(2, 3)},
-    "optimiser": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3}]},
+    "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3}]},
     "epoch": 4,
     "history": [{"stage": "warmup", "loss": 0.25}],
     "fingerprint": "0123456789ab",

@@ -17,11 +17,11 @@ from kedro.io import DatasetError
 
 from fileserver import serving
 from formats import pictures, write_coco, write_lsp, write_lspet, write_mpii, write_mpii_mat
-from sspcm_kedro.data.downloads import Download, DownloadConfig
-from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.datasets import download as module
 from sspcm_kedro.datasets.download import DownloadDataset
 from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.downloads.sets import Download, DownloadConfig
+from sspcm_kedro.sources import SourceConfig
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def people_of(source: dict) -> dict:
     """Everything that a reader finds, but the folder's name."""
     read = SourceConfig.model_validate(source).root.read()
     found = {}
-    for part in ("annotated", "validation", "unlabelled", "test"):
+    for part in ("annotated", "validation", "unlabeled", "test"):
         people = getattr(read, part)
         if people is not None:
             found[part] = (
@@ -141,7 +141,7 @@ def test_the_other_parts_of_coco_join_later(site, dataset, tmp_path, caplog):
     detected = "person_detection_results/COCO_unlabeled2017_detections_person_faster_rcnn.json"
     assert first["into"] == str(tmp_path / "coco" / detected) and not first["there"]
     assert f"into {first['into']}" in caplog.text and first["where"] in caplog.text
-    assert "unlabelled" not in dataset.load()["source"]
+    assert "unlabeled" not in dataset.load()["source"]
     for item in (first, second):
         name = Path(item["into"]).relative_to(tmp_path / "coco")
         Path(item["into"]).parent.mkdir(exist_ok=True)
@@ -286,7 +286,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(site, dataset, tmp_path,
 
 
 def test_the_disk_must_also_hold_what_the_archive_says(site, dataset, tmp_path, monkeypatch):
-    """A zip of zeros grows more than pictures do."""
+    """A zip of zeros grows more than images do."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images/im0001.jpg", bytes(5_000_000))

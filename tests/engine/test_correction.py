@@ -1,4 +1,4 @@
-"""Correction of stored labels, against a loop over people and joints."""
+"""Correction of stored labels, against a loop over people and keypoints."""
 
 import math
 
@@ -13,7 +13,7 @@ ORDER = [(0, 0), (1, 0), (0, 1), (1, 1)]
 
 
 def slow(keypoints, scores, min_score, max_inconsistency):
-    """What ``correct`` promises, one joint after the other, in double precision."""
+    """What ``correct`` promises, one keypoint after the other, in double precision."""
     out = {}
     for person in range(keypoints[0].shape[1]):
         for joint in range(keypoints[0].shape[2]):
@@ -58,7 +58,7 @@ def test_correction_is_that_of_the_loop(min_score, limit):
 
 
 def one(a_now, b_now, a_earlier, b_earlier):
-    """Keypoints of one joint of one person."""
+    """Keypoints of one keypoint of one person."""
 
     def points(a, b):
         return torch.tensor([[[a]], [[b]]], dtype=torch.float32)
@@ -93,7 +93,7 @@ def test_types_are_those_that_are_stored():
     assert found["kept"].dtype == torch.uint8 and found["pair"].dtype == torch.int32
 
 
-def test_the_bank_has_every_kept_joint_inside_the_crop():
+def test_the_bank_has_every_kept_keypoint_inside_the_crop():
     rng = torch.Generator().manual_seed(0)
     keypoints = torch.rand(20, 4, 2, generator=rng) * 60 - 10
     keypoints[0] = torch.tensor([[0.0, 0.0], [39.0, 29.0], [39.1, 5.0], [5.0, -0.1]])

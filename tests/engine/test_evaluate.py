@@ -11,13 +11,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.engine.evaluate import detect, judge
+from sspcm_kedro.engine.evaluate import EvaluationConfig, detect, evaluate
 from sspcm_kedro.engine.predict import to_image
-from sspcm_kedro.engine.settings import EvaluationConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
 from sspcm_kedro.pose.coco_ap import Detections
-from sspcm_kedro.pose.skeleton import Mixed, Skeleton
+from sspcm_kedro.pose.skeleton import Skeleton, UnionTraining
 
 HW = (64, 48)
 SIGMAS = (0.05, 0.1, 0.08, 0.07)
@@ -27,7 +26,7 @@ N = 24
 
 @pytest.fixture
 def people() -> Instances:
-    """24 people on 9 images, medium and large; some joints and one whole torso unlabelled."""
+    """24 people on 9 images, medium and large; some keypoints and one whole torso unlabeled."""
     rng = np.random.default_rng(8)
     corner = rng.uniform(0, 300, (N, 2))
     size = rng.uniform(50, 160, (N, 2))
@@ -59,8 +58,8 @@ def predictions(people, spread: float):
     image = people.keypoints + rng.normal(0, spread, people.keypoints.shape)
     view = np.empty_like(image)
     for i, box in enumerate(people.boxes.astype(float)):
-        centre = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
-        view[i] = (image[i] - centre) / scale_of(box) + [24, 32]
+        center = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
+        view[i] = (image[i] - center) / scale_of(box) + [24, 32]
     scores = rng.uniform(0, 1, people.visibility.shape)
     return torch.tensor(view, dtype=torch.float32), torch.tensor(scores).float(), image
 
@@ -69,7 +68,7 @@ def predictions(people, spread: float):
 def test_pck_is_that_of_the_loop(people, threshold):
     keypoints, scores, image = predictions(people, 12)
     config = EvaluationConfig(pck_threshold=threshold)
-    judged = judge(keypoints, scores, people, HW, SKELETON, config)
+    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, config)
     hits, count = np.zeros(4), np.zeros(4)
     for i in range(N):
         truth, seen = people.keypoints[i], people.visibility[i] > 0
@@ -81,9 +80,9 @@ def test_pck_is_that_of_the_loop(people, threshold):
                 hits[joint] += np.hypot(*(image[i, joint] - truth[joint])) <= reach
                 count[joint] += 1
     assert 0 < hits.sum() < count.sum()
-    assert judged.pck.count.tolist() == count.tolist()
-    assert judged.pck.per_joint == pytest.approx(hits / count)
-    assert judged.scores["PCK"] == pytest.approx(hits.sum() / count.sum())
+    assert evaluated.pck.count.tolist() == count.tolist()
+    assert evaluated.pck.per_keypoint == pytest.approx(hits / count)
+    assert evaluated.scores["PCK"] == pytest.approx(hits.sum() / count.sum())
 
 
 def person_score(box_score: float, joints: np.ndarray) -> float:
@@ -131,7 +130,7 @@ def pycoco(people, image, kept, scores) -> list[float]:
 
 def test_ap_is_that_of_pycocotools(people):
     keypoints, scores, image = predictions(people, 6)
-    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
     by_person = [
         person_score(float(s), row)
         for s, row in zip(people.box_scores, scores.numpy(), strict=True)
@@ -139,7 +138,7 @@ def test_ap_is_that_of_pycocotools(people):
     expected = pycoco(people, image, set(range(N)), by_person)
     assert 0.1 < expected[0] < 0.9
     names = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-    assert [judged[name] for name in names] == pytest.approx(expected, abs=1e-6)
+    assert [evaluated[name] for name in names] == pytest.approx(expected, abs=1e-6)
 
 
 def test_people_seen_twice_on_an_image_count_once(people):
@@ -148,39 +147,41 @@ def test_people_seen_twice_on_an_image_count_once(people):
     keypoints, scores, image = predictions(people, 6)
     image[1] = image[0] + 1  # OKS above 0.9 for people of their size
     box = people.boxes[1].astype(float)
-    centre = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
-    keypoints[1] = torch.tensor((image[1] - centre) / scale_of(box) + [24, 32])
+    center = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
+    keypoints[1] = torch.tensor((image[1] - center) / scale_of(box) + [24, 32])
     people.box_scores[:2] = 0.5, 0.9
     scores[:2] = 0.9
-    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
     by_person = [
         person_score(float(s), row)
         for s, row in zip(people.box_scores, scores.numpy(), strict=True)
     ]
     without = pycoco(people, image, set(range(N)) - {0}, by_person)
-    assert judged["AP"] == pytest.approx(without[0], abs=1e-6)
+    assert evaluated["AP"] == pytest.approx(without[0], abs=1e-6)
     every = EvaluationConfig(nms_threshold=1.0)
     both = pycoco(people, image, set(range(N)), by_person)
-    assert judge(keypoints, scores, people, HW, SKELETON, every).scores["AP"] == pytest.approx(
+    assert evaluate(keypoints, scores, people, HW, SKELETON, every).scores["AP"] == pytest.approx(
         both[0], abs=1e-6
     )
     assert without[0] != pytest.approx(both[0], abs=1e-4)
 
 
-def test_joints_below_the_threshold_do_not_rescore(people):
-    """Only the order of people matters to AP; a threshold of 0 counts every joint."""
+def test_keypoints_below_the_threshold_do_not_rescore(people):
+    """Only the order of people matters to AP; a threshold of 0 counts every keypoint."""
     keypoints, scores, image = predictions(people, 9)
     config = EvaluationConfig(score_threshold=0.0)
-    judged = judge(keypoints, scores, people, HW, SKELETON, config).scores
+    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, config).scores
     plain = (people.box_scores * scores.numpy().mean(axis=1)).tolist()
-    assert judged["AP"] == pytest.approx(pycoco(people, image, set(range(N)), plain)[0], abs=1e-6)
+    assert evaluated["AP"] == pytest.approx(
+        pycoco(people, image, set(range(N)), plain)[0], abs=1e-6
+    )
 
 
 def test_perfect_predictions_score_one(people):
     keypoints, scores, _ = predictions(people, 0)
     people.visibility[:] = 2
-    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
-    assert judged["AP"] == pytest.approx(1) and judged["AR"] == 1 and judged["PCK"] == 1
+    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    assert evaluated["AP"] == pytest.approx(1) and evaluated["AR"] == 1 and evaluated["PCK"] == 1
 
 
 def test_suppression_measures_by_the_crop(people):
@@ -225,46 +226,46 @@ def test_rows_that_stay_are_grouped_by_image_best_first(people):
 
 def test_protocol_pck_counts_no_people(people):
     keypoints, scores, _ = predictions(people, 6)
-    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig(protocol="pck"))
-    assert set(judged.scores) == {"PCK"}
+    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig(protocol="pck"))
+    assert set(evaluated.scores) == {"PCK"}
 
 
 def test_protocol_aic_is_its_score_of_what_stays(people):
     keypoints, scores, image = predictions(people, 3)
     config = EvaluationConfig(protocol="aic")
-    judged = judge(keypoints, scores, people, HW, SKELETON, config)
+    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, config)
     found = Detections(people.image_ids, image, np.ones(N))
-    assert set(judged.scores) == {"AIC_AP", "PCK"}
-    assert 0.1 < judged.scores["AIC_AP"] < 0.9
-    assert judged.scores["AIC_AP"] == pytest.approx(aic_ap(people, found, SIGMAS))
+    assert set(evaluated.scores) == {"AIC_AP", "PCK"}
+    assert 0.1 < evaluated.scores["AIC_AP"] < 0.9
+    assert evaluated.scores["AIC_AP"] == pytest.approx(aic_ap(people, found, SIGMAS))
     bare = Skeleton(names=SKELETON.names, torso=(0, 3))
     with pytest.raises(BadInput, match="protocol = aic: the skeleton must have OKS sigmas"):
-        judge(keypoints, scores, people, HW, bare, config)
+        evaluate(keypoints, scores, people, HW, bare, config)
 
 
 def test_fisheye_is_coco_over_areas_that_are_a_share_of_the_box(people):
     """The fisheye evaluator reads 0.53 of the annotated box as OKS scale and as size."""
     people.areas[:] = 0.53 * np.prod(people.boxes[:, 2:] - people.boxes[:, :2], axis=1)
     keypoints, scores, image = predictions(people, 6)
-    judged = judge(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
     by_person = [
         person_score(float(s), row)
         for s, row in zip(people.box_scores, scores.numpy(), strict=True)
     ]
     expected = by_loops(people, image, by_person, 0.53)
     assert 0.1 < expected < 0.9
-    assert judged["AP"] == pytest.approx(expected, abs=1e-6)
+    assert evaluated["AP"] == pytest.approx(expected, abs=1e-6)
 
 
 def by_loops(people, image, scores, share) -> float:
     """COCO's AP without pycocotools: greedy matches, then precision at 101 levels of recall."""
-    labelled = [i for i in range(N) if (people.visibility[i] > 0).any()]
+    labeled = [i for i in range(N) if (people.visibility[i] > 0).any()]
     result = []
     for threshold in np.linspace(0.5, 0.95, 10):
         taken, hits = set(), []
         for j in sorted(range(N), key=lambda j: -scores[j]):
             best, match = threshold, None
-            for i in labelled:
+            for i in labeled:
                 if people.image_ids[i] != people.image_ids[j] or i in taken:
                     continue
                 x0, y0, x1, y1 = people.boxes[i].tolist()
@@ -280,7 +281,7 @@ def by_loops(people, image, scores, share) -> float:
                 taken.add(match)
             hits.append(match is not None)
         found = np.cumsum(hits)
-        recall, precision = found / len(labelled), found / np.arange(1, len(hits) + 1)
+        recall, precision = found / len(labeled), found / np.arange(1, len(hits) + 1)
         levels = [precision[recall >= level - 1e-12] for level in np.linspace(0, 1, 101)]
         result.append(np.mean([level.max() if len(level) else 0 for level in levels]))
     return float(np.mean(result))
@@ -305,33 +306,35 @@ def test_protocol_pckh_measures_by_heads(people):
     skeleton = Skeleton(names=MPII, torso=(13, 2))
     config = EvaluationConfig(protocol="pckh")
     scores = torch.ones(N, 16)
-    judged = judge(keypoints, scores, people, HW, skeleton, config, heads).scores
-    assert judged["PCKh"] == judged["PCKh_knee"] == pytest.approx(np.mean(heads > 12))
-    assert judged["PCKh0.1"] == pytest.approx(np.mean(heads > 60))
-    assert 0 <= judged["PCK"] <= 1
+    evaluated = evaluate(keypoints, scores, people, HW, skeleton, config, heads).scores
+    assert evaluated["PCKh"] == evaluated["PCKh_knee"] == pytest.approx(np.mean(heads > 12))
+    assert evaluated["PCKh0.1"] == pytest.approx(np.mean(heads > 60))
+    assert 0 <= evaluated["PCK"] <= 1
     for missing in (None, np.where(np.arange(N) == 3, np.nan, heads)):
         with pytest.raises(BadInput, match="protocol = pckh: every person must have a head size"):
-            judge(keypoints, scores, people, HW, skeleton, config, missing)
+            evaluate(keypoints, scores, people, HW, skeleton, config, missing)
 
 
 def test_without_sigmas_there_is_only_pck(people):
     keypoints, scores, _ = predictions(people, 6)
     bare = Skeleton(names=SKELETON.names, torso=(0, 3))
-    judged = judge(keypoints, scores, people, HW, bare, EvaluationConfig())
-    assert set(judged.scores) == {"PCK"}
+    evaluated = evaluate(keypoints, scores, people, HW, bare, EvaluationConfig())
+    assert set(evaluated.scores) == {"PCK"}
 
 
-def test_of_a_union_only_the_judged_joints_count(people):
+def test_of_a_union_only_the_judged_keypoints_count(people):
     """Noise in the other channels changes nothing; the order is the set's own."""
     keypoints, scores, _ = predictions(people, 8)
     config = EvaluationConfig()
-    alone = judge(keypoints, scores, people, HW, SKELETON, config)
+    alone = evaluate(keypoints, scores, people, HW, SKELETON, config)
     channels = (5, 0, 3, 6)
     wide, wide_scores = torch.full((N, 7, 2), -500.0), torch.ones(N, 7)
     wide[:, channels], wide_scores[:, channels] = keypoints, scores
     union = Skeleton(
-        names=tuple("uvwxyz!"), torso=(5, 6), mixed=Mixed(tuple(range(7)), SKELETON, channels)
+        names=tuple("uvwxyz!"),
+        torso=(5, 6),
+        union=UnionTraining(tuple(range(7)), SKELETON, channels),
     )
-    judged = judge(wide, wide_scores, people.scatter(channels, 7), HW, union, config)
-    assert judged.scores == alone.scores
-    assert judged.pck.per_joint.tolist() == alone.pck.per_joint.tolist()
+    evaluated = evaluate(wide, wide_scores, people.scatter(channels, 7), HW, union, config)
+    assert evaluated.scores == alone.scores
+    assert evaluated.pck.per_keypoint.tolist() == alone.pck.per_keypoint.tolist()

@@ -13,12 +13,13 @@ from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.loader import Batches, Heatmap, Pool, Pseudo
+from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.engine.fit import fit
-from sspcm_kedro.engine.optimiser import StepDecay, adam
+from sspcm_kedro.engine.optimizer import StepDecay, adam
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
 
 INPUT, STEPS, SEED = (48, 32), 3, 5
@@ -60,16 +61,17 @@ def people(tmp_path_factory) -> Instances:
 @pytest.fixture(scope="module")
 def batches(people) -> Batches:
     pools = [
-        Pool.of(Crops(people.take(rows), INPUT, border=4)) for rows in (slice(0, 4), slice(4, 10))
+        InstancePool.of(Crops(people.take(rows), INPUT, border=4))
+        for rows in (slice(0, 4), slice(4, 10))
     ]
     guesses = torch.rand((2, 6, 2, 2), generator=torch.Generator().manual_seed(1))
-    pseudo = Pseudo(
+    pseudo = PseudoLabels(
         guesses * torch.tensor([32.0, 48.0]),
         torch.full((2, 6, 2), 0.5),
         torch.tensor([[0.0, 10, 12], [4, 20, 30]]),
     )
     return Batches(
-        pools[0], pools[1], pseudo, SKELETON, Heatmap(), RandomAffine(), size=2, steps=STEPS,
+        pools[0], pools[1], pseudo, SKELETON, HeatmapCodec(), RandomAffine(), size=2, steps=STEPS,
         seed=SEED, device=torch.device("cpu"),
     )  # fmt: skip
 
@@ -79,13 +81,13 @@ def build(method: str, seed: int = 0) -> Method:
         torch.manual_seed(10 * seed + i)
         return NetworkConfig.model_validate({"kind": "small_baseline", "width": 16}).build(2)
 
-    return MethodConfig.model_validate(METHODS[method]).build(make_net)
+    return MethodConfig.model_validate(METHODS[method]).build(make_net, HeatmapCodec())
 
 
-def train(method: Method, batches, optimiser, epochs: range, **more) -> list:
+def train(method: Method, batches, optimizer, epochs: range, **more) -> list:
     schedule = StepDecay(2e-3, (0.5,), 2 * STEPS)
     settings = {"epochs": epochs, "steps": STEPS, "seed": SEED, **more}
-    return list(fit(method, batches.epoch, optimiser, schedule, **settings))
+    return list(fit(method, batches.epoch, optimizer, schedule, **settings))
 
 
 def same_weights(one: Method, other: Method) -> bool:
@@ -101,16 +103,16 @@ def test_a_resumed_run_is_the_uninterrupted_one(method, batches):
     reports = train(whole, batches, adam(whole, 2e-3), range(2))
 
     half = build(method)
-    optimiser = adam(half, 2e-3)
-    first = train(half, batches, optimiser, range(1))
-    saved = copy.deepcopy((half.state_dict(), optimiser.state_dict()))
+    optimizer = adam(half, 2e-3)
+    first = train(half, batches, optimizer, range(1))
+    saved = copy.deepcopy((half.state_dict(), optimizer.state_dict()))
 
     resumed = build(method, seed=1)
-    optimiser = adam(resumed, 1.0)
+    optimizer = adam(resumed, 1.0)
     resumed.load_state_dict(saved[0])
-    optimiser.load_state_dict(saved[1])
+    optimizer.load_state_dict(saved[1])
     torch.manual_seed(77)
-    second = train(resumed, replace(batches), optimiser, range(1, 2))
+    second = train(resumed, replace(batches), optimizer, range(1, 2))
 
     assert not same_weights(half, whole)
     assert same_weights(resumed, whole)
@@ -120,11 +122,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(method, batches):
 
 @pytest.mark.parametrize("method", ["pose_dual", "sspcm", "sspcm, snapshots"])
 def test_hidden_labels_change_no_weight(method, batches):
-    """A whole epoch on poisoned labels of the unlabelled people ends in identical weights."""
-    hidden = batches.unlabelled
+    """A whole epoch on poisoned labels of the unlabeled people ends in identical weights."""
+    hidden = batches.unlabeled
     poisoned = replace(
         batches,
-        unlabelled=replace(
+        unlabeled=replace(
             hidden,
             keypoints=torch.full_like(hidden.keypoints, torch.nan),
             visibility=torch.zeros_like(hidden.visibility),
@@ -139,9 +141,9 @@ def test_hidden_labels_change_no_weight(method, batches):
 def test_losses_fall_on_a_tiny_problem(batches):
     still = replace(batches, affine=RandomAffine(0, 0, 0, 0))
     method = build("supervised")
-    optimiser, schedule = adam(method, 1e-2), StepDecay(1e-2, (), 60)
+    optimizer, schedule = adam(method, 1e-2), StepDecay(1e-2, (), 60)
     reports = list(fit(
-        method, still.epoch, optimiser, schedule, epochs=range(20), steps=STEPS, seed=SEED
+        method, still.epoch, optimizer, schedule, epochs=range(20), steps=STEPS, seed=SEED
     ))  # fmt: skip
     losses = [report.scalars["loss/supervised"] for report in reports]
     assert losses[-1] < 0.5 * losses[0]
@@ -175,13 +177,13 @@ class Few:
 
 
 def run(method, epochs=range(2), rate=0.1, **more):
-    optimiser = torch.optim.SGD(method.parameters(), 1.0)
+    optimizer = torch.optim.SGD(method.parameters(), 1.0)
     schedule = StepDecay(rate, (0.5,), 4)
     settings = {"epochs": epochs, "steps": 2, "seed": 1, **more}
-    return list(fit(method, Few().epoch, optimiser, schedule, **settings))
+    return list(fit(method, Few().epoch, optimizer, schedule, **settings))
 
 
-def test_losses_are_summed_and_minimised_and_others_only_watched():
+def test_losses_are_summed_and_minimized_and_others_only_watched():
     """SGD by hand: rate 0.1 for the first two steps and 0.01 for the others; 'watched' is not."""
     method = Recorded([1.0, 2.0, 4.0, 8.0]).eval()
     nn.init.constant_(method.networks["student"].weight, 5.0)
@@ -216,9 +218,9 @@ def test_randomness_comes_from_seed_and_epoch_alone():
 def test_nothing_is_done_before_it_is_asked_for():
     """An epoch at a time: who stops listening stops the training."""
     method = Recorded([0.0] * 4)
-    optimiser = torch.optim.SGD(method.parameters(), 1.0)
+    optimizer = torch.optim.SGD(method.parameters(), 1.0)
     epochs = fit(
-        method, Few().epoch, optimiser, StepDecay(0.1, (), 4), epochs=range(2), steps=2, seed=1
+        method, Few().epoch, optimizer, StepDecay(0.1, (), 4), epochs=range(2), steps=2, seed=1
     )
     assert not method.calls
     assert next(epochs).epoch == 0

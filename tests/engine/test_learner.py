@@ -7,11 +7,13 @@ import torch
 import torchvision
 
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
-from sspcm_kedro.engine.learner import Learner, fingerprint, network_maker, networks_of
-from sspcm_kedro.engine.settings import TrainingConfig
+from sspcm_kedro.engine.fingerprint import fingerprint
+from sspcm_kedro.engine.learner import Learner, network_maker, networks_of
+from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.nets.simple_baseline import parameter_count
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 NETWORK = NetworkConfig.model_validate({"kind": "small_baseline", "width": 16})
 TRAINING = TrainingConfig(batch=2, steps=2, warmup_epochs=1, round_epochs=1, rounds=1)
@@ -21,7 +23,7 @@ JOINTS = 3
 
 MIXED = NetworkConfig.model_validate(
     {
-        "kind": "mixed",
+        "kind": "teacher_student",
         "teacher": {"kind": "small_baseline", "width": 32, "blocks": 2},
         "student": {"kind": "small_baseline", "width": 16},
     }
@@ -31,22 +33,24 @@ MIXED = NetworkConfig.model_validate(
 def learner(kind: str = "pose_dual", seed: int = 0, network: NetworkConfig = NETWORK) -> Learner:
     more = {"snapshot_every": 1} if kind == "sspcm" else {}
     method = MethodConfig.model_validate({"kind": kind, **more})
-    return Learner(method, network_maker(network, JOINTS, seed), TRAINING, torch.device("cpu"))
+    return Learner(
+        method, network_maker(network, JOINTS, seed), HeatmapCodec(), TRAINING, torch.device("cpu")
+    )
 
 
 def step(trained: Learner, number: int) -> None:
-    """One optimiser step on made-up people."""
+    """One optimizer step on made-up people."""
     rng = torch.Generator().manual_seed(number)
     images = torch.randn(2, 2, 3, 64, 48, generator=rng)
     heatmaps = torch.rand(2, JOINTS, 16, 12, generator=rng)
     weights = torch.ones(2, JOINTS)
     batch = Batch(Labeled(images[0], heatmaps, weights), Unlabeled(images[1], weights))
     losses = trained.method.train().training_step(batch, rng)
-    trained.optimiser.zero_grad()
+    trained.optimizer.zero_grad()
     torch.stack(
         [value for key, value in losses.items() if key.startswith("loss/")]
     ).sum().backward()
-    trained.optimiser.step()
+    trained.optimizer.step()
     trained.method.after_step(number + 1)
 
 
@@ -103,7 +107,7 @@ def test_a_restored_learner_goes_on_as_the_old_one_would(kind, network, tmp_path
     assert equal(old.method, new.method)
     assert not all(torch.equal(a, b) for a, b in zip(before, weights(old.method), strict=True))
     for a, b in zip(old.method.parameters(), new.method.parameters(), strict=True):
-        moments = (old.optimiser.state.get(a, {}), new.optimiser.state.get(b, {}))
+        moments = (old.optimizer.state.get(a, {}), new.optimizer.state.get(b, {}))
         assert moments[0].keys() == moments[1].keys()
         assert all(torch.equal(moments[0][key], moments[1][key]) for key in moments[0])
 

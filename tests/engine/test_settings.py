@@ -4,8 +4,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import NetworkConfig
 
 
@@ -73,7 +76,7 @@ def test_every_network_of_a_mixed_run_must_fit():
     small, large = {"kind": "small_baseline"}, {"kind": "hrnet", "width": 8}
     view = ViewConfig(input_hw=(64, 48))
     for teacher, student in ((small, large), (large, small)):
-        mixed = {"kind": "mixed", "teacher": teacher, "student": student}
+        mixed = {"kind": "teacher_student", "teacher": teacher, "student": student}
         with pytest.raises(BadInput, match="multiples of 32 for a hrnet"):
             view.check(NetworkConfig.model_validate(mixed))
 
@@ -81,5 +84,5 @@ def test_every_network_of_a_mixed_run_must_fit():
 @pytest.mark.parametrize(("sigma", "kernel"), [(2, 11), (3, 17), (1, 5), (0.1, 3)])
 def test_darks_kernel_fits_sigma_unless_it_is_given(sigma, kernel):
     """Published with the two sigmas of the paper's networks: 11 and 17."""
-    assert ViewConfig(sigma=sigma).kernel() == kernel
-    assert ViewConfig(blur=11, sigma=sigma).kernel() == 11
+    assert ViewConfig(sigma=sigma).codec.kernel == kernel
+    assert ViewConfig(blur=11, sigma=sigma).codec.kernel == 11

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import NAMES, frozen_statistics
-from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.methods.base import frozen_statistics
+from sspcm_kedro.nets import ROLES, NetworkConfig
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 H, W, K, B = 64, 32, 3, 2
 METHODS = {
@@ -25,7 +26,7 @@ NETWORKS = {
     "simple_baseline": {"kind": "simple_baseline", "depth": 18},
     "hrnet": {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1},
     "mixed": {
-        "kind": "mixed",
+        "kind": "teacher_student",
         "teacher": {"kind": "small_baseline", "width": 32},
         "student": {"kind": "small_baseline", "width": 16},
     },
@@ -40,9 +41,9 @@ def kinds(config) -> set[str]:
 def build(method: str, network: str = "small_baseline", seed: int = 0):
     def make_net(i: int):
         torch.manual_seed(100 * seed + i)
-        return NetworkConfig.model_validate(NETWORKS[network]).build(K, NAMES[i])
+        return NetworkConfig.model_validate(NETWORKS[network]).build(K, ROLES[i])
 
-    return MethodConfig.model_validate(METHODS[method]).build(make_net).train()
+    return MethodConfig.model_validate(METHODS[method]).build(make_net, HeatmapCodec()).train()
 
 
 def make_batch(seed: int = 0) -> Batch:
@@ -117,9 +118,9 @@ class TestEveryMethod:
     def test_state_is_all_there_is(self, method):
         """A method restored from ``state_dict`` goes on where the saved one stood."""
         saved = build(method, seed=0)
-        optimiser = torch.optim.SGD([p for p in saved.parameters() if p.requires_grad], 0.1)
+        optimizer = torch.optim.SGD([p for p in saved.parameters() if p.requires_grad], 0.1)
         total(step(saved)).backward()
-        optimiser.step()
+        optimizer.step()
         saved.after_step(1)
 
         restored = build(method, seed=1)
@@ -128,9 +129,7 @@ class TestEveryMethod:
         first, second = step(saved, make_batch(1)), step(restored, make_batch(1))
         assert all(first[name].equal(second[name]) for name in first)
 
-    def test_labelled_and_strong_views_move_the_running_statistics_and_readings_do_not(
-        self, method
-    ):
+    def test_labeled_and_strong_views_move_the_running_statistics_and_readings_do_not(self, method):
         """One update a network for the labels, and one for the strong view; none for readings."""
         built = build(method)
         step(built)
@@ -139,14 +138,14 @@ class TestEveryMethod:
             if name.endswith("num_batches_tracked"):
                 assert buffer == (updates if name.startswith("networks.") else 0), name
 
-    def test_a_batch_without_unlabelled_people_trains_on_the_labels_alone(self, method):
+    def test_a_batch_without_unlabeled_people_trains_on_the_labels_alone(self, method):
         built = build(method)
         scalars = step(built, Batch(make_batch().labeled))
-        watched = {f"{network}/loss/supervised" for network in built.networks}
-        assert scalars.keys() == {"loss/supervised", *watched}
+        per_network = {f"{network}/loss/supervised" for network in built.networks}
+        assert scalars.keys() == {"loss/supervised", *per_network}
 
-    def test_masked_joints_teach_nothing(self, method):
-        """What the labelled heatmaps hold where the weight is 0 changes no loss."""
+    def test_masked_keypoints_teach_nothing(self, method):
+        """What the labeled heatmaps hold where the weight is 0 changes no loss."""
         batch = make_batch()
         heatmaps = batch.labeled.heatmaps.clone()
         heatmaps[0, 1] += 5
@@ -171,10 +170,10 @@ class TestEveryMethod:
         asked = []
 
         def make_net(i: int) -> torch.nn.Module:
-            asked.append(NAMES[i])
+            asked.append(ROLES[i])
             return torch.nn.Identity()
 
-        built = MethodConfig.model_validate(METHODS[method]).build(make_net)
+        built = MethodConfig.model_validate(METHODS[method]).build(make_net, HeatmapCodec())
         assert list(built.networks) == asked
 
     def test_the_deployed_network_is_one_of_them(self, method):

@@ -8,6 +8,7 @@ from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.geometry import at_stride, similarity, warp
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 H, W, K, B = 64, 48, 3, 4
 PLAIN = {
@@ -24,7 +25,9 @@ def lively_net(seed: int) -> nn.Module:
 
 
 def build(kind: str, make_net=lively_net, **more):
-    return MethodConfig.model_validate({"kind": kind, **more}).build(make_net).train()
+    return (
+        MethodConfig.model_validate({"kind": kind, **more}).build(make_net, HeatmapCodec()).train()
+    )
 
 
 def rand(seed: int, *shape: int) -> torch.Tensor:
@@ -92,7 +95,7 @@ def test_pose_cons_is_the_slow_reference_under_a_strong_view(batch):
 
 
 class Planted(nn.Module):
-    """One joint at a cell; remembers the images of its passes with gradient."""
+    """One keypoint at a cell; remembers the images of its passes with gradient."""
 
     def __init__(self, x: int, y: int) -> None:
         super().__init__()
@@ -113,8 +116,8 @@ class Planted(nn.Module):
         ("pose_cons", {"student": (20, 24)}),
     ],
 )
-def test_squares_are_cut_where_the_teaching_network_sees_joints(kind, expected):
-    """Network A at B's joints and B at A's, ankles included; PoseCons at its own."""
+def test_squares_are_cut_where_the_teaching_network_sees_keypoints(kind, expected):
+    """Network A at B's keypoints and B at A's, ankles included; PoseCons at its own."""
     nets = [Planted(2, 3), Planted(9, 14), Planted(5, 6)]
     cutout = {"patches": 2, "half_size": (3 / H, 3 / H), "jitter": 0.0}
     method = build(kind, nets.__getitem__, affine=PLAIN["affine"], cutout=cutout)

@@ -10,7 +10,7 @@ from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pose.heatmap import peaks
+from sspcm_kedro.pose.heatmap import HeatmapCodec, peaks
 
 H, W, K, B = 64, 48, 4, 5
 MAPS = (B, K, H // 4, W // 4)
@@ -31,7 +31,7 @@ def lively_net(seed: int) -> nn.Module:
 
 
 def build(**more):
-    return MethodConfig.model_validate({**PLAIN, **more}).build(lively_net).train()
+    return MethodConfig.model_validate({**PLAIN, **more}).build(lively_net, HeatmapCodec()).train()
 
 
 def rand(seed: int, *shape: int) -> torch.Tensor:
@@ -56,7 +56,7 @@ def total(scalars) -> torch.Tensor:
 
 
 def slow_mse(predicted, target, weights) -> float:
-    """(1 / K) sum over joints of half the mean squared difference of weighted maps."""
+    """(1 / K) sum over keypoints of half the mean squared difference of weighted maps."""
     losses = []
     for j in range(K):
         maps = [weights[n, j] * (predicted[n, j] - target[n, j]) for n in range(B)]
@@ -95,12 +95,12 @@ def test_losses_are_those_of_the_slow_reference(snapshots):
         for seed, parameter in enumerate(method.networks.parameters()):  # away from the snapshots
             parameter.mul_(0.5 + rand(seed, *parameter.shape))
         nets = list(method.networks.values())
-        labelled = [net(batch.labeled.images) for net in nets]
-        unlabelled = [net(batch.unlabeled.images) for net in nets]
+        labeled = [net(batch.labeled.images) for net in nets]
+        unlabeled = [net(batch.unlabeled.images) for net in nets]
         earlier = batch.unlabeled.earlier
         if snapshots:
             earlier = tuple(net(batch.unlabeled.images) for net in method.snapshots)
-    a, b, student = unlabelled
+    a, b, student = unlabeled
     corrected, inconsistency = slow_correction((a, earlier[0]), (b, earlier[1]))
     assert not corrected.equal((a + b) / 2), "the past never mattered"
     score = (a.amax(dim=(2, 3)) + b.amax(dim=(2, 3))) / 2
@@ -114,7 +114,7 @@ def test_losses_are_those_of_the_slow_reference(snapshots):
     assert 0 < agreed.sum() < trusted.sum() < batch.unlabeled.weights.sum()
 
     scalars = step(method, batch)
-    supervised = [slow_mse(p, batch.labeled.heatmaps, batch.labeled.weights) for p in labelled]
+    supervised = [slow_mse(p, batch.labeled.heatmaps, batch.labeled.weights) for p in labeled]
     assert scalars["loss/supervised"].item() == pytest.approx(0.5 * sum(supervised), rel=1e-4)
     consistency = (
         slow_mse(a, b, trusted) + slow_mse(b, a, trusted) + slow_mse(student, corrected, agreed)
@@ -148,13 +148,17 @@ def planted(*cells: tuple[int, int], height: float = 1.0) -> torch.Tensor:
 
 
 def planted_method(heights=(1.0, 1.0), **more):
-    """Two joints. A sees them at (2, 2) and (8, 3), B at (9, 13) and (8, 3)."""
+    """Two keypoints. A sees them at (2, 2) and (8, 3), B at (9, 13) and (8, 3)."""
     nets = [
         Planted(planted((2, 2), (8, 3), height=heights[0])),
         Planted(planted((9, 13), (8, 3), height=heights[1])),
         Planted(torch.zeros(2, H // 4, W // 4)),
     ]
-    return MethodConfig.model_validate({**PLAIN, **more}).build(nets.__getitem__).train()
+    return (
+        MethodConfig.model_validate({**PLAIN, **more})
+        .build(nets.__getitem__, HeatmapCodec())
+        .train()
+    )
 
 
 def planted_batch(n: int = 40, **more) -> Batch:
@@ -169,27 +173,27 @@ def planted_batch(n: int = 40, **more) -> Batch:
     )
 
 
-def test_each_network_is_occluded_where_the_others_see_joints():
-    """A's view at B's joints, B's at A's, the student's at those of the corrected map."""
+def test_each_network_is_occluded_where_the_others_see_keypoints():
+    """A's view at B's keypoints, B's at A's, the student's at those of the corrected map."""
     donors = Donors(torch.ones(1, 3, H, W), torch.tensor([[[24.0, 32.0]]]))
     exact = {"patches": 1, "half_size": (2 / H, 2 / H), "jitter": 0.0}
     method = planted_method(occlude=exact)
     step(method, planted_batch(donors=donors))
 
-    def centres(name: str) -> set[tuple[int, int]]:
+    def centers(name: str) -> set[tuple[int, int]]:
         (images,) = method.networks[name].seen[1:]
         assert images.count_nonzero() == len(images) * 3 * 4 * 4, "one patch of 4x4 a person"
         return {(int(i[0].any(dim=0).nonzero()[2]), int(i[0].any(dim=1).nonzero()[2]))
                 for i in images}  # fmt: skip
 
-    assert centres("teacher_a") == {(36, 52), (32, 12)}
-    assert centres("teacher_b") == {(8, 8), (32, 12)}
-    # Joint 0: A earlier (9, 12) and B now (9, 13) agree best; the first of their equal peaks.
-    assert centres("student") == {(36, 48), (32, 12)}
+    assert centers("teacher_a") == {(36, 52), (32, 12)}
+    assert centers("teacher_b") == {(8, 8), (32, 12)}
+    # Keypoint 0: A earlier (9, 12) and B now (9, 13) agree best; the first of their equal peaks.
+    assert centers("student") == {(36, 48), (32, 12)}
 
 
 def test_without_donors_the_batch_itself_serves():
-    """People of the batch are cut at the pseudo-key-points."""
+    """People of the batch are cut at the pseudo-keypoints."""
     method = planted_method(occlude={"patches": 1, "half_size": (2 / H, 2 / H), "jitter": 0.0})
     batch = planted_batch(n=3)
     images = torch.arange(3.0).reshape(3, 1, 1, 1).expand(3, 3, H, W).contiguous() + 1
@@ -207,14 +211,14 @@ def test_without_donors_the_batch_itself_serves():
 
 
 @pytest.mark.parametrize(("heights", "kept"), [((0.1, 0.1), 0.0), ((0.15, 0.06), 1.0)])
-def test_a_joint_counts_above_the_mean_peak_and_not_at_it(heights, kept):
+def test_a_keypoint_counts_above_the_mean_peak_and_not_at_it(heights, kept):
     method = planted_method(heights, min_score=0.1)
     method.min_score = float(torch.tensor(0.1))  # the bound as the heatmap's float32 has it
     assert step(method, planted_batch())["kept"].item() == kept
 
 
 def test_an_outlier_is_dropped_for_the_student_alone():
-    """Joint 0's best pair is one cell apart, 1 / 20 of the diagonal; joint 1 agrees exactly."""
+    """Keypoint 0's best pair is one cell apart, 1 / 20 of the diagonal; keypoint 1 agrees."""
     losses = {}
     for limit in (0.051, 0.049):
         method = planted_method(max_inconsistency=limit)
@@ -288,12 +292,12 @@ def equal_states(one: nn.Module, other: nn.Module) -> bool:
 
 def test_snapshots_are_the_teachers_after_every_so_many_steps_and_not_before():
     method, batch = build(snapshot_every=2), make_batch(earlier=False)
-    optimiser = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], 0.1)
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], 0.1)
     assert equal_states(method.snapshots, method.teachers)
     for number, refreshed in [(1, False), (2, True), (3, False), (4, True)]:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total(step(method, batch)).backward()
-        optimiser.step()
+        optimizer.step()
         method.after_step(number)
         assert equal_states(method.snapshots, method.teachers) == refreshed, number
 

@@ -196,7 +196,7 @@ def test_a_published_checkpoint_gives_the_published_heatmaps(state, wrapped, tmp
         assert net(images).equal(published(images, resnet.eval(), head))
 
 
-def test_a_published_checkpoint_of_other_key_points_is_refused(state, tmp_path):
+def test_a_published_checkpoint_of_other_keypoints_is_refused(state, tmp_path):
     path = tmp_path / "pose_resnet_18.pth"
     torch.save({**{k: v for k, v in state.items() if "fc." not in k}, **published_head(17)}, path)
     record = {"kind": "simple_baseline", "depth": 18, "checkpoint": str(path)}
@@ -288,8 +288,12 @@ def test_a_name_that_is_neither_file_nor_of_this_depth_is_bad_input(name, tmp_pa
         {"kind": "hrnet", "modules": [1, 0, 3]},
         {"kind": "hrnet", "depth": 18},
         {"kind": "simple_baseline", "weights": "a.pth", "checkpoint": "b.pth"},
-        {"kind": "mixed", "teacher": {"kind": "hrnet"}},
-        {"kind": "mixed", "teacher": {"kind": "hrnet"}, "student": {"kind": "mixed"}},
+        {"kind": "teacher_student", "teacher": {"kind": "hrnet"}},
+        {
+            "kind": "teacher_student",
+            "teacher": {"kind": "hrnet"},
+            "student": {"kind": "teacher_student"},
+        },
         {"kind": "small_baseline", "depth": 18},
         {"kind": "small_baseline", "width": 2},
         {"kind": "small_baseline", "blocks": 0},

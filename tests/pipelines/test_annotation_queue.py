@@ -13,18 +13,20 @@ from kedro.io import DatasetError
 from PIL import Image
 from pycocotools.coco import COCO
 
-from sspcm_kedro.data.coco import read_coco
-from sspcm_kedro.data.returned import ReturnedConfig
-from sspcm_kedro.data.sources import CocoSource, DrawnSource, LspetSource, SourceConfig
+from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.data.split import SplitConfig
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.datasets.annotation_queue import ANNOTATIONS, IMAGES, AnnotationQueueDataset
-from sspcm_kedro.engine.settings import MachineConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.stage import make_batches
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.methods.settings import AffineConfig
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig, queue
 from sspcm_kedro.pipelines.ingestion.nodes import read_people, split_people
-from sspcm_kedro.pipelines.learning import make_batches
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.sources import CocoSource, DrawnSource, LspetSource, SourceConfig
+from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
+from sspcm_kedro.sources.coco_format import read_coco
 
 HW = (64, 48)
 STILL = AffineConfig(scale=0, rotation=0, rotated=0, flipped=0)
@@ -36,7 +38,7 @@ SPLIT = {"drawn": {}, "coco": {"validation": 1}, "lspet": {"validation": 1}}
 def source_of(kind: str, drawn: Path, folder: Path):
     """A source of each kind."""
     if kind == "drawn":
-        return DrawnSource(annotated=1, unlabelled=1, validation=1), drawn
+        return DrawnSource(annotated=1, unlabeled=1, validation=1), drawn
     if kind == "coco":
         part = {"annotations": "annotations/person_keypoints_train.json", "images": "images/train"}
         return CocoSource.model_validate({"root": drawn, "train": part}), None
@@ -56,17 +58,17 @@ class Ingested:
     def __init__(self, kind: str, drawn: Path, folder: Path) -> None:
         source, drawn_folder = source_of(kind, drawn, folder)
         self.instances, self.skeleton = read_people(SourceConfig(source), drawn_folder)
-        self.split = SplitConfig.model_validate({"labelled": 3, **SPLIT[kind]})
-        self.labelled, self.unlabelled, *_ = self.again(ReturnedConfig())
+        self.split = SplitConfig.model_validate({"labeled": 3, **SPLIT[kind]})
+        self.labeled, self.unlabeled, *_ = self.again(AnnotationImportConfig())
 
-    def again(self, returned: ReturnedConfig) -> tuple[pd.DataFrame, ...]:
-        return split_people(self.instances, self.skeleton, self.split, returned, 0)
+    def again(self, annotation_import: AnnotationImportConfig) -> tuple[pd.DataFrame, ...]:
+        return split_people(self.instances, self.skeleton, self.split, annotation_import, 0)
 
     def corrected(self) -> dict[str, torch.Tensor]:
         """Corrected labels of a round that saw noise."""
-        n, k, rng = len(self.unlabelled), len(self.skeleton["names"]), np.random.default_rng(1)
+        n, k, rng = len(self.unlabeled), len(self.skeleton["names"]), np.random.default_rng(1)
         return {
-            "ids": torch.tensor(self.unlabelled["id"].to_numpy()),
+            "ids": torch.tensor(self.unlabeled["id"].to_numpy()),
             "keypoints": torch.tensor(rng.uniform(5, 40, (n, k, 2)), dtype=torch.float32),
             "inconsistency": torch.tensor(rng.uniform(0, 1, (n, k)), dtype=torch.float32),
             "kept": torch.tensor(rng.integers(0, 2, (n, k)), dtype=torch.uint8),
@@ -74,8 +76,8 @@ class Ingested:
 
     def queue(self, people: int, **changed):
         inputs = {
-            "corrected": self.corrected(), "labelled": self.labelled,
-            "unlabelled": self.unlabelled, "skeleton": self.skeleton, "view": VIEW,
+            "corrected": self.corrected(), "labeled": self.labeled,
+            "unlabeled": self.unlabeled, "skeleton": self.skeleton, "view": VIEW,
             "config": QueueConfig(people=people), "machine": MACHINE,
         }  # fmt: skip
         return queue(**{**inputs, **changed})
@@ -90,20 +92,20 @@ def ingested(request, drawn_project, tmp_path_factory) -> Ingested:
 def image_points(points: np.ndarray, person: pd.Series) -> np.ndarray:
     """Points of the 64 x 48 view in image pixels: the box grown to 4:3, then by a quarter."""
     width = 1.25 * max(person.x1 - person.x0, (person.y1 - person.y0) * HW[1] / HW[0])
-    centre = np.array([(person.x0 + person.x1) / 2, (person.y0 + person.y1) / 2])
-    return (points - np.array(HW[::-1]) / 2) * width / HW[1] + centre
+    center = np.array([(person.x0 + person.x1) / 2, (person.y0 + person.y1) / 2])
+    return (points - np.array(HW[::-1]) / 2) * width / HW[1] + center
 
 
 def test_the_most_inconsistent_go_out_with_their_pseudo_labels(ingested):
     written, sheet = ingested.queue(4)
-    corrected, unlabelled = ingested.corrected(), ingested.unlabelled
+    corrected, unlabeled = ingested.corrected(), ingested.unlabeled
     means = [float(np.mean(row.tolist())) for row in corrected["inconsistency"]]
     worst = sorted(range(len(means)), key=lambda row: -means[row])[:4]
     people = written["annotations"]["annotations"]
-    assert [person["id"] for person in people] == unlabelled["id"].iloc[worst].tolist()
+    assert [person["id"] for person in people] == unlabeled["id"].iloc[worst].tolist()
     images = {image["id"]: image for image in written["annotations"]["images"]}
     for row, person in zip(worst, people, strict=True):
-        known = unlabelled.iloc[row]
+        known = unlabeled.iloc[row]
         assert person["inconsistency"] == pytest.approx(means[row], abs=1e-4)
         found = np.array(person["keypoints"]).reshape(-1, 3)
         expected = image_points(corrected["keypoints"][row].double().numpy(), known)
@@ -124,7 +126,7 @@ def test_the_most_inconsistent_go_out_with_their_pseudo_labels(ingested):
 
 def test_fewer_people_than_asked_for(ingested):
     written, _ = ingested.queue(1000)
-    assert len(written["annotations"]["annotations"]) == len(ingested.unlabelled)
+    assert len(written["annotations"]["annotations"]) == len(ingested.unlabeled)
 
 
 def test_tools_and_this_project_can_read_it(ingested, tmp_path):
@@ -157,7 +159,7 @@ def test_returned_labels_are_what_training_aims_at(ingested, tmp_path):
     sent = [person["id"] for person in content["annotations"]]
     rng, drawn = np.random.default_rng(2), {}
     for number, person in enumerate(content["annotations"][::-1], start=1):
-        known = ingested.unlabelled.set_index("id").loc[person["id"]]
+        known = ingested.unlabeled.set_index("id").loc[person["id"]]
         view_points = rng.integers(2, 10, (len(person["keypoints"]) // 3, 2)) * 4.0
         drawn[person["id"]] = view_points
         points = image_points(view_points, known)
@@ -167,19 +169,21 @@ def test_returned_labels_are_what_training_aims_at(ingested, tmp_path):
     back = tmp_path / "handed_out" / "returned.json"
     back.write_text(json.dumps(content))
 
-    returned = ReturnedConfig.model_validate({"files": [{"file": back, "draft": draft}]})
-    labelled, unlabelled, validation, truth, _ = ingested.again(returned)
-    before = ingested.unlabelled
+    annotation_import = AnnotationImportConfig.model_validate(
+        {"files": [{"file": back, "draft": draft}]}
+    )
+    labeled, unlabeled, validation, truth, _ = ingested.again(annotation_import)
+    before = ingested.unlabeled
     order = [i for i in before["id"] if i in sent]
-    assert labelled["id"].tolist() == [*ingested.labelled["id"], *order]
-    assert unlabelled["id"].tolist() == [i for i in before["id"] if i not in sent]
-    assert truth["id"].tolist() == unlabelled["id"].tolist()
+    assert labeled["id"].tolist() == [*ingested.labeled["id"], *order]
+    assert unlabeled["id"].tolist() == [i for i in before["id"] if i not in sent]
+    assert truth["id"].tolist() == unlabeled["id"].tolist()
     assert not set(sent) & set(validation["id"])
-    assert not np.stack(unlabelled["visibility"].tolist()).any()
+    assert not np.stack(unlabeled["visibility"].tolist()).any()
 
-    training = TrainingConfig(batch=len(labelled), steps=1, rounds=1)
+    training = TrainingConfig(batch=len(labeled), steps=1, rounds=1)
     batches = make_batches(
-        labelled, None, None, Skeleton.from_dict(ingested.skeleton), view=VIEW, training=training,
+        labeled, None, None, Skeleton.from_dict(ingested.skeleton), view=VIEW, training=training,
         machine=MACHINE, seed=0,
     )  # fmt: skip
     (batch,) = batches.epoch(0)
@@ -192,19 +196,19 @@ def test_returned_labels_are_what_training_aims_at(ingested, tmp_path):
 
 
 def test_nobody_with_a_label_is_asked_for(ingested):
-    """As where the unlabelled people include the labelled ones."""
+    """As where the unlabeled people include the labeled ones."""
     corrected = ingested.corrected()
     worst = int(corrected["inconsistency"].mean(dim=1).argmax())
-    written, _ = ingested.queue(3, labelled=ingested.unlabelled.iloc[[worst]])
+    written, _ = ingested.queue(3, labeled=ingested.unlabeled.iloc[[worst]])
     asked = [person["id"] for person in written["annotations"]["annotations"]]
-    assert len(asked) == 3 and ingested.unlabelled["id"].iloc[worst] not in asked
-    with pytest.raises(BadInput, match=r"unlabelled people: at least one person.*Add people"):
-        ingested.queue(3, labelled=ingested.unlabelled)
+    assert len(asked) == 3 and ingested.unlabeled["id"].iloc[worst] not in asked
+    with pytest.raises(BadInput, match=r"unlabeled people: at least one person.*Add people"):
+        ingested.queue(3, labeled=ingested.unlabeled)
 
 
 def test_labels_of_other_people_are_refused(ingested):
     with pytest.raises(BadInput, match=r"who are others by now. Run the rounds again"):
-        ingested.queue(3, unlabelled=ingested.unlabelled.iloc[1:])
+        ingested.queue(3, unlabeled=ingested.unlabeled.iloc[1:])
 
 
 @pytest.fixture
@@ -272,7 +276,7 @@ def come_back(folder: Path, content: dict, name: str = "returned.json") -> dict:
     (folder / name).write_text(json.dumps(content))
     files = [{"file": str(folder / name), "draft": str(folder / ANNOTATIONS)}]
     training = {"steps": 2, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1}
-    return {"returned": {"files": files}, "training": training}
+    return {"annotation_import": {"files": files}, "training": training}
 
 
 def weights(project) -> torch.Tensor:
@@ -283,7 +287,7 @@ def weights(project) -> torch.Tensor:
 def test_the_next_run_learns_from_what_came_back(handed_out, one_thread):
     project, folder, content = handed_out
     tables = project.data / "05_model_input"
-    before = {n: pd.read_parquet(tables / f"{n}.parquet") for n in ("labelled", "unlabelled")}
+    before = {n: pd.read_parquet(tables / f"{n}.parquet") for n in ("labeled", "unlabeled")}
     trained, learnt = weights(project), []
     for shift in (0, 5):
         moved = json.loads(json.dumps(content))
@@ -292,17 +296,17 @@ def test_the_next_run_learns_from_what_came_back(handed_out, one_thread):
         project.run("ingestion", "warmup", **come_back(folder, moved))
         after = {n: pd.read_parquet(tables / f"{n}.parquet") for n in before}
         people = content["annotations"]
-        assert len(after["labelled"]) == len(before["labelled"]) + 2
-        assert len(after["unlabelled"]) == len(before["unlabelled"]) - 2
-        rows = after["labelled"].set_index("id")
+        assert len(after["labeled"]) == len(before["labeled"]) + 2
+        assert len(after["unlabeled"]) == len(before["unlabeled"]) - 2
+        rows = after["labeled"].set_index("id")
         for person in moved["annotations"]:
             triples = np.array(person["keypoints"]).reshape(-1, 3)
             found = rows.loc[person["id"], "keypoints"].reshape(-1, 2)
             np.testing.assert_allclose(found, triples[:, :2], atol=1e-4)
-        assert not {person["id"] for person in people} & set(after["unlabelled"]["id"])
+        assert not {person["id"] for person in people} & set(after["unlabeled"]["id"])
         learnt.append(weights(project))
     assert not torch.equal(trained, learnt[0])
-    assert not torch.equal(learnt[0], learnt[1])  # one joint of two people was put elsewhere
+    assert not torch.equal(learnt[0], learnt[1])  # one keypoint of two people was put elsewhere
 
 
 def test_a_bad_file_stops_the_run_before_training(handed_out):
@@ -310,10 +314,10 @@ def test_a_bad_file_stops_the_run_before_training(handed_out):
     bad = json.loads(json.dumps(content))
     bad["annotations"][1]["keypoints"][0] = float("nan")
     tables, trained = project.data / "05_model_input", weights(project)
-    saved = (tables / "labelled.parquet").read_bytes()
+    saved = (tables / "labeled.parquet").read_bytes()
     with pytest.raises(BadInput, match=r"bad.json, annotation \d+: 'keypoints' must be finite"):
         project.run("ingestion", "warmup", **come_back(folder, bad, "bad.json"))
-    assert (tables / "labelled.parquet").read_bytes() == saved
+    assert (tables / "labeled.parquet").read_bytes() == saved
     assert torch.equal(weights(project), trained)
 
 

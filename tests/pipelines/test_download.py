@@ -12,8 +12,8 @@ from kedro.validation.exceptions import ParameterValidationError
 
 from fileserver import serving
 from formats import pictures, write_lspet
-from sspcm_kedro.data.lspet import read_lspet
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.sources.lspet import read_lspet
 
 
 @pytest.fixture

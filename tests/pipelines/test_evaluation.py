@@ -9,16 +9,14 @@ import torch
 import torchvision
 
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.export import export_model
 from sspcm_kedro.engine.learner import Learner, network_maker
-from sspcm_kedro.engine.settings import EvaluationConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.evaluation.nodes import (
-    collect,
-    finished,
-    score_networks,
-    score_pseudo_labels,
-)
+from sspcm_kedro.pipelines.evaluation.nodes import collect, score_networks, score_pseudo_labels
 from sspcm_kedro.pose.skeleton import Skeleton
 
 SKELETON = Skeleton(names=("a", "b", "c"), sigmas=(0.1, 0.1, 0.1), torso=(0, 1))
@@ -48,8 +46,8 @@ def people() -> Instances:
 
 def in_view(people: Instances, shift: float = 0) -> torch.Tensor:
     """The truth in 64 x 48 views, moved by pixels of the image (112.5 of them are 48 wide)."""
-    centre = people.boxes[:, :2] + [45, 60]
-    moved = people.keypoints - centre[:, None] + [shift, 0]
+    center = people.boxes[:, :2] + [45, 60]
+    moved = people.keypoints - center[:, None] + [shift, 0]
     return torch.tensor(moved * 48 / 112.5 + [24, 32]).float()
 
 
@@ -67,11 +65,11 @@ def test_each_network_has_its_scores(people):
     assert scores["student"]["AP"] == pytest.approx(1) and scores["student"]["PCK"] == 1
     assert scores["teacher_a"]["PCK"] == 1 and scores["teacher_a"]["AP"] < 1
     assert scores["teacher_b"]["PCK"] == pytest.approx(1 / 3)
-    assert scores["teacher_b"]["PCK_per_joint"] == {"a": 0, "b": 0, "c": 1}
+    assert scores["teacher_b"]["PCK_per_keypoint"] == {"a": 0, "b": 0, "c": 1}
 
 
 def test_pseudo_labels_are_judged_where_the_truth_is_known(people):
-    """Teacher A right, teacher B far off; the joint c of people 2 and 3 is not labelled."""
+    """Teacher A right, teacher B far off; the keypoint c of people 2 and 3 is not labeled."""
     people.visibility[2:, 2] = 0
     a, b = in_view(people), in_view(people, 40)
     kept = torch.tensor([[1, 1, 0]] * N, dtype=torch.uint8)
@@ -97,12 +95,12 @@ def test_unknown_truth_gives_no_rows(people):
 
 
 def test_all_numbers_come_together():
-    networks = {name: {"AP": 0.5, "PCK_per_joint": {"a": 0.3}}
+    networks = {name: {"AP": 0.5, "PCK_per_keypoint": {"a": 0.3}}
                 for name in ("student", "teacher_b", "teacher_a")}  # fmt: skip
     rounds = [{"round": 1, "mean": 0.25, "rejected": 0.1}]
     metrics = collect(networks, {"baseline": {"AP": 0.1}}, rounds)
     assert list(metrics) == [*NETWORKS, "pseudo_labels"]
-    assert metrics["student"] == {"AP": 0.5, "PCK_per_joint": {"a": 0.3}}
+    assert metrics["student"] == {"AP": 0.5, "PCK_per_keypoint": {"a": 0.3}}
     assert metrics["baseline"] == {"AP": 0.1}
     assert metrics["pseudo_labels"] == {"round_1": {"mean": 0.25, "rejected": 0.1}}
 
@@ -113,13 +111,15 @@ LARGE = {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1}
 
 @pytest.mark.parametrize(
     "record",
-    [SMALL, {"kind": "mixed", "teacher": LARGE, "student": SMALL}],
+    [SMALL, {"kind": "teacher_student", "teacher": LARGE, "student": SMALL}],
 )
 def test_the_student_is_stored_with_all_that_is_needed_to_use_it(record):
     network = NetworkConfig.model_validate(record)
     method = MethodConfig.model_validate({"kind": "sspcm", "snapshot_every": 1})
-    learner = Learner(method, network_maker(network, 3, 0), TrainingConfig(), torch.device("cpu"))
-    stored = finished(learner.state("abc"), RECORD, VIEW, network)
+    learner = Learner(
+        method, network_maker(network, 3, 0), VIEW.codec, TrainingConfig(), torch.device("cpu")
+    )
+    stored = export_model(learner.state("abc"), RECORD, VIEW, network)
     expected = learner.method.networks["student"].state_dict()
     assert set(stored) == {*expected, "skeleton", "network", "view"}
     assert all(torch.equal(stored[key], value) for key, value in expected.items())
@@ -136,7 +136,9 @@ def test_a_stored_student_names_no_file_that_it_started_from(tmp_path):
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
     network = NetworkConfig.model_validate({"kind": "simple_baseline", "weights": str(path)})
     method = MethodConfig.model_validate({"kind": "supervised"})
-    learner = Learner(method, network_maker(network, 3, 0), TrainingConfig(), torch.device("cpu"))
-    stored = finished(learner.state("abc"), RECORD, VIEW, network)
+    learner = Learner(
+        method, network_maker(network, 3, 0), VIEW.codec, TrainingConfig(), torch.device("cpu")
+    )
+    stored = export_model(learner.state("abc"), RECORD, VIEW, network)
     again = NetworkConfig.model_validate_json(stored["network"])
     assert again == NetworkConfig.model_validate({"kind": "simple_baseline"})

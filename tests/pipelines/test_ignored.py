@@ -1,4 +1,4 @@
-"""Crowds and people without labelled joints, from annotation files to AP.
+"""Crowds and people without labeled keypoints, from annotation files to AP.
 
 The oracle is pycocotools on the annotation files as they are.
 """
@@ -19,38 +19,38 @@ from pycocotools.cocoeval import COCOeval
 
 from formats import Picture, pictures, save_json, write_coco, write_crowdpose, write_ochuman
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.returned import ReturnedConfig
-from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
-from sspcm_kedro.datasets.people import PeopleDataset
-from sspcm_kedro.engine.evaluate import detect
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.datasets.instances import InstancesDataset
+from sspcm_kedro.engine.evaluate import EvaluationConfig, detect
 from sspcm_kedro.engine.predict import to_image
-from sspcm_kedro.engine.settings import EvaluationConfig, ViewConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pipelines.evaluation.nodes import score_networks
 from sspcm_kedro.pipelines.ingestion.nodes import read_people, split_people
 from sspcm_kedro.pose.coco_ap import METRICS
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
 from sspcm_kedro.pose.skeleton import Skeleton, union_channels
+from sspcm_kedro.sources import SourceConfig
+from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
 
 VIEW, EVALUATION = ViewConfig(), EvaluationConfig()
-TABLES = ("labelled", "unlabelled", "validation", "hidden_truth", "ignored")
+TABLES = ("labeled", "unlabeled", "validation", "hidden_truth", "ignored")
 SHOWN = [
     [*pictures(3, seed, people=4, image_hw=(110, 420)),
      *pictures(3, seed + 10, people=4, image_hw=(260, 1000))]
     for seed in range(2)
 ]  # fmt: skip
-"""Two sets of pictures, of medium and of large people, four a picture."""
+"""Two sets of images, of medium and of large people, four an image."""
 
 
 def hide_some(file: Path) -> None:
-    """Of each four people the third has no labelled joint, and the fourth is a crowd."""
+    """Of each four people the third has no labeled keypoint, and the fourth is a crowd."""
     content = json.loads(file.read_text())
     for number, person in enumerate(content["annotations"]):
         if number % 4 >= 2:
             person.update(num_keypoints=0, keypoints=[0] * len(person["keypoints"]))
             person["iscrowd"] = int(number % 4 == 3)
-    # Somebody else whom nobody labelled, on a picture where nobody is to be found.
+    # Somebody else whom nobody labeled, on an image where nobody is to be found.
     size = {"height": 50, "width": 60}
     content["images"].append({"id": 77, "file_name": "of nobody.jpg", **size})
     content["annotations"].append({
@@ -74,7 +74,7 @@ def renumber(file: Path, other: Path) -> None:
 
 @dataclass
 class Case:
-    """A source, how it is split, the file of the validation people, and the pictures of them."""
+    """A source, how it is split, the file of the validation people, and the images of them."""
 
     source: dict[str, Any]
     split: dict[str, Any]
@@ -96,18 +96,18 @@ def coco(root: Path) -> tuple[dict[str, Any], list[Path]]:
 
 def validation_part(root: Path) -> Case:
     record, files = coco(root)
-    return Case(record, {"labelled": 2}, files[1], SHOWN[1])
+    return Case(record, {"labeled": 2}, files[1], SHOWN[1])
 
 
 def first_of_it(root: Path) -> Case:
     record, files = coco(root)
-    return Case(record, {"labelled": 2, "validation": 8}, files[1], SHOWN[1][:4])
+    return Case(record, {"labeled": 2, "validation": 8}, files[1], SHOWN[1][:4])
 
 
 def held_out(root: Path) -> Case:
     record, files = coco(root)
     del record["validation"]
-    return Case(record, {"labelled": 2, "validation": 8}, files[0], SHOWN[0][-4:])
+    return Case(record, {"labeled": 2, "validation": 8}, files[0], SHOWN[0][-4:])
 
 
 def another_set_of_a_mix(root: Path) -> Case:
@@ -115,9 +115,9 @@ def another_set_of_a_mix(root: Path) -> Case:
     ochuman = write_ochuman(root / "ochuman", SHOWN[1])
     file = next((root / "ochuman" / "annotations").iterdir())
     hide_some(file)
-    mix = {"kind": "mix", "sources": {"coco": record, "ochuman": ochuman},
-           "labelled": ["coco"], "validation": "ochuman"}  # fmt: skip
-    split = {"labelled": "all", "unlabelled_includes_labelled": True}
+    mix = {"kind": "union", "sources": {"coco": record, "ochuman": ochuman},
+           "labeled": ["coco"], "validation": "ochuman"}  # fmt: skip
+    split = {"labeled": "all", "unlabeled_includes_labeled": True}
     return Case(mix, split, file, SHOWN[1])
 
 
@@ -128,15 +128,15 @@ def held_out_of_a_mix(root: Path) -> Case:
         record, files = coco(root / name)
         del record["validation"]
         parts[name] = record
-    mix = {"kind": "mix", "sources": parts, "labelled": ["a", "b"]}
-    return Case(mix, {"labelled": 4, "validation": 6}, files[0], SHOWN[0][-3:])
+    mix = {"kind": "union", "sources": parts, "labeled": ["a", "b"]}
+    return Case(mix, {"labeled": 4, "validation": 6}, files[0], SHOWN[0][-3:])
 
 
 def crowdpose(root: Path) -> Case:
     record = write_crowdpose(root, *SHOWN)
     file = root / "annotations" / "mmpose_crowdpose_test.json"
     hide_some(file)
-    return Case(record, {"labelled": 2}, file, SHOWN[1])
+    return Case(record, {"labeled": 2}, file, SHOWN[1])
 
 
 CASES = (
@@ -152,26 +152,26 @@ CASES = (
 def ingest(case: Case, folder: Path) -> dict[str, Any]:
     """All tables, read back from their files, and the skeleton."""
     instances, skeleton = read_people(SourceConfig.model_validate(case.source))
-    stored = PeopleDataset(filepath=str(folder / "03_primary" / "instances.parquet"))
+    stored = InstancesDataset(filepath=str(folder / "03_primary" / "instances.parquet"))
     stored.save(instances)
     config = SplitConfig.model_validate(case.split)
-    parts = split_people(stored.load(), skeleton, config, ReturnedConfig(), 0)
+    parts = split_people(stored.load(), skeleton, config, AnnotationImportConfig(), 0)
     found: dict[str, Any] = {"instances": stored.load(), "skeleton": skeleton}
     for name, part in zip(TABLES, parts, strict=True):
-        dataset = PeopleDataset(filepath=str(folder / "05_model_input" / f"{name}.parquet"))
+        dataset = InstancesDataset(filepath=str(folder / "05_model_input" / f"{name}.parquet"))
         dataset.save(part)
         found[name] = dataset.load()
     return found
 
 
 def seen(case: Case, tables: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Of the two people of a picture the first is found more or less, the second, more surely, at
-    the place of somebody whom nobody labelled."""
+    """Of the two people of an image the first is found more or less, the second, more surely, at
+    the place of somebody whom nobody labeled."""
     rng = np.random.default_rng(5)
     people = Instances.from_frame(tables["validation"])
     skeleton = Skeleton.from_dict(tables["skeleton"])
-    channels, n = list(skeleton.judged_channels), len(people)
-    own = list(union_channels(skeleton.judged))
+    channels, n = list(skeleton.evaluated_channels), len(people)
+    own = list(union_channels(skeleton.evaluated))
     points = np.zeros((n, skeleton.size, 2))
     for row in range(n):
         figures, second = case.shown[row // 2].people, row % 2
@@ -191,7 +191,7 @@ def by_hand(case: Case, tables: dict[str, Any], found: dict[str, torch.Tensor]) 
     """What pycocotools says of the annotation file and a file of results."""
     people = Instances.from_frame(tables["validation"])
     skeleton = Skeleton.from_dict(tables["skeleton"])
-    channels, sigmas = list(skeleton.judged_channels), np.array(skeleton.judged.sigmas)
+    channels, sigmas = list(skeleton.evaluated_channels), np.array(skeleton.evaluated.sigmas)
     places = to_image(found["student.keypoints"][:, channels], people, VIEW.input_hw)
     rows, detections = detect(
         places, found["student.scores"][:, channels], people, VIEW.input_hw, sigmas, EVALUATION

@@ -11,27 +11,27 @@ from kedro.runner import SequentialRunner
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import ParquetDataset
 
-from sspcm_kedro.data.drawn import DrawnSettings
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.returned import ReturnedConfig
-from sspcm_kedro.data.sources import CocoSource, DrawnSource, SourceConfig
 from sspcm_kedro.data.split import SplitConfig
-from sspcm_kedro.datasets.coco_folder import DrawnFolderDataset
+from sspcm_kedro.datasets.drawn_folder import DrawnFolderDataset
+from sspcm_kedro.drawn import DrawnSettings
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pipelines.ingestion import create_pipeline
 from sspcm_kedro.pipelines.ingestion.nodes import draw_people
 from sspcm_kedro.pose.skeleton import COCO, Skeleton
+from sspcm_kedro.sources import CocoSource, DrawnSource, SourceConfig
+from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-TABLES = ("labelled", "unlabelled", "validation", "hidden_truth", "ignored")
+TABLES = ("labeled", "unlabeled", "validation", "hidden_truth", "ignored")
 LOOK = DrawnSettings(image_hw=(64, 48), person_px=(40, 44), people=(2, 2), supersample=1)
-DRAWN = DrawnSource(annotated=3, unlabelled=2, validation=2, look=LOOK)
+DRAWN = DrawnSource(annotated=3, unlabeled=2, validation=2, look=LOOK)
 
 
 def run(source, split: SplitConfig, folder: Path) -> dict:
     """All that the pipeline writes, read back from its files."""
     params = {"source": SourceConfig(source), "split": split, "seed": 1,
-              "returned": ReturnedConfig()}  # fmt: skip
+              "annotation_import": AnnotationImportConfig()}  # fmt: skip
     catalog = DataCatalog({f"params:{key}": MemoryDataset(value) for key, value in params.items()})
     catalog["drawn_folder"] = DrawnFolderDataset(str(folder))
     for name in (*TABLES, "instances"):
@@ -45,25 +45,25 @@ def run(source, split: SplitConfig, folder: Path) -> dict:
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory) -> dict:
     """One run on drawn people."""
-    return run(DRAWN, SplitConfig(labelled=2), tmp_path_factory.mktemp("raw") / "drawn")
+    return run(DRAWN, SplitConfig(labeled=2), tmp_path_factory.mktemp("raw") / "drawn")
 
 
 def test_instances_hold_every_part(outputs):
     counts = outputs["instances"].groupby("part")["path"].nunique().to_dict()
-    assert counts == {"annotated": 3, "validation": 2, "unlabelled": 2, "hidden_truth": 2}
+    assert counts == {"annotated": 3, "validation": 2, "unlabeled": 2, "hidden_truth": 2}
     assert Skeleton.from_dict(outputs["skeleton"]) == COCO
 
 
 def test_split_tables(outputs):
     people = {name: Instances.from_frame(outputs[name]) for name in TABLES[:4]}
-    assert people["labelled"].ids.tolist() == outputs["instances"]["id"].tolist()[:2]
-    assert people["labelled"].visibility.any(axis=1).all()
+    assert people["labeled"].ids.tolist() == outputs["instances"]["id"].tolist()[:2]
+    assert people["labeled"].visibility.any(axis=1).all()
     assert people["validation"].visibility.any(axis=1).all()
-    assert not people["unlabelled"].visibility.any()
-    assert not people["unlabelled"].keypoints.any()
-    np.testing.assert_array_equal(people["unlabelled"].ids, people["hidden_truth"].ids)
+    assert not people["unlabeled"].visibility.any()
+    assert not people["unlabeled"].keypoints.any()
+    np.testing.assert_array_equal(people["unlabeled"].ids, people["hidden_truth"].ids)
     assert people["hidden_truth"].visibility.any()
-    trained = {*people["labelled"].paths, *people["unlabelled"].paths}
+    trained = {*people["labeled"].paths, *people["unlabeled"].paths}
     assert not trained & {*people["validation"].paths}
 
 
@@ -74,27 +74,27 @@ def test_nobody_to_ignore_is_a_table_without_rows(outputs):
 
 def test_a_drawn_folder_is_a_coco_source(tmp_path):
     folder = tmp_path / "drawn"
-    split = SplitConfig(labelled=2, validation=1)
+    split = SplitConfig(labeled=2, validation=1)
     drawn = run(DRAWN, split, folder)
     part = {"annotations": "annotations/person_keypoints_train.json", "images": "images/train"}
     read = run(CocoSource.model_validate({"root": folder, "train": part}), split, folder)
-    pd.testing.assert_frame_equal(read["labelled"], drawn["labelled"])
+    pd.testing.assert_frame_equal(read["labeled"], drawn["labeled"])
     assert read["instances"]["part"].unique().tolist() == ["annotated"]
     assert set(read["validation"]["path"]) <= {str(folder / "images/train/000002.jpg")}
 
 
 def test_a_second_run_does_not_draw(tmp_path):
-    run(DRAWN, SplitConfig(labelled=2), tmp_path / "drawn")
+    run(DRAWN, SplitConfig(labeled=2), tmp_path / "drawn")
     written = (tmp_path / "drawn" / "fingerprint.json").stat().st_mtime_ns
-    run(DRAWN, SplitConfig(labelled=1), tmp_path / "drawn")
+    run(DRAWN, SplitConfig(labeled=1), tmp_path / "drawn")
     assert (tmp_path / "drawn" / "fingerprint.json").stat().st_mtime_ns == written
 
 
 def test_broken_images_stop_the_run(tmp_path):
-    run(DRAWN, SplitConfig(labelled=2), tmp_path / "drawn")
+    run(DRAWN, SplitConfig(labeled=2), tmp_path / "drawn")
     (tmp_path / "drawn" / "images" / "val" / "000001.jpg").write_bytes(b"")
     with pytest.raises(BadInput, match=r"000001\.jpg: the image must decode"):
-        run(DRAWN, SplitConfig(labelled=2), tmp_path / "drawn")
+        run(DRAWN, SplitConfig(labeled=2), tmp_path / "drawn")
 
 
 def test_only_drawn_sources_are_drawn():
@@ -106,7 +106,7 @@ def test_only_drawn_sources_are_drawn():
 def test_wiring_matches_the_catalog():
     catalog = yaml.safe_load((CONF / "catalog_ingestion.yml").read_text())
     pipeline = create_pipeline(drawn=True)
-    params = {f"params:{name}" for name in ("source", "seed", "split", "returned")}
+    params = {f"params:{name}" for name in ("source", "seed", "split", "annotation_import")}
     assert pipeline.datasets() - set(catalog) == params
     assert [node.short_name for node in pipeline.nodes] == ["draw", "read", "split"]
     assert [node.short_name for node in create_pipeline(drawn=False).nodes] == ["read", "split"]
@@ -116,5 +116,5 @@ def test_shipped_parameters_are_valid():
     parameters = yaml.safe_load((CONF / "parameters_ingestion.yml").read_text())
     source = SourceConfig.model_validate(parameters["source"]).root
     assert isinstance(source, DrawnSource)
-    assert (source.annotated, source.unlabelled, source.validation) == (1100, 2600, 450)
-    assert SplitConfig.model_validate(parameters["split"]) == SplitConfig(labelled=100)
+    assert (source.annotated, source.unlabeled, source.validation) == (1100, 2600, 450)
+    assert SplitConfig.model_validate(parameters["split"]) == SplitConfig(labeled=100)

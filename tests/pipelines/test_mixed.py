@@ -1,4 +1,4 @@
-"""A mix of MPII and unlabelled AI Challenger through all stages, from files to numbers."""
+"""A mix of MPII and unlabeled AI Challenger through all stages, from files to numbers."""
 
 import numpy as np
 import pytest
@@ -7,22 +7,20 @@ from kedro.runner import SequentialRunner
 
 from formats import pictures, write_aic, write_mpii
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.returned import ReturnedConfig
-from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
-from sspcm_kedro.engine.settings import (
-    EvaluationConfig,
-    MachineConfig,
-    MonitorConfig,
-    TrainingConfig,
-    ViewConfig,
-)
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.stage import MonitorConfig
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines import ingestion, rounds, warmup
 from sspcm_kedro.pipelines.evaluation.nodes import predict_validation, score_networks
 from sspcm_kedro.pipelines.reporting.nodes import draw_predictions, draw_pseudo_labels
 from sspcm_kedro.pose.skeleton import MPII, UNION, Skeleton, union_channels
+from sspcm_kedro.sources import SourceConfig
+from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
 
 NOISE = [channel for channel in range(24) if channel not in union_channels(MPII)]
 
@@ -40,11 +38,11 @@ def outputs(tmp_path_factory) -> dict:
     root = tmp_path_factory.mktemp("mixed")
     mpii = write_mpii(root / "mpii", pictures(4, 1), pictures(2, 2), pictures(1, 3))
     sources = {"mpii": mpii, "aic": write_aic(root / "aic", pictures(4, 4))}
-    source = {"kind": "mix", "sources": sources, "labelled": ["mpii"], "unlabelled": ["aic"]}
+    source = {"kind": "union", "sources": sources, "labeled": ["mpii"], "unlabeled": ["aic"]}
     settings = {
         "source": SourceConfig.model_validate(source),
-        "split": SplitConfig(labelled="all"),
-        "returned": ReturnedConfig(),
+        "split": SplitConfig(labeled="all"),
+        "annotation_import": AnnotationImportConfig(),
         "seed": 0,
         "view": ViewConfig(),
         "network": NetworkConfig.model_validate({"kind": "small_baseline", "width": 16}),
@@ -66,10 +64,10 @@ def outputs(tmp_path_factory) -> dict:
     return {**settings, **{name: catalog[name].load() for name in made}}
 
 
-def test_the_network_learns_mpiis_joints_and_no_others(outputs):
+def test_the_network_learns_mpiis_keypoints_and_no_others(outputs):
     """The last layer of every network keeps the first weights of channels without labels."""
     skeleton = Skeleton.from_dict(outputs["skeleton"])
-    assert (skeleton.names, skeleton.judged) == (UNION.names, MPII)
+    assert (skeleton.names, skeleton.evaluated) == (UNION.names, MPII)
     before, after = (outputs[f"{stage}_checkpoint"]["method"] for stage in ("warmup", "round_1"))
     last = [key for key in after if after[key].shape[:1] == (24,)]
     assert last
@@ -90,7 +88,7 @@ def test_pseudo_labels_of_untaught_channels_are_rejected(outputs):
     assert 0 < len(bank) <= corrected["kept"].sum()
 
 
-def test_evaluation_is_in_mpiis_own_joints(outputs):
+def test_evaluation_is_in_mpiis_own_keypoints(outputs):
     common = [outputs[name] for name in ("validation", "skeleton", "view")]
     predictions = predict_validation(
         outputs["round_1_checkpoint"], *common,
@@ -99,16 +97,16 @@ def test_evaluation_is_in_mpiis_own_joints(outputs):
     assert predictions["student.keypoints"].shape == (2, 24, 2)
     names = ("validation", "ignored", "skeleton", "view", "evaluation")
     scores = score_networks(predictions, *(outputs[name] for name in names))
-    assert tuple(scores["student"]["PCK_per_joint"]) == MPII.names
+    assert tuple(scores["student"]["PCK_per_keypoint"]) == MPII.names
     baseline = {f"baseline.{what}": predictions[f"student.{what}"]
                 for what in ("keypoints", "scores")}  # fmt: skip
     figure = draw_predictions(predictions, baseline, *common, outputs["machine"])
     assert figure.axes
 
 
-def test_the_sheet_of_pseudo_labels_has_mpiis_joints(outputs):
+def test_the_sheet_of_pseudo_labels_has_mpiis_keypoints(outputs):
     figure = draw_pseudo_labels(
-        outputs["round_1_predictions"], outputs["round_1_corrected"], outputs["unlabelled"],
+        outputs["round_1_predictions"], outputs["round_1_corrected"], outputs["unlabeled"],
         outputs["hidden_truth"], outputs["skeleton"], outputs["view"], outputs["machine"],
     )  # fmt: skip
     assert figure.axes

@@ -10,12 +10,12 @@ import torch
 from kedro.validation.exceptions import ParameterValidationError
 
 from formats import WRITERS
-from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pipelines.plan.nodes import KEYPOINTS, PeopleFacts, people_of
 from sspcm_kedro.pipelines.plan.tables import COLUMNS, markdown_table
 from sspcm_kedro.pose.skeleton import UNION
+from sspcm_kedro.sources import SourceConfig
 
 NOWHERE = {"root": "no/such/folder"}
 
@@ -52,19 +52,19 @@ def test_steps_and_images_are_those_of_the_settings(planned):
     """3 epochs of warm-up, 3 rounds of 2 epochs, 500 steps each, 16 people of each kind."""
     plan = planned[2]
     assert plan["keypoints"] == 14 and plan["input_hw"] == [64, 64] and plan["batch"] == 16
-    assert plan["method"]["steps"] == plan["baseline"]["steps"] == {"warmup": 1500, "rest": 3000}
+    assert plan["method"]["steps"] == plan["comparison"]["steps"] == {"warmup": 1500, "rest": 3000}
     step = plan["method"]["step"]["rest"]
-    assert (step["labelled"], step["unlabelled"]) == (16, 16)
+    assert (step["labeled"], step["unlabeled"]) == (16, 16)
     assert (step["forwards"], step["backwards"]) == (8, 6)
-    assert plan["people"] == {"labelled": 500, "unlabelled": 3000, "validation": 500}
+    assert plan["people"] == {"labeled": 500, "unlabeled": 3000, "validation": 500}
     assert plan["unknown"] == []
 
 
 def test_flops_of_the_run_are_those_of_its_steps_and_predictions(planned):
     """By hand from one network's forward pass; all networks are the same."""
     plan = planned[2]
-    baseline, method = plan["baseline"], plan["method"]
-    image = baseline["step"]["rest"]["forward_flops"] / 16
+    comparison, method = plan["comparison"], plan["method"]
+    image = comparison["step"]["rest"]["forward_flops"] / 16
     assert method["step"]["warmup"]["forward_flops"] == 3 * 16 * image
     warmup, rest = (method["step"][stage]["flops"] for stage in ("warmup", "rest"))
     assert method["flops"] == {
@@ -75,14 +75,14 @@ def test_flops_of_the_run_are_those_of_its_steps_and_predictions(planned):
         "evaluation": 500 * 3 * 2 * image,  # flip test
         "total": sum(v for k, v in method["flops"].items() if k != "total"),
     }
-    assert baseline["flops"]["evaluation"] == 500 * 2 * image
-    assert baseline["flops"]["rest"] == 3000 * baseline["step"]["rest"]["flops"]
+    assert comparison["flops"]["evaluation"] == 500 * 2 * image
+    assert comparison["flops"]["rest"] == 3000 * comparison["step"]["rest"]["flops"]
 
 
 def test_hours_are_flops_by_throughput(planned):
     plan = planned[2]
     assert plan["throughput"] == {"tflops": 2.0, "measured": False}
-    for name in ("method", "baseline"):
+    for name in ("method", "comparison"):
         total = plan[name]["flops"]["total"]
         assert plan[name]["hours_per_tflops"] == pytest.approx(total / 3.6e15)
         assert plan[name]["hours"] == pytest.approx(total / 7.2e15)
@@ -92,7 +92,7 @@ def test_what_a_run_stores_is_what_it_has_planned(make_project, trained_project)
     """A real run of one round: its checkpoints, predictions and corrected labels."""
     project = make_project("compared")
     project.run("plan", training={"steps": 2, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
-                plan={"people": {"unlabelled": 1000}}, machine={"device": "cpu"})  # fmt: skip
+                plan={"people": {"unlabeled": 1000}}, machine={"device": "cpu"})  # fmt: skip
     stored = read_plan(project.data)["method"]["stored_bytes"]
 
     def tensors(value) -> int:
@@ -115,7 +115,7 @@ def test_an_unknown_number_of_people_is_said_and_not_guessed(make_project, capsy
     project = make_project("unknown")
     project.run("plan", machine={"device": "cpu"})
     plan = read_plan(project.data)
-    assert plan["unknown"] == ["plan.people.unlabelled", "plan.people.validation"]
+    assert plan["unknown"] == ["plan.people.unlabeled", "plan.people.validation"]
     method = plan["method"]
     assert method["flops"]["pseudo_labels"] is None and method["flops"]["evaluation"] is None
     known = ("warmup", "rest", "monitor")
@@ -153,19 +153,19 @@ def test_a_throughput_of_nothing_is_refused(make_project):
 
 
 def test_split_is_asked_before_what_is_known():
-    facts = PeopleFacts(labelled=9, unlabelled=8, validation=7)
-    asked = SplitConfig(labelled=5, unlabelled=None, validation=6)
-    assert people_of(asked, facts) == {"labelled": 5, "unlabelled": 8, "validation": 6}
-    every = SplitConfig(labelled="all")
-    assert people_of(every, PeopleFacts())["labelled"] is None
-    assert people_of(every, facts)["labelled"] == 9
+    facts = PeopleFacts(labeled=9, unlabeled=8, validation=7)
+    asked = SplitConfig(labeled=5, unlabeled=None, validation=6)
+    assert people_of(asked, facts) == {"labeled": 5, "unlabeled": 8, "validation": 6}
+    every = SplitConfig(labeled="all")
+    assert people_of(every, PeopleFacts())["labeled"] is None
+    assert people_of(every, facts)["labeled"] == 9
 
 
-def test_every_kind_of_source_has_a_number_of_key_points():
+def test_every_kind_of_source_has_a_number_of_keypoints():
     union = get_args(SourceConfig.model_fields["root"].annotation)
     kinds = {get_args(source.model_fields["kind"].annotation)[0] for source in union}
-    assert set(KEYPOINTS) == kinds == {*WRITERS, "drawn", "mix"}
-    assert KEYPOINTS["mix"] == UNION.size
+    assert set(KEYPOINTS) == kinds == {*WRITERS, "drawn", "union"}
+    assert KEYPOINTS["union"] == UNION.size
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -1,4 +1,4 @@
-"""Key points of any folder of pictures, as a COCO file."""
+"""Keypoints of any folder of images, as a COCO file."""
 
 import json
 
@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
-from sspcm_kedro.engine.student import Student
+from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.errors import BadInput
 
 HW = (64, 48)
@@ -19,7 +19,7 @@ HW = (64, 48)
 
 @pytest.fixture
 def ready(make_project, trained_project):
-    """A project of its own with the student; its pictures are in ``trained_project``."""
+    """A project of its own with the student; its images are in ``trained_project``."""
     project = make_project("prediction")
     (project.data / "06_models").mkdir(parents=True)
     student = "06_models/student.safetensors"
@@ -37,14 +37,14 @@ def predict(project, **prediction) -> dict:
 
 def image_points(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Points (n, k, 2) of 64 x 48 views in image pixels: boxes grown to 4:3, then by a quarter."""
-    sides, centres = boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
+    sides, centers = boxes[:, 2:] - boxes[:, :2], (boxes[:, :2] + boxes[:, 2:]) / 2
     width = 1.25 * np.maximum(sides[:, 0], sides[:, 1] * HW[1] / HW[0])
     shifted = points - np.array(HW[::-1]) / 2
-    return shifted * (width / HW[1])[:, None, None] + centres[:, None]
+    return shifted * (width / HW[1])[:, None, None] + centers[:, None]
 
 
 def found_points(written: dict) -> np.ndarray:
-    """Key points (n, k, 3) of a COCO file."""
+    """Keypoints (n, k, 3) of a COCO file."""
     return np.array([p["keypoints"] for p in written["annotations"]]).reshape(-1, 17, 3)
 
 
@@ -90,20 +90,20 @@ def pictures(folder, *names, size=(50, 80)):
     return folder
 
 
-def test_without_boxes_each_picture_is_one_person(ready, tmp_path):
+def test_without_boxes_each_image_is_one_person(ready, tmp_path):
     folder = pictures(tmp_path / "p", "b.png", "a.JPG", "sub/c.webp")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     written = predict(ready, images=folder)
     assert [image["file_name"] for image in written["images"]] == ["a.JPG", "b.png", "sub/c.webp"]
     assert {(image["height"], image["width"]) for image in written["images"]} == {(50, 80)}
     assert [p["image_id"] for p in written["annotations"]] == [1, 2, 3]
     assert [p["bbox"] for p in written["annotations"]] == [[0, 0, 79, 49]] * 3
     assert (found_points(written)[..., 2] == 2).all()
-    assert "each picture was taken as one person" in written["info"]["description"]
+    assert "each image was taken as one person" in written["info"]["description"]
 
 
 def test_detections(ready, tmp_path):
-    """A detector's list for pictures that a COCO file names; one of them has nobody."""
+    """A detector's list for images that a COCO file names; one of them has nobody."""
     folder = pictures(tmp_path / "p", "a.png", "b.png")
     images = [{"id": 7, "file_name": "a.png", "height": 50, "width": 80},
               {"id": 9, "file_name": "b.png", "height": 50, "width": 80}]  # fmt: skip
@@ -121,8 +121,8 @@ def test_detections(ready, tmp_path):
     assert person["score"] == pytest.approx(0.5 * clear.mean() if len(clear) else 0, abs=2e-4)
 
 
-def test_boxes_of_people_without_key_points_count(ready, tmp_path):
-    """Also in a file of key points, where training leaves such people out; crowds do not."""
+def test_boxes_of_people_without_keypoints_count(ready, tmp_path):
+    """Also in a file of keypoints, where training leaves such people out; crowds do not."""
     folder = pictures(tmp_path / "p", "a.png")
     box = {"image_id": 1, "category_id": 1, "area": 9, "bbox": [5, 5, 30, 40], "iscrowd": 0}
     content = {
@@ -144,9 +144,9 @@ def test_no_folder_was_given(ready):
 
 @pytest.mark.parametrize(
     ("names", "text"),
-    [((), "at least one picture"), (("x/a.txt",), "at least one picture"), (None, "such a folder")],
+    [((), "at least one image"), (("x/a.txt",), "at least one image"), (None, "such a folder")],
 )
-def test_no_pictures(ready, tmp_path, names, text):
+def test_no_images(ready, tmp_path, names, text):
     folder = tmp_path / "p"
     for name in names or ():
         (folder / name).parent.mkdir(parents=True)
@@ -158,10 +158,10 @@ def test_no_pictures(ready, tmp_path, names, text):
 
 
 @pytest.mark.parametrize("kept", [0, 60, -200])
-def test_a_picture_that_is_none(ready, tmp_path, kept):
+def test_a_image_that_is_none(ready, tmp_path, kept):
     folder = pictures(tmp_path / "p", "a.png", "b.png")
     (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:kept])
-    with pytest.raises(BadInput, match=r"b\.png: (must be a picture|the image must decode), but"):
+    with pytest.raises(BadInput, match=r"b\.png: (must be an image|the image must decode), but"):
         predict(ready, images=folder)
     assert not (ready.data / "07_model_output").exists()
 
@@ -196,7 +196,7 @@ def test_a_student_of_another_network(ready):
         saved = session.load_context().catalog["student"].load()
     saved["network"] = json.dumps({"kind": "small_baseline", "width": 32})
     with pytest.raises(BadInput, match=r"student: must hold weights.*RuntimeError"):
-        Student.of(saved)
+        TrainedModel.of(saved)
 
 
 def test_a_student_downloads_nothing(ready):
@@ -204,5 +204,5 @@ def test_a_student_downloads_nothing(ready):
     with ready.session() as session:
         saved = session.load_context().catalog["student"].load()
     network = {**json.loads(saved["network"]), "weights": "/nowhere/imagenet.pth"}
-    shipped = Student.of({**saved, "network": json.dumps(network)})
+    shipped = TrainedModel.of({**saved, "network": json.dumps(network)})
     assert shipped.skeleton.size == 17 and not shipped.network.training

@@ -6,8 +6,11 @@ import torch
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from sspcm_kedro.engine.settings import MachineConfig, MonitorConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines import rounds, warmup
@@ -23,7 +26,7 @@ SETTINGS = {
     "monitor": MonitorConfig(people=0),
     "machine": MachineConfig(device="cpu", crop_memory_gib=0.1),
 }
-PEOPLE = ("labelled", "unlabelled", "validation")
+PEOPLE = ("labeled", "unlabeled", "validation")
 
 
 class Kept(MemoryDataset):
@@ -76,10 +79,10 @@ def test_a_round_reads_the_one_before_and_itself():
 
 
 def test_pseudo_labels_have_a_row_a_person(outputs, people):
-    n = len(people["unlabelled"])
+    n = len(people["unlabeled"])
     for number in range(1, ROUNDS + 1):
         predictions = outputs[f"round_{number}_predictions"]
-        assert predictions["ids"].tolist() == people["unlabelled"]["id"].tolist()
+        assert predictions["ids"].tolist() == people["unlabeled"]["id"].tolist()
         assert predictions["keypoints"].shape == (2, n, 17, 2)
         assert predictions["scores"].shape == (2, n, 17)
         assert not torch.equal(*predictions["scores"])  # the teachers differ
@@ -115,17 +118,17 @@ def test_the_correction_report_says_what_was_kept():
     method = SSPCMConfig(kind="sspcm", max_inconsistency=0.5)
     corrected, report = correction(now, now, ViewConfig(input_hw=(64, 48)), method)
     assert corrected["kept"].tolist() == [[0, 1]] and corrected["ids"].tolist() == [5]
-    assert report["kept"] == 0.5 and report["kept_per_joint"] == [0, 1]
+    assert report["kept"] == 0.5 and report["kept_per_keypoint"] == [0, 1]
     assert report["pair_shares"] == {
         "now_now": 1, "earlier_now": 0, "now_earlier": 0, "earlier_earlier": 0
     }  # fmt: skip
     assert list(report["inconsistency_quantiles"].values()) == pytest.approx([0.1, 0.5, 0.9])
 
 
-def test_occluders_are_of_unlabelled_people(outputs, people):
+def test_occluders_are_of_unlabeled_people(outputs, people):
     bank = outputs["round_1_occluders"]["occluders"]
     assert bank.shape[1] == 3 and len(bank) > 0
-    assert set(np.unique(bank[:, 0])) <= set(range(len(people["unlabelled"])))
+    assert set(np.unique(bank[:, 0])) <= set(range(len(people["unlabeled"])))
     figure = outputs["round_1_occlusion_sheet"]
     assert figure.axes
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from formats import pictures, write_mpii, write_mpii_mat
-from sspcm_kedro.data.mpii_source import MpiiSource
 from sspcm_kedro.datasets.tensors import TensorsDataset
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig
+from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pipelines.submission import create_pipeline
 from sspcm_kedro.pipelines.submission.nodes import (
     SubmissionConfig,
@@ -17,6 +17,7 @@ from sspcm_kedro.pipelines.submission.nodes import (
     predict_test,
     submit_mpii,
 )
+from sspcm_kedro.sources.mpii import MpiiSource
 
 MAT = "mpii_human_pose_v1_u12_1.mat"
 
@@ -74,7 +75,7 @@ def test_mpii_needs_its_release():
     [
         ("coco", "student", "coco_submission", "student"),
         ("mpii", "student", "mpii_submission", "student"),
-        ("coco", "baseline", "coco_submission", "baseline_checkpoint"),
+        ("coco", "comparison", "coco_submission", "comparison_checkpoint"),
     ],
 )
 def test_the_pipeline_has_the_servers_file_and_the_networks_own_weights(kind, network, file, first):

@@ -14,7 +14,7 @@ SIGMAS = np.array([0.014, 0.015, 0.011, 0.039])
 
 @pytest.fixture
 def sides():
-    """Twelve people on five images; two have no visible joint, one image no detection."""
+    """Twelve people on five images; two have no visible keypoint, one image no detection."""
     rng = np.random.default_rng(6)
     images = np.array([3, 3, 3, 5, 5, 8, 8, 8, 8, 9, 11, 11])
     corner = rng.uniform(0, 300, (12, 2))
@@ -68,7 +68,7 @@ def test_it_is_the_definition(sides):
 
 
 def test_worked_by_hand(sides):
-    """Perfect but for people without a visible joint (2), undetected (1) and false ones (1).
+    """Perfect but for people without a visible keypoint (2), undetected (1) and false ones (1).
 
     On images 3 and 5 an extra detection makes the longer side; the one on image 70, where nobody
     is, costs nothing.

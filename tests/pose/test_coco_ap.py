@@ -10,7 +10,7 @@ import pytest
 from pycocotools.coco import COCO as COCO_API
 from pycocotools.cocoeval import COCOeval
 
-from sspcm_kedro.pose.coco_ap import METRICS, Detections, IgnoredPeople, coco_ap
+from sspcm_kedro.pose.coco_ap import METRICS, Detections, IgnoredInstances, coco_ap
 from sspcm_kedro.pose.metrics import oks
 from sspcm_kedro.pose.skeleton import COCO
 
@@ -18,7 +18,7 @@ AREA = 80.0 * 80.0  # a medium person
 
 
 def people(count, k=17, *, area=AREA, image_ids=None):
-    """People far apart, labelled everywhere, each in its own image."""
+    """People far apart, labeled everywhere, each in its own image."""
     rng = np.random.default_rng(0)
     keypoints = rng.uniform(10, 90, (count, k, 2)) + 1000 * np.arange(count)[:, None, None]
     return SimpleNamespace(
@@ -37,7 +37,7 @@ def found(truth, scores=None):
 
 
 def moved_to_oks(keypoints, similarity, sigmas, area=AREA):
-    """The same joints, each so far off that its OKS term is ``similarity``."""
+    """The same keypoints, each so far off that its OKS term is ``similarity``."""
     offset = 2 * np.array(sigmas) * math.sqrt(-2 * area * math.log(similarity))
     return keypoints + offset[:, None] * [0.6, -0.8]
 
@@ -139,8 +139,8 @@ def test_bad_columns_are_named():
         coco_ap(truth, detections, COCO.sigmas)
 
 
-def nobody_labelled(truth, boxes, crowds, images=None):
-    return IgnoredPeople(
+def nobody_labeled(truth, boxes, crowds, images=None):
+    return IgnoredInstances(
         image_ids=truth.image_ids[: len(boxes)] if images is None else np.array(images),
         boxes=np.array(boxes, np.float64),
         areas=np.full(len(boxes), 900.0),
@@ -162,11 +162,11 @@ def test_a_detection_at_somebody_without_labels_is_not_wrong(crowd):
     )
     box = [*(stray[0].min(axis=0)), *(stray[0].max(axis=0))]
     assert coco_ap(truth, with_stray, COCO.sigmas)["AP"] == pytest.approx(0.75)
-    there = nobody_labelled(truth, [box], [crowd])
+    there = nobody_labeled(truth, [box], [crowd])
     assert coco_ap(truth, with_stray, COCO.sigmas, there)["AP"] == pytest.approx(1)
-    elsewhere = nobody_labelled(truth, [box], [crowd], images=[truth.image_ids[1]])
+    elsewhere = nobody_labeled(truth, [box], [crowd], images=[truth.image_ids[1]])
     assert coco_ap(truth, with_stray, COCO.sigmas, elsewhere)["AP"] == pytest.approx(0.75)
-    unseen = nobody_labelled(truth, [box], [crowd], images=[5])
+    unseen = nobody_labeled(truth, [box], [crowd], images=[5])
     assert coco_ap(truth, with_stray, COCO.sigmas, unseen)["AP"] == pytest.approx(0.75)
 
 
@@ -181,7 +181,7 @@ def test_a_crowd_takes_many_and_one_person_takes_one():
     )
     box = [*(strays[0].min(axis=0)), *(strays[0].max(axis=0))]
     ap = [
-        coco_ap(truth, with_strays, COCO.sigmas, nobody_labelled(truth, [box], [crowd]))["AP"]
+        coco_ap(truth, with_strays, COCO.sigmas, nobody_labeled(truth, [box], [crowd]))["AP"]
         for crowd in (True, False)
     ]
     assert ap == pytest.approx([1, 2 / 3])
@@ -194,7 +194,7 @@ def test_ignored_people_are_what_pycocotools_makes_of_their_annotations():
     for number in range(60):
         x, y, w, h = *rng.uniform(0, 300, 2), *rng.uniform(40, 160, 2)
         points = np.stack([rng.uniform(x, x + w, 17), rng.uniform(y, y + h, 17)], axis=1)
-        kind = ("person", "person", "no joints", "crowd")[number % 4]
+        kind = ("person", "person", "no keypoints", "crowd")[number % 4]
         flags = np.full(17, 2 if kind == "person" else 0)
         points[flags == 0] = 0
         annotations.append({
@@ -213,7 +213,7 @@ def test_ignored_people_are_what_pycocotools_makes_of_their_annotations():
         image_ids=images[truth_rows], keypoints=points[truth_rows][..., :2],
         visibility=points[truth_rows][..., 2], areas=areas[truth_rows], boxes=boxes[truth_rows],
     )  # fmt: skip
-    ignored = IgnoredPeople(
+    ignored = IgnoredInstances(
         images[ignored_rows], boxes[ignored_rows], areas[ignored_rows],
         np.array([annotations[row]["iscrowd"] for row in ignored_rows]),
     )  # fmt: skip

@@ -23,7 +23,7 @@ def peak(plane) -> tuple[int, int]:
 
 
 def slow_pcm(first, second):
-    """Pair, distance over the diagonal and mean heatmap, joint by joint; ties to the lowest."""
+    """Pair, distance over the diagonal and mean heatmap, one by one; ties to the lowest."""
     b, k, height, width = first[0].shape
     pair = torch.zeros((b, k), dtype=torch.long)
     inconsistency, mean = torch.zeros(b, k), torch.zeros(b, k, height, width)
@@ -40,7 +40,7 @@ def slow_pcm(first, second):
 
 
 def planted(*cells: tuple[int, int], height: float = 1.0) -> torch.Tensor:
-    """One person, a joint a cell, (x, y)."""
+    """One person, a keypoint a cell, (x, y)."""
     heatmaps = torch.zeros(1, len(cells), H, W)
     for j, (x, y) in enumerate(cells):
         heatmaps[0, j, y, x] = height
@@ -93,7 +93,7 @@ def test_all_equal_distances_keep_the_current_pair():
     assert mean.equal(same)
 
 
-def test_joints_choose_independently():
+def test_keypoints_choose_independently():
     now_a, earlier_a = planted((0, 0), (5, 5)), planted((9, 9), (0, 0))
     b = planted((9, 9), (5, 5))
     _, choice = least_inconsistent((now_a, earlier_a), (b, b))
@@ -105,7 +105,7 @@ def test_the_coordinate_form_agrees_with_the_heatmap_form():
     rng = torch.Generator().manual_seed(8)
     cells = torch.stack(
         [torch.randint(size, (4, 3, 6), generator=rng) for size in (W, H)], dim=-1
-    )  # four predictions, 3 people, 6 joints
+    )  # four predictions, 3 people, 6 keypoints
 
     def drawn(positions):
         heatmaps = torch.zeros(3, 6, H, W)

@@ -33,7 +33,7 @@ def blob(x: float, y: float, hw: tuple[int, int], sigma: float) -> torch.Tensor:
     return torch.exp(-(rows**2 + columns**2) / (2 * sigma**2))[None, None]
 
 
-def centre_of_mass(image: torch.Tensor) -> torch.Tensor:
+def center_of_mass(image: torch.Tensor) -> torch.Tensor:
     """(x, y) of an image (1, 1, H, W)."""
     plane = image[0, 0].double()
     x = (plane.sum(0) * torch.arange(plane.shape[1])).sum() / plane.sum()
@@ -44,8 +44,8 @@ def centre_of_mass(image: torch.Tensor) -> torch.Tensor:
 def test_crop_has_the_published_numbers():
     """Method.md 2.1: box (x, y, w, h) = (100, 50, 60, 200) on a 256x192 input."""
     box = np.array([[100, 50, 160, 250]])
-    centres, extents = crop_extents(box, (256, 192))
-    assert centres.tolist() == [[130, 150]]
+    centers, extents = crop_extents(box, (256, 192))
+    assert centers.tolist() == [[130, 150]]
     assert extents.tolist() == [[187.5, 250]]
     matrix = crop_matrix(box, (256, 192))[0]
     assert matrix == pytest.approx(
@@ -192,8 +192,8 @@ def test_an_image_and_its_heatmap_take_the_same_map(scale, rotation, flip):
     expected = move_points(point, matrix)[0, 0]
     image = warp(blob(58, 49, hw, sigma=2.5), matrix.float())
     heatmap = warp(blob(58 / 4, 49 / 4, (32, 24), sigma=1.5), at_stride(matrix, 4).float())
-    assert (centre_of_mass(image) - expected).abs().max() < 0.2
-    assert (4 * centre_of_mass(heatmap) - expected).abs().max() < 2
+    assert (center_of_mass(image) - expected).abs().max() < 0.2
+    assert (4 * center_of_mass(heatmap) - expected).abs().max() < 2
 
 
 def test_at_stride_divides_points_by_the_stride():

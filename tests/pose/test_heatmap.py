@@ -51,7 +51,7 @@ def test_sigma_three_has_a_square_of_nineteen():
     ("pixel", "cell"),
     [(-5.9, 0), (-2.1, 0), (0, 0), (1.9, 0), (2, 1), (5.9, 1), (6, 2), (21.9, 5), (22, 6)],
 )
-def test_centres_round_to_the_nearest_cell_and_truncate_towards_zero(pixel, cell):
+def test_centers_round_to_the_nearest_cell_and_truncate_towards_zero(pixel, cell):
     """int(x / 4 + 0.5): everything in (-6, 2) falls into cell 0."""
     assert encode(pixel, 20)[0][5].argmax() == cell
     assert encode(20, pixel)[0][:, 5].argmax() == cell
@@ -67,7 +67,7 @@ def test_centres_round_to_the_nearest_cell_and_truncate_towards_zero(pixel, cell
         (18, 0, 0),
     ],
 )
-def test_a_joint_counts_where_its_square_meets_the_map(cell, weight, filled):
+def test_a_keypoint_counts_where_its_square_meets_the_map(cell, weight, filled):
     heatmap, got = encode(4 * cell - (2 if cell < 0 else 0), 32)
     assert got == weight
     assert heatmap.any(dim=0).sum() == filled
@@ -88,7 +88,7 @@ def test_any_visibility_above_zero_counts_and_none_gives_an_empty_map():
     assert not heatmap.any()
 
 
-def test_encoding_a_batch_is_encoding_each_joint():
+def test_encoding_a_batch_is_encoding_each_keypoint():
     rng = torch.Generator().manual_seed(1)
     keypoints = torch.rand((3, 5, 2), generator=rng) * torch.tensor([80.0, 96.0]) - 16
     visibility = torch.randint(3, (3, 5), generator=rng)
@@ -107,7 +107,7 @@ def test_decode_undoes_encode(refinement):
     heatmaps, _ = encode_heatmaps(cells * 4, torch.ones(1, 9), HW, stride=4, sigma=2.0)
     keypoints, scores = decode_heatmaps(heatmaps, stride=4, refinement=refinement)
     assert scores.tolist() == [[1.0] * 9]
-    # "dark" blurs with a zero border, which pulls joints near it inwards.
+    # "dark" blurs with a zero border, which pulls keypoints near it inwards.
     torch.testing.assert_close(
         keypoints, cells * 4, atol=1.5 if refinement == "dark" else 0, rtol=0
     )
@@ -190,7 +190,7 @@ def test_quarter_shift_is_the_slow_loop(bumps):
             assert scores[n, j] == bumps[n, j].max()
 
 
-def test_a_flat_neighbourhood_does_not_shift():
+def test_a_flat_neighborhood_does_not_shift():
     heatmap = torch.zeros(1, 1, *HW)
     heatmap[0, 0, 7, 5], heatmap[0, 0, 8, 5] = 1, 0.5
     keypoints, _ = decode_heatmaps(heatmap, stride=4, refinement="shift")
@@ -235,7 +235,7 @@ def test_peaks_are_x_then_y_and_ties_go_to_the_first():
 
 
 def test_flip_back_undoes_a_mirrored_image_within_a_quarter_cell():
-    """An ideal network: it draws, in the mirrored image, Gaussians about the mirrored joints."""
+    """An ideal network: it draws, in the mirrored image, Gaussians about the mirrored keypoints."""
     order = (1, 0, 2)
     joints = [(14.0, 30.0), (37.0, 22.0), (23.0, 41.0)]  # input pixels of 64x48
     mirrored = [(47 - joints[j][0], joints[j][1]) for j in order]
@@ -253,7 +253,7 @@ def test_flip_back_keeps_the_first_column_and_moves_by_one():
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.0, 2.0])
-def test_parabola_recovers_exact_centres_of_gaussians_of_any_sigma(sigma):
+def test_parabola_recovers_exact_centers_of_gaussians_of_any_sigma(sigma):
     keypoints = torch.tensor([[[21.3, 33.9], [17.0, 30.1], [26.9, 24.6]]])
     heatmaps, weights = encode_heatmaps(
         keypoints, torch.ones(1, 3), (16, 12), stride=4, sigma=sigma, sub_cell=True
@@ -263,7 +263,7 @@ def test_parabola_recovers_exact_centres_of_gaussians_of_any_sigma(sigma):
     torch.testing.assert_close(decoded, keypoints, atol=1e-3, rtol=0)
 
 
-def test_sub_cell_and_rounded_encodings_agree_on_cell_centres_and_only_there():
+def test_sub_cell_and_rounded_encodings_agree_on_cell_centers_and_only_there():
     keypoints = torch.tensor([[[20.0, 32.0], [21.0, 32.0]]])
     exact, rounded = (
         encode_heatmaps(keypoints, torch.ones(1, 2), (16, 12), stride=4, sigma=1, sub_cell=s)[0]

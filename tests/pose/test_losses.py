@@ -1,4 +1,4 @@
-"""The loss against the published loop over joints (method.md 2.3)."""
+"""The loss against the published loop over keypoints (method.md 2.3)."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from sspcm_kedro.pose.losses import keypoint_mse
 
 
-def per_joint_loop(predicted, target, weights) -> float:
-    """(1 / J) sum over joints of half the mean squared difference of weighted maps."""
+def per_keypoint_loop(predicted, target, weights) -> float:
+    """(1 / J) sum over keypoints of half the mean squared difference of weighted maps."""
     b, k, height, width = predicted.shape
     total = 0.0
     for j in range(k):
@@ -35,18 +35,18 @@ def maps():
     ],
     ids=["all", "masked", "fractional"],
 )
-def test_loss_is_the_loop_over_joints(maps, weights):
-    assert keypoint_mse(*maps, weights).item() == pytest.approx(per_joint_loop(*maps, weights))
+def test_loss_is_the_loop_over_keypoints(maps, weights):
+    assert keypoint_mse(*maps, weights).item() == pytest.approx(per_keypoint_loop(*maps, weights))
 
 
-def test_masked_joints_stay_in_the_denominator_and_fractions_act_squared():
+def test_masked_keypoints_stay_in_the_denominator_and_fractions_act_squared():
     predicted, target = torch.full((1, 4, 2, 3), 3.0), torch.full((1, 4, 2, 3), 1.0)
     assert keypoint_mse(predicted, target, torch.ones(1, 4)).item() == 2.0
     assert keypoint_mse(predicted, target, torch.tensor([[1.0, 0, 0, 0]])).item() == 0.5
     assert keypoint_mse(predicted, target, torch.full((1, 4), 0.5)).item() == 0.5
 
 
-def test_a_masked_joint_has_no_gradient(maps):
+def test_a_masked_keypoint_has_no_gradient(maps):
     predicted = maps[0].clone().requires_grad_()
     keypoint_mse(predicted, maps[1], torch.tensor([[1.0, 0, 1], [1, 1, 1]])).backward()
     assert not predicted.grad[0, 1].any()

@@ -11,7 +11,7 @@ from sspcm_kedro.pose.skeleton import COCO, LSP
 
 @pytest.fixture
 def people():
-    """Seven people of five joints: predicted, truth, visibility (0, 1, 2), areas."""
+    """Seven people of five keypoints: predicted, truth, visibility (0, 1, 2), areas."""
     rng = np.random.default_rng(3)
     truth = rng.uniform(0, 100, (7, 5, 2))
     predicted = truth + rng.normal(0, 8, truth.shape)
@@ -37,24 +37,24 @@ def test_pck_is_the_slow_loop(people):
     assert 0 < hits.sum() < count.sum()
     assert score.mean == pytest.approx(hits.sum() / count.sum())
     assert score.count.tolist() == count.tolist()
-    assert math.isnan(score.per_joint[3])
-    np.testing.assert_allclose(score.per_joint[count > 0], hits[count > 0] / count[count > 0])
+    assert math.isnan(score.per_keypoint[3])
+    np.testing.assert_allclose(score.per_keypoint[count > 0], hits[count > 0] / count[count > 0])
 
 
 def test_pck_counts_the_bound_itself_as_a_hit():
     truth = np.zeros((1, 3, 2))
     predicted = np.array([[[3.0, 4.0], [5.001, 0.0], [np.nan, 0.0]]])
     score = pck(predicted, truth, np.ones((1, 3)), np.array([10.0]), threshold=0.5)
-    assert score.per_joint.tolist() == [1, 0, 0]
+    assert score.per_keypoint.tolist() == [1, 0, 0]
     assert score.mean == pytest.approx(1 / 3)
 
 
 def test_pck_of_nobody_is_nan():
     for people in (0, 2):
-        points, unlabelled = np.zeros((people, 4, 2)), np.zeros((people, 4))
-        score = pck(points, points, unlabelled, np.ones(people))
+        points, unlabeled = np.zeros((people, 4, 2)), np.zeros((people, 4))
+        score = pck(points, points, unlabeled, np.ones(people))
         assert math.isnan(score.mean)
-        assert np.isnan(score.per_joint).all()
+        assert np.isnan(score.per_keypoint).all()
         assert score.count.tolist() == [0, 0, 0, 0]
 
 
@@ -135,7 +135,7 @@ def test_nms_of_equals_keeps_the_first_and_of_nobody_nobody():
     assert oks_nms(keypoints[:0], np.ones(0), np.ones(0), [0.1, 0.1]).tolist() == []
 
 
-def test_rescore_takes_the_mean_of_clear_joints():
+def test_rescore_takes_the_mean_of_clear_keypoints():
     joints = np.array([[0.9, 0.2, 0.3], [0.1, 0.2, 0.0], [0.5, 0.5, 0.5]])
     scores = rescore(np.array([1.0, 1.0, 0.8]), joints)
     np.testing.assert_allclose(scores, [0.6, 0.0, 0.4])

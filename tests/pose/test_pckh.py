@@ -1,4 +1,4 @@
-"""PCKh against a transcription of the evaluator's definition, joint by joint, in its own frame."""
+"""PCKh against a transcription of the evaluator's definition, one by one, in its own frame."""
 
 import math
 
@@ -31,7 +31,7 @@ def people():
 
 
 def by_loops(predicted, truth, missing, boxes, bound):
-    """Hits and counts of each joint: both sides in Matlab's pixels, head size 0.6 diagonals."""
+    """Hits and counts of each keypoint: both sides in Matlab's pixels, head size 0.6 diagonals."""
     hits, count = [0] * 16, [0] * 16
     for person in range(len(truth)):
         x0, y0, x1, y1 = boxes[person]
@@ -84,9 +84,9 @@ def test_worked_by_hand():
     assert scores["PCKh0.1"] == pytest.approx(25 / 27)
 
 
-def test_other_joints_and_sizes_are_refused(people):
+def test_other_keypoints_and_sizes_are_refused(people):
     predicted, truth, missing, boxes = people
-    with pytest.raises(ValueError, match=r"MPII's joints, and \['head_top'\]"):
+    with pytest.raises(ValueError, match=r"MPII's keypoints, and \['head_top'\]"):
         names = [name if name != "head_top" else "skull" for name in NAMES]
         pckh(predicted, truth, ~missing, head_sizes(boxes), names)
     for wrong in (0.0, np.nan):

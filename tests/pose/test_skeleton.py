@@ -16,15 +16,15 @@ from sspcm_kedro.pose.skeleton import (
     UNION,
     Skeleton,
     flip_pairs_from_names,
-    mixed_union,
     published,
+    trained_union,
     union_channels,
 )
 
 SETS = {"coco": COCO, "mpii": MPII, "aic": AIC, "fisheye": FISHEYE, "lsp": LSP,
         "crowdpose": CROWDPOSE}  # fmt: skip
 _ = None
-PUBLISHED_MAPS = {  # row: union joint; value: the joint's place in the set
+PUBLISHED_MAPS = {  # row: union keypoint; value: the keypoint's place in the set
     "coco": [_, 12, 14, 16, 11, 13, 15, _, _, _, _, 0, _, _, 5, 7, 9, 6, 8, 10, 2, 1, 4, 3],
     "mpii": [6, 2, 1, 0, 3, 4, 5, _, 7, _, 8, _, _, 9, 13, 14, 15, 12, 11, 10, _, _, _, _],
     "aic": [_, 6, 7, 8, 9, 10, 11, _, _, 13, _, _, _, 12, 3, 4, 5, 0, 1, 2, _, _, _, _],
@@ -50,7 +50,7 @@ def test_mirroring_twice_is_the_identity(skeleton):
 
 
 def test_the_published_conventions():
-    """COCO has 17 joints, 8 pairs and sigmas; LSP 14 joints, 6 pairs and none."""
+    """COCO has 17 keypoints, 8 pairs and sigmas; LSP 14 keypoints, 6 pairs and none."""
     assert COCO.size == 17
     assert COCO.flip_pairs == tuple((i, i + 1) for i in range(1, 17, 2))
     assert COCO.sigmas == pytest.approx(Params(iouType="keypoints").kpt_oks_sigmas)
@@ -82,7 +82,7 @@ def test_maps_into_the_union(name):
 
 
 def test_the_fisheye_sets_have_cocos_sigmas():
-    """Each joint that both have; the head's two are COCO's nose."""
+    """Each keypoint that both have; the head's two are COCO's nose."""
     coco = dict(zip(COCO.names, COCO.sigmas, strict=True))
     for name, sigma in zip(FISHEYE.names, FISHEYE.sigmas, strict=True):
         assert sigma == coco.get(name, coco["nose"])
@@ -103,26 +103,26 @@ def test_names_of_a_published_set_however_they_are_spelt():
 
 
 def test_a_mixed_union_knows_what_is_taught_and_judged():
-    mixed = mixed_union([MPII], MPII)
+    mixed = trained_union([MPII], MPII)
     assert (mixed.names, mixed.flip_pairs, mixed.size) == (UNION.names, UNION.flip_pairs, 24)
     assert mixed.trained == tuple(sorted(union_channels(MPII)))
-    assert mixed.judged is MPII
-    assert [mixed.names[channel] for channel in mixed.judged_channels] == list(MPII.names)
+    assert mixed.evaluated is MPII
+    assert [mixed.names[channel] for channel in mixed.evaluated_channels] == list(MPII.names)
     assert [mixed.names[joint] for joint in mixed.torso] == ["left_shoulder", "right_hip"]
     assert [tuple(mixed.names[j] for j in limb) for limb in mixed.limbs] == [
         tuple(MPII.names[j] for j in limb) for limb in MPII.limbs
     ]
-    assert len(mixed_union([COCO, LSP], LSP).trained) == 19
+    assert len(trained_union([COCO, LSP], LSP).trained) == 19
 
 
 def test_a_plain_skeleton_is_taught_and_judged_whole():
-    assert COCO.judged is COCO
-    assert COCO.trained == COCO.judged_channels == tuple(range(17))
+    assert COCO.evaluated is COCO
+    assert COCO.trained == COCO.evaluated_channels == tuple(range(17))
 
 
-def test_judging_joints_that_nobody_teaches_is_refused():
+def test_judging_keypoints_that_nobody_teaches_is_refused():
     with pytest.raises(BadInput, match=r"'pelvis' is not.*Evaluate on a set"):
-        mixed_union([COCO, AIC], MPII)
+        trained_union([COCO, AIC], MPII)
     with pytest.raises(BadInput, match=r"found 'tail' too.*rename"):
         union_channels(Skeleton(names=("nose", "tail")))
 
@@ -144,7 +144,7 @@ def test_pairs_are_read_from_names(names, pairs):
 
 
 def test_a_skeleton_survives_json():
-    for skeleton in (COCO, LSP, Skeleton(names=("a",)), mixed_union([COCO, LSP], LSP)):
+    for skeleton in (COCO, LSP, Skeleton(names=("a",)), trained_union([COCO, LSP], LSP)):
         assert Skeleton.from_dict(json.loads(json.dumps(skeleton.to_dict()))) == skeleton
 
 

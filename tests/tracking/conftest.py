@@ -19,7 +19,7 @@ from mlflow.entities import Run
 
 SHORT = {
     "training": {"steps": 2, "warmup_epochs": 2, "round_epochs": 2, "rounds": 1},
-    "baseline": {"kind": "pose_dual"},
+    "comparison": {"kind": "pose_dual"},
 }
 
 

@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.datasets.people import PeopleDataset
+from sspcm_kedro.datasets.instances import InstancesDataset
 
 from .conftest import SHORT
 
-STAGES = ("warmup", "round_1", "baseline", "evaluation", "reporting")
+STAGES = ("warmup", "round_1", "comparison", "evaluation", "reporting")
 STEPS = [2, 4, 6, 8]
 
 
@@ -57,7 +57,7 @@ def test_two_trainings_are_two_finished_runs(staged):
 
 
 def test_curves_are_the_histories_on_one_axis(staged):
-    for run, stages in ((staged.method, ("warmup", "round_1")), (staged.dual, ("baseline",))):
+    for run, stages in ((staged.method, ("warmup", "round_1")), (staged.dual, ("comparison",))):
         rows = history_of(staged, *stages)
         assert rows["step"].tolist() == STEPS
         names = set(rows.columns) - {"stage", "step"}
@@ -115,7 +115,7 @@ def test_figures_are_those_of_the_report(staged):
     figures = {f"figures/{file.name}" for file in reporting.glob("*.png")}
     assert len(figures) >= 6
     assert files == {*figures, "metrics.json", "report.html"}
-    shared = {"learning_curves", "predictions", "per_joint"}
+    shared = {"learning_curves", "predictions", "per_keypoint"}
     assert staged.book.files(staged.dual) == {
         *(f"figures/{name}.png" for name in shared), "metrics.json", "report.html",
     }  # fmt: skip
@@ -143,7 +143,7 @@ def served(staged, run):
 
 def crops_of_validation(staged) -> np.ndarray:
     file = staged.project.data / "05_model_input" / "validation.parquet"
-    people = PeopleDataset(filepath=str(file)).load()
+    people = InstancesDataset(filepath=str(file)).load()
     crops = Crops(Instances.from_frame(people), (64, 48), border=0)
     return crops[torch.arange(len(people))].permute(0, 2, 3, 1).numpy()
 
@@ -153,7 +153,7 @@ def test_the_model_serves_what_evaluation_saw(staged, which):
     model = served(staged, getattr(staged, which))
     images = crops_of_validation(staged)
     found = model.predict(images)
-    folder, name = {"method": ("validation", "student"), "dual": ("baseline", "baseline")}[which]
+    folder, name = {"method": ("validation", "student"), "dual": ("comparison", "baseline")}[which]
     stored = load_file(staged.project.data / "07_model_output" / folder / "predictions.safetensors")
     assert found.shape == (len(images), 17, 3) and found.dtype == np.float32
     # crops with and without a border differ in the last bits of their outermost pixels

@@ -34,10 +34,10 @@ def same(trained="method", env="base", people="abc", **changes):
     return identify(trained, raw, env, people)
 
 
-@pytest.mark.parametrize("trained", ["method", "baseline"])
+@pytest.mark.parametrize("trained", ["method", "comparison"])
 def test_the_machine_and_the_other_training_do_not_count(trained):
-    other = {"method": {"baseline": {"kind": "pose_dual"}},
-             "baseline": {"method": {"min_score": 0.3}}}[trained]  # fmt: skip
+    other = {"method": {"comparison": {"kind": "pose_dual"}},
+             "comparison": {"method": {"min_score": 0.3}}}[trained]  # fmt: skip
     assert same(trained, machine={"workers": 7}, **other) == same(trained)
 
 
@@ -46,7 +46,7 @@ def test_the_machine_and_the_other_training_do_not_count(trained):
     [
         {"prediction": {"shown": 3}},
         {"annotation_queue": {"people": 3}},
-        {"submission": {"network": "baseline"}},
+        {"submission": {"network": "comparison"}},
         {"published": {"scores": {"theirs": {"AP": 0.5}}, "source": "a book"}},
     ],
 )
@@ -60,10 +60,10 @@ def test_what_neither_trains_nor_judges_does_not_count(change):
         {"seed": 1},
         {"training": {"steps": 3}},
         {"method": {"min_score": 0.3}},
-        {"split": {"labelled": 50}},
+        {"split": {"labeled": 50}},
         {"env": "lspet"},
         {"people": "abd"},
-        {"trained": "baseline"},
+        {"trained": "comparison"},
     ],
 )
 def test_all_else_does(change):
@@ -82,22 +82,24 @@ def test_a_default_spelt_out_is_the_same():
 
 
 def test_settings_are_flat_and_typed_and_have_their_defaults():
-    params = same("baseline", baseline={"kind": "pose_dual"}).params
+    params = same("comparison", comparison={"kind": "pose_dual"}).params
     assert params["seed"] == 0
     assert params["training.learning_rate"] == 0.003
     assert params["view.input_hw"] == "[96, 64]"
-    assert params["method.kind"] == "pose_dual"  # a baseline's settings compare with a method's
+    assert params["method.kind"] == "pose_dual"  # a comparison's settings compare with a method's
     assert params["method.cutout.patches"] == 5  # a default
-    assert not [name for name in params if name.startswith(("baseline", "machine"))]
+    assert not [name for name in params if name.startswith(("comparison", "machine"))]
     assert all(isinstance(value, str | int | float | bool | None) for value in params.values())
 
 
 def test_names():
     assert same().name == "sspcm, 100 labels, seed 0"
     assert same(env="lspet", seed=3).name == "lspet, sspcm, 100 labels, seed 3"
-    assert same("baseline", split={"labelled": 7}).name == "supervised, 7 labels, seed 0"
+    assert same("comparison", split={"labeled": 7}).name == "supervised, 7 labels, seed 0"
     snapshots = {"kind": "sspcm", "snapshot_every": 9}
-    assert same("baseline", baseline=snapshots).name == "sspcm without rounds, 100 labels, seed 0"
+    assert (
+        same("comparison", comparison=snapshots).name == "sspcm without rounds, 100 labels, seed 0"
+    )
 
 
 def test_flat():
@@ -111,10 +113,10 @@ def test_people_are_what_their_tables_say(tmp_path):
         (tmp_path / name).write_bytes(b"x" * size)
     table = pd.DataFrame({"id": [1], "path": [str(tmp_path / "a")], "keypoints": [[1.0, 2.0]]})
     moved = table.assign(path=str(tmp_path / "b"))
-    relabelled = table.assign(keypoints=[[1.0, 2.5]])
-    assert people_of({"labelled": table}) == people_of({"labelled": moved})
-    assert len({people_of({"labelled": t}) for t in (table, relabelled, None)}) == 3
-    assert people_of({"labelled": table}) != people_of({"unlabelled": table})
+    relabeled = table.assign(keypoints=[[1.0, 2.5]])
+    assert people_of({"labeled": table}) == people_of({"labeled": moved})
+    assert len({people_of({"labeled": t}) for t in (table, relabeled, None)}) == 3
+    assert people_of({"labeled": table}) != people_of({"unlabeled": table})
 
 
 def test_code_is_its_files(tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ def compared(make_tracked):
     project, book = make_tracked("compared")
     project.run("warmup", "round_1", training=SHORT["training"])
     for kind in ("supervised", "pose_dual"):
-        project.run("baseline", training=SHORT["training"], baseline={"kind": kind})
+        project.run("comparison", training=SHORT["training"], comparison={"kind": kind})
     return project, book
 
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor
 
+from sspcm_kedro.config import Settings
 from sspcm_kedro.pose.geometry import similarity
 
 
@@ -40,3 +42,17 @@ class RandomAffine:
         rotation = (self.rotation * normal()).clamp(-limit, limit) * chance(self.rotated)
         flip = chance(self.flipped)
         return similarity(scale, rotation, flip, input_hw), flip
+
+
+class AffineConfig(Settings):
+    """A random similarity; the defaults are the published strong view."""
+
+    scale: float = Field(default=0.25, ge=0, lt=1)
+    rotation: float = Field(
+        default=30.0, ge=0, le=90, description="degrees; drawn up to twice this"
+    )
+    rotated: float = Field(default=0.8, ge=0, le=1)
+    flipped: float = Field(default=0.0, ge=0, le=1)
+
+    def build(self) -> RandomAffine:
+        return RandomAffine(self.scale, self.rotation, self.rotated, self.flipped)

@@ -1,9 +1,12 @@
-"""Cut-Occlude and Joint Cutout: hard samples made at pseudo-key-points."""
+"""Cut-Occlude and Joint Cutout: hard samples made at pseudo-keypoints."""
 
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor
+
+from sspcm_kedro.config import Settings
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,7 @@ class Donors:
     """People whose limbs are pasted over others.
 
     Attributes:
-        images: (d, 3, H, W) normalised crops.
+        images: (d, 3, H, W) normalized crops.
         keypoints: (d, q, 2) points of each crop worth cutting out, in input pixels.
     """
 
@@ -21,12 +24,12 @@ class Donors:
 
 @dataclass(frozen=True)
 class CutOcclude:
-    """Paste patches around other people's limbs onto key points; the label stays.
+    """Paste patches around other people's limbs onto keypoints; the label stays.
 
     Attributes:
         patches: patches pasted on each image.
         half_size: smallest and largest half side of a patch, as a share of the input height.
-        jitter: spread of the patch centres, as a share of the input height.
+        jitter: spread of the patch centers, as a share of the input height.
 
     Source: SSPCM, section 3 (SSCO). Published sizes are pixels of a 256x192 input: half sides
     10 to 19 and jitter 10. Here they scale with the input. Axes are right, donors are never blank:
@@ -45,13 +48,13 @@ class CutOcclude:
         Args:
             images: the crops, left as they are; a new tensor is returned.
             keypoints: where limbs are, in input pixels.
-            weights: (b, k); only joints of weight above 0 are covered.
+            weights: (b, k); only keypoints of weight above 0 are covered.
             donors: where patches are cut.
-            rng: draws joints, donors, centres and sizes.
+            rng: draws keypoints, donors, centers and sizes.
         """
         b, height = len(images), images.shape[2]
         shape = (b, self.patches)
-        joint = draw_joints(weights, self.patches, rng)
+        joint = draw_keypoints(weights, self.patches, rng)
         donor = torch.randint(len(donors.images), shape, generator=rng, device=rng.device)
         point = torch.randint(donors.keypoints.shape[1], shape, generator=rng, device=rng.device)
         spread = self.jitter * height
@@ -67,12 +70,12 @@ class CutOcclude:
 
 @dataclass(frozen=True)
 class JointCutout:
-    """Erase squares at key points (Xie et al., ICCV 2021: 5 joints).
+    """Erase squares at keypoints (Xie et al., ICCV 2021: 5 keypoints).
 
     Attributes:
-        joints: squares an image.
+        keypoints: squares an image.
         half_size: smallest and largest half side, as a share of the input height.
-        jitter: spread of the centres, as a share of the input height.
+        jitter: spread of the centers, as a share of the input height.
     """
 
     joints: int = 5
@@ -84,22 +87,39 @@ class JointCutout:
     ) -> Tensor:
         """Images (b, 3, H, W), set to 0 around some of their keypoints (b, k, 2)."""
         b, _, height, width = images.shape
-        joint = draw_joints(weights, self.joints, rng)[..., None].expand(-1, -1, 2)
-        centre = jittered(keypoints.gather(1, joint), self.jitter * height, rng)
+        joint = draw_keypoints(weights, self.joints, rng)[..., None].expand(-1, -1, 2)
+        center = jittered(keypoints.gather(1, joint), self.jitter * height, rng)
         low, high = pixel_range(self.half_size, height)
         shape = (b, self.joints, 2)
         half = torch.randint(low, high + 1, shape, generator=rng, device=rng.device)
 
         def covered(axis: int, size: int) -> Tensor:
-            offset = torch.arange(size, device=images.device) - centre[..., axis, None]
+            offset = torch.arange(size, device=images.device) - center[..., axis, None]
             return (offset >= -half[..., axis, None]) & (offset < half[..., axis, None])
 
         boxes = covered(1, height)[..., :, None] & covered(0, width)[..., None, :]
         return images * ~boxes.any(dim=1)[:, None]
 
 
-def draw_joints(weights: Tensor, count: int, rng: Generator) -> Tensor:
-    """Indices (b, count) of joints with weight above 0, repeats allowed; any where none has."""
+class PatchConfig(Settings):
+    """Square patches at keypoints: how many, and how large as shares of the input height.
+
+    The published sizes are pixels of a 256x192 input: half sides 10 to 19, jitter 10.
+    """
+
+    patches: int = Field(default=2, ge=0)
+    half_size: tuple[float, float] = (0.04, 0.075)
+    jitter: float = Field(default=0.04, ge=0)
+
+    def occlude(self) -> CutOcclude:
+        return CutOcclude(self.patches, self.half_size, self.jitter)
+
+    def cutout(self) -> JointCutout:
+        return JointCutout(self.patches, self.half_size, self.jitter)
+
+
+def draw_keypoints(weights: Tensor, count: int, rng: Generator) -> Tensor:
+    """Indices (b, count) of keypoints with weight above 0, repeats allowed; any where none has."""
     odds = (weights > 0).float()
     odds = torch.where(odds.sum(dim=1, keepdim=True) > 0, odds, torch.ones_like(odds))
     if count == 0:  # multinomial refuses to draw nothing

@@ -81,7 +81,7 @@ def cut(image: Image.Image, matrix: np.ndarray, out_hw: tuple[int, int], border:
     at every eighth pixel.
     """
     factor = matrix[0, 0]
-    # Pixel indices are centres, Pillow's boxes are edges: half a pixel on either side.
+    # Pixel indices are centers, Pillow's boxes are edges: half a pixel on either side.
     left, top = ((-border - 0.5 - matrix[:, 2]) / factor + 0.5).tolist()
     right, bottom = left + out_hw[1] / factor, top + out_hw[0] / factor
     # Image.crop fills with black what lies outside; cutting first keeps large photographs cheap.

@@ -1,12 +1,8 @@
 """What every source gives: parts of people with one skeleton, told apart by ids."""
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-
-import numpy as np
+from dataclasses import dataclass
 
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
@@ -15,11 +11,11 @@ class Source:
     """All people of a source. Ids are unique over the parts; no part shares validation's images.
 
     Attributes:
-        skeleton: the key points of every part.
+        skeleton: the keypoints of every part.
         annotated: people with labels, in file order.
         validation: the source's own validation people, if it has some.
-        unlabelled: people without labels, if it has some.
-        hidden_truth: the unlabelled people, same order, with their labels where they are known
+        unlabeled: people without labels, if it has some.
+        hidden_truth: the unlabeled people, same order, with their labels where they are known
             (visibility 0 where not). Only ever compared with, never trained on.
         test: people to hand in predictions for, without labels, if it has some.
         ignored: on images of the validation people (of the annotated ones, where there are none to
@@ -30,106 +26,7 @@ class Source:
     skeleton: Skeleton
     annotated: Instances
     validation: Instances | None = None
-    unlabelled: Instances | None = None
+    unlabeled: Instances | None = None
     hidden_truth: Instances | None = None
     test: Instances | None = None
     ignored: Instances | None = None
-
-
-def labels_of(people: Instances, labels: Instances, file: Path) -> Instances:
-    """The people with the labels of equal id, visibility 0 where there are none."""
-    row_of = {int(label_id): row for row, label_id in enumerate(labels.ids)}
-    rows = np.array([row_of.get(int(person), -1) for person in people.ids])
-    known = rows >= 0
-    if not known.any():
-        rule = "the truth must have annotation ids of the unlabelled file, and has none of them"
-        raise BadInput(file, rule, "Name the file that belongs to the unlabelled people")
-    truth = people.without_labels()
-    columns = {"keypoints": truth.keypoints, "visibility": truth.visibility,
-               "areas": truth.areas.copy()}  # fmt: skip
-    for name, column in columns.items():
-        column[known] = getattr(labels, name)[rows[known]]
-    return replace(truth, **columns)
-
-
-def assemble(
-    skeleton: Skeleton,
-    annotated: Instances,
-    validation: Instances | None,
-    unlabelled: Instances | None,
-    truth: Instances | None,
-    test: Instances | None = None,
-    ignored: Instances | None = None,
-) -> Source:
-    """A source whose ids are unique: a later part whose ids are taken is numbered on.
-
-    Of the ignored, who come from the file of the validation people (of the annotated ones, where
-    there is none), those on other images than theirs are left out.
-
-    Raises:
-        BadInput: an image of the validation is a training image, or one of the test is.
-    """
-    if validation is not None:
-        _refuse_shared_images(validation, annotated, "training")
-        if unlabelled is not None:
-            _refuse_shared_images(validation, unlabelled, "unlabelled")
-        validation = renumbered(validation, [annotated])
-    if unlabelled is not None:
-        taken = [part for part in (annotated, validation) if part is not None]
-        unlabelled = renumbered(unlabelled, taken)
-        if truth is not None:
-            truth = replace(
-                truth,
-                ids=unlabelled.ids,
-                image_ids=unlabelled.image_ids,
-                source_ids=unlabelled.source_ids,
-                source_image_ids=unlabelled.source_image_ids,
-            )
-    if test is not None:
-        taken = [part for part in (annotated, validation, unlabelled) if part is not None]
-        for part, name in ((annotated, "training"), (unlabelled, "unlabelled")):
-            if part is not None:
-                _refuse_shared_images(test, part, name, "test")
-        test = renumbered(test, taken)
-    if ignored is not None:
-        parts = (annotated, validation, unlabelled, test)
-        ignored = _beside(annotated if validation is None else validation, ignored,
-                          [part for part in parts if part is not None])  # fmt: skip
-    return Source(skeleton, annotated, validation, unlabelled, truth, test, ignored)
-
-
-def _beside(people: Instances, ignored: Instances, taken: list[Instances]) -> Instances | None:
-    """The ignored on images of these people, with the ids that those images have by now."""
-    image_of = dict(zip(_files(people), people.image_ids, strict=True))
-    rows = [row for row, file in enumerate(_files(ignored)) if file in image_of]
-    if not rows:
-        return None
-    ignored = ignored.take(rows)
-    images = np.array([image_of[file] for file in _files(ignored)])
-    return renumbered(replace(ignored, image_ids=images), taken)
-
-
-def _files(people: Instances) -> list[tuple[str, str]]:
-    """(n) what tells images apart whatever their ids are here; a file may be listed twice."""
-    return list(zip(people.paths, people.source_image_ids, strict=True))
-
-
-def renumbered(part: Instances, taken: list[Instances]) -> Instances:
-    """The part with other ids, and other ids of images, where those of ``taken`` are the same."""
-    ids, image_ids = part.ids, part.image_ids
-    used = np.concatenate([other.ids for other in taken])
-    if np.isin(ids, used).any():
-        ids = ids - ids.min() + used.max() + 1
-    path_of = {i: p for other in taken for i, p in zip(other.image_ids, other.paths, strict=True)}
-    if any(path_of.get(i, path) != path for i, path in zip(image_ids, part.paths, strict=True)):
-        image_ids = image_ids - image_ids.min() + max(path_of) + 1
-    return replace(part, ids=ids, image_ids=image_ids)
-
-
-def _refuse_shared_images(
-    held_out: Instances, other: Instances, name: str, kind: str = "validation"
-) -> None:
-    shared = sorted(set(held_out.paths) & set(other.paths))
-    if shared:
-        rule = f"a {kind} image must not be a {name} image, and {len(shared)} are"
-        raise BadInput(shared[0], rule, "Correct the files of the source in the parameters")

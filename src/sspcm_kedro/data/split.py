@@ -1,4 +1,4 @@
-"""Which people are labelled, unlabelled and held out."""
+"""Which people are labeled, unlabeled and held out."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -18,22 +18,22 @@ class SplitConfig(Settings):
     """How many people each part has.
 
     Attributes:
-        labelled: people whose labels are used; "all" uses those of every annotated person.
-        unlabelled: people whose labels are not, at most all that remain; all by default.
+        labeled: people whose labels are used; "all" uses those of every annotated person.
+        unlabeled: people whose labels are not, at most all that remain; all by default.
         validation: people to validate on. By default the source's own validation part; a source
             without one must say how many to hold out, and gives a few more when the last image
             has several.
         order: "first" labels the first people of the file (the published protocol) and holds out
             its last images; "seeded" does the same after shuffling the images.
-        unlabelled_includes_labelled: the released protocol, which also learns from the labelled
+        unlabeled_includes_labeled: the released protocol, which also learns from the labeled
             people as if they were not.
     """
 
-    labelled: People | Literal["all"]
-    unlabelled: People | None = None
+    labeled: People | Literal["all"]
+    unlabeled: People | None = None
     validation: People | None = None
     order: Literal["first", "seeded"] = "first"
-    unlabelled_includes_labelled: bool = False
+    unlabeled_includes_labeled: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Split:
     """The people of one experiment.
 
     Attributes:
-        labelled: people with labels.
-        unlabelled: people without any (visibility 0).
+        labeled: people with labels.
+        unlabeled: people without any (visibility 0).
         validation: people with labels, on images of no other part.
-        hidden_truth: ``unlabelled``, same order, with labels where known. Never trained on.
+        hidden_truth: ``unlabeled``, same order, with labels where known. Never trained on.
         ignored: on the images of ``validation``, those whom evaluation ignores. Maybe nobody.
     """
 
-    labelled: Instances
-    unlabelled: Instances
+    labeled: Instances
+    unlabeled: Instances
     validation: Instances
     hidden_truth: Instances
     ignored: Instances
@@ -58,9 +58,9 @@ class Split:
 def split(source: Source, config: SplitConfig, seed: int) -> Split:
     """The people of a source, split. More labels mean the same people and some more."""
     rows = _image_order(source.annotated, config.order, seed)
-    count = len(rows) if config.labelled == "all" else config.labelled
-    _refuse_fewer("labelled", count, len(rows), "annotated people")
-    labelled, rest = rows[:count], rows[count:]
+    count = len(rows) if config.labeled == "all" else config.labeled
+    _refuse_fewer("labeled", count, len(rows), "annotated people")
+    labeled, rest = rows[:count], rows[count:]
     if source.validation is None:
         held_out = _last_images(source.annotated, rows, count, config)
         rest = rest[~np.isin(rest, held_out)]
@@ -68,19 +68,19 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
     else:
         validation = _first("validation", source.validation, config.validation)
 
-    pool = np.concatenate([labelled, rest]) if config.unlabelled_includes_labelled else rest
+    pool = np.concatenate([labeled, rest]) if config.unlabeled_includes_labeled else rest
     truth = [source.annotated.take(pool)] if len(pool) else []
-    if source.unlabelled is not None:
-        known = source.hidden_truth or source.unlabelled
+    if source.unlabeled is not None:
+        known = source.hidden_truth or source.unlabeled
         apart = ~np.isin(known.paths.astype(str), validation.paths.astype(str))
         truth += [known.take(apart)] if apart.any() else []
     if not truth:
-        rule = "at least one person must remain unlabelled, and none does"
-        raise BadInput("split", rule, "Ask for fewer labelled or validation people")
-    hidden_truth = _first("unlabelled", Instances.join(truth), config.unlabelled)
+        rule = "at least one person must remain unlabeled, and none does"
+        raise BadInput("split", rule, "Ask for fewer labeled or validation people")
+    hidden_truth = _first("unlabeled", Instances.join(truth), config.unlabeled)
     return Split(
-        labelled=source.annotated.take(labelled),
-        unlabelled=hidden_truth.without_labels(),
+        labeled=source.annotated.take(labeled),
+        unlabeled=hidden_truth.without_labels(),
         validation=validation,
         hidden_truth=hidden_truth,
         ignored=_beside(validation, source.ignored),
@@ -109,15 +109,15 @@ def _image_numbers(people: Instances) -> np.ndarray:
 
 
 def _last_images(
-    people: Instances, rows: np.ndarray, labelled: int, config: SplitConfig
+    people: Instances, rows: np.ndarray, labeled: int, config: SplitConfig
 ) -> np.ndarray:
-    """Rows of whole images, from the end, on which no labelled person is."""
+    """Rows of whole images, from the end, on which no labeled person is."""
     if config.validation is None:
         rule = "the source has no validation part, so 'validation' must be a number, found none"
         raise BadInput("split", rule, "Say how many annotated people to hold out")
     image = _image_numbers(people)
-    free = rows[~np.isin(image[rows], image[rows[:labelled]])]
-    _refuse_fewer("validation", config.validation, len(free), "people on unlabelled images")
+    free = rows[~np.isin(image[rows], image[rows[:labeled]])]
+    _refuse_fewer("validation", config.validation, len(free), "people on unlabeled images")
     last = image[free[-config.validation :]]
     return free[np.isin(image[free], last)]
 

@@ -13,10 +13,10 @@ import requests
 from filelock import FileLock, Timeout
 from kedro.io import AbstractDataset
 
-from sspcm_kedro.data.downloads import Archive, Download
-from sspcm_kedro.data.fetch import Patience, fetch, open_session, remote_size, verify
-from sspcm_kedro.data.unpack import unpack, unpacked_bytes
 from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.downloads.fetch import Patience, fetch, open_session, remote_size, verify
+from sspcm_kedro.downloads.sets import Archive, Download
+from sspcm_kedro.downloads.unpack import unpack, unpacked_bytes
 from sspcm_kedro.errors import BadInput
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
 
     def save(self, data: Download) -> None:
         """Fetch, unpack and report."""
-        with _alone(data.root):
+        with _exclusive(data.root):
             _complete(data, self._patience)
         report = _report(data)
         with replacing(self._file) as beside:
@@ -189,7 +189,7 @@ def _refuse_less(root: Path, need: int, what: str) -> None:
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def _exclusive(root: Path) -> Iterator[None]:
     (root / WORK).mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / WORK / "lock")
     try:

@@ -35,7 +35,7 @@ class FigureDataset(AbstractDataset[Figure, bytes]):
             data.savefig(path, format="png", dpi=self._dpi)
 
     def preview(self) -> ImagePreview:
-        """The picture, for kedro-viz."""
+        """The image, for kedro-viz."""
         return ImagePreview(b64encode(self.load()).decode())
 
     def _exists(self) -> bool:

@@ -14,17 +14,17 @@ def correct(
     min_score: float,
     max_inconsistency: float,
 ) -> dict[str, Tensor]:
-    """Per joint, the pair of predictions that agrees best (SSPCM, section 3).
+    """Per keypoint, the pair of predictions that agrees best (SSPCM, section 3).
 
     Args:
         keypoints: now and earlier, each (2, n, k, 2): teacher A, teacher B.
         scores: now and earlier, each (2, n, k).
         frame_hw: size of the frame; its diagonal is the unit of inconsistency.
-        min_score: a joint is kept where the pair's mean score exceeds it,
+        min_score: a keypoint is kept where the pair's mean score exceeds it,
         max_inconsistency: and its two positions are no further apart than this.
 
     Returns:
-        keypoints (n, k, 2), score, inconsistency, pair and kept (n, k). A kept joint lies midway
+        keypoints (n, k, 2), score, inconsistency, pair and kept (n, k). A kept keypoint lies midway
         between its two positions; a rejected one stays at the likelier of the two, since between
         two far peaks there is nothing.
     """

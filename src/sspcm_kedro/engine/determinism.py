@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from sspcm_kedro.engine.settings import MachineConfig
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 """How cuBLAS shares out its memory. It reads the variable once, when CUDA starts."""
@@ -18,7 +18,7 @@ FIXED_WORKSPACES = (":4096:8", ":16:8")
 
 
 @contextmanager
-def prepared(machine: MachineConfig) -> Iterator[None]:
+def configured_torch(machine: MachineConfig) -> Iterator[None]:
     """Torch's threads and determinism as the machine says, and as they were afterwards.
 
     Raises:
@@ -53,7 +53,7 @@ def _fix_workspace() -> None:
 
 
 @contextmanager
-def naming_the_operation() -> Iterator[None]:
+def explain_nondeterminism() -> Iterator[None]:
     """Torch's refusal of an operation becomes an error that says what to do about it.
 
     Raises:

@@ -1,16 +1,18 @@
 """Predictions to people worth handing in, and to numbers."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor
 
+from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.predict import to_image
-from sspcm_kedro.engine.settings import EvaluationConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
-from sspcm_kedro.pose.coco_ap import Detections, IgnoredPeople, coco_ap
+from sspcm_kedro.pose.coco_ap import Detections, IgnoredInstances, coco_ap
 from sspcm_kedro.pose.geometry import crop_extents
 from sspcm_kedro.pose.metrics import Pck, oks_nms, pck, pck_reference, pckh, rescore
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -19,20 +21,39 @@ HEADLINES = ("AP", "AIC_AP", "PCKh", "PCK")
 """The one number of each protocol."""
 
 
+class EvaluationConfig(Settings):
+    """How the trained networks' predictions are made and evaluated.
+
+    Protocols: ``coco`` is OKS AP with the areas of the source (for CrowdPose and fisheye 0.53 of
+    the box), where there are sigmas; ``aic`` AI Challenger's score; ``pckh`` MPII's; ``pck`` alone.
+    PCK comes with each.
+    """
+
+    protocol: Literal["coco", "aic", "pckh", "pck"] = "coco"
+    flip_test: bool = True
+    pck_threshold: float = Field(default=0.2, gt=0, description="share of the torso's length")
+    nms_threshold: float = Field(
+        default=0.9, gt=0, le=1, description="OKS above which people are one"
+    )
+    score_threshold: float = Field(
+        default=0.2, ge=0, description="keypoints below do not re-score a box"
+    )
+
+
 @dataclass(frozen=True)
-class Judgement:
+class Scores:
     """Scores of one network.
 
     Attributes:
         scores: what the protocol counts (AP, ..., AR; AIC_AP; PCKh, ...), and PCK.
-        pck: PCK joint by joint.
+        pck: PCK keypoint by keypoint.
     """
 
     scores: dict[str, float]
     pck: Pck
 
 
-def judge(
+def evaluate(
     keypoints: Tensor,
     scores: Tensor,
     people: Instances,
@@ -40,18 +61,18 @@ def judge(
     skeleton: Skeleton,
     config: EvaluationConfig,
     head_sizes: np.ndarray | None = None,
-    ignored: IgnoredPeople | None = None,
-) -> Judgement:
+    ignored: IgnoredInstances | None = None,
+) -> Scores:
     """Compare predictions (n, k, 2) in canonical input pixels, scores (n, k), with the labels.
 
-    Of a union of skeletons only the evaluated set's own joints are looked at, in its own order.
+    Of a union of skeletons only the evaluated set's own keypoints are looked at, in its own order.
 
     Args:
         keypoints: what a network saw.
         scores: its heatmaps' maxima.
         people: the labels (n).
         input_hw: the frame of the predictions.
-        skeleton: their joints. Without OKS sigmas protocol ``coco`` has PCK only.
+        skeleton: their keypoints. Without OKS sigmas protocol ``coco`` has PCK only.
         config: the protocol and its thresholds.
         head_sizes: (n) pixels, for protocol ``pckh``.
         ignored: people without labels on the same images, for protocol ``coco``; those of the
@@ -60,9 +81,9 @@ def judge(
     Raises:
         BadInput: the protocol needs what the people or their skeleton do not have.
     """
-    channels = list(skeleton.judged_channels)
+    channels = list(skeleton.evaluated_channels)
     keypoints, scores = keypoints[:, channels], scores[:, channels]
-    people, skeleton = people.gather(channels), skeleton.judged
+    people, skeleton = people.gather(channels), skeleton.evaluated
     predicted = to_image(keypoints, people, input_hw)
     reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
     hits = pck(
@@ -79,7 +100,7 @@ def judge(
             found = coco_ap(people, detections, sigmas, ignored)
         else:
             found = {"AIC_AP": aic_ap(people, detections, sigmas)}
-    return Judgement({**found, "PCK": hits.mean}, hits)
+    return Scores({**found, "PCK": hits.mean}, hits)
 
 
 def detect(
@@ -90,7 +111,7 @@ def detect(
     sigmas: np.ndarray,
     config: EvaluationConfig,
 ) -> tuple[np.ndarray, Detections]:
-    """Boxes re-scored by their joints, and of people seen twice on an image the surer one.
+    """Boxes re-scored by their keypoints, and of people seen twice on an image the surer one.
 
     As the published code: the area that OKS-NMS measures by is that of the crop, so with context.
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.data.loader import mixed_seed
-from sspcm_kedro.engine.determinism import naming_the_operation
-from sspcm_kedro.engine.optimiser import StepDecay
+from sspcm_kedro.engine.determinism import explain_nondeterminism
+from sspcm_kedro.engine.optimizer import StepDecay
 from sspcm_kedro.methods.base import Method
+from sspcm_kedro.seeds import Stream, stream_seed
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class EpochReport:
 
     Attributes:
         epoch: counted from 0 over the whole training, all rounds included.
-        step: optimiser steps done so far.
+        step: optimizer steps done so far.
         learning_rate: of the last step.
         scalars: means over the epoch of what ``training_step`` returned.
-        people_per_second: labelled and unlabelled views per second of training time.
+        people_per_second: labeled and unlabeled views per second of training time.
         memory_gib: what the process holds at the end; of a CUDA device the most that tensors held.
     """
 
@@ -39,7 +39,7 @@ class EpochReport:
 def fit(
     method: Method,
     batches: Callable[[int], Iterator[Batch]],
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     schedule: StepDecay,
     *,
     epochs: range,
@@ -52,28 +52,28 @@ def fit(
     Args:
         method: what is trained, on its device.
         batches: the batches of an epoch, given its number.
-        optimiser: over the method's parameters.
+        optimizer: over the method's parameters.
         schedule: learning rate of a step.
         epochs: numbers of the epochs to do; a resumed run starts where the last one ended.
-        steps: optimiser steps an epoch.
+        steps: optimizer steps an epoch.
         seed: of the experiment; an epoch's randomness comes from (seed, epoch) alone.
         on_step: told the scalars of each step, on the device, e.g. for a progress bar.
     """
     device = next(method.parameters()).device
     for epoch in epochs:
-        rng = torch.Generator(device).manual_seed(mixed_seed(seed, 9, epoch))
+        rng = torch.Generator(device).manual_seed(stream_seed(seed, Stream.STEPS, epoch))
         method.train()
         sums: dict[str, Tensor] = {}
         people, began = 0, time.perf_counter()
         for i, batch in enumerate(batches(epoch)):
             step = epoch * steps + i
-            schedule.apply(optimiser, step)
-            with naming_the_operation():
+            schedule.apply(optimizer, step)
+            with explain_nondeterminism():
                 scalars = method.training_step(batch, rng)
                 losses = [v for k, v in scalars.items() if k.startswith("loss/")]
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=True)
                 torch.stack(losses).sum().backward()
-                optimiser.step()
+                optimizer.step()
                 method.after_step(step + 1)
             for name, value in scalars.items():  # on the device: nothing is read before the end
                 sums[name] = sums.get(name, 0) + value.detach()
@@ -85,7 +85,7 @@ def fit(
                 f"training diverged in epoch {epoch}: {means}; lower training.learning_rate"
             )
         seconds = time.perf_counter() - began
-        rate = optimiser.param_groups[0]["lr"]
+        rate = optimizer.param_groups[0]["lr"]
         pace, memory = people / seconds, memory_gib(device)
         yield EpochReport(epoch, (epoch + 1) * steps, rate, means, pace, memory)
 

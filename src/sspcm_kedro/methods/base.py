@@ -9,12 +9,7 @@ from torch import Generator, Tensor, nn
 from sspcm_kedro.batch import Batch
 
 MakeNet = Callable[[int], nn.Module]
-"""Builds a network, given its place in ``NAMES``; those of different places start apart."""
-
-NAMES = ("teacher_a", "teacher_b", "student")
-"""What the networks of a method may be called."""
-
-STRIDE = 4
+"""Builds a network, given its place in ``nets.ROLES``; those of different places start apart."""
 
 
 class Method(nn.Module, ABC):
@@ -31,14 +26,14 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        """Scalars by name; those named ``loss/...`` are summed and minimised."""
+        """Scalars by name; those named ``loss/...`` are summed and minimized."""
 
     def after_step(self, step: int) -> None:
-        """Called with the number of optimiser steps done, after each of them."""
+        """Called with the number of optimizer steps done, after each of them."""
 
 
-def watched(loss: str, networks: Iterable[str], values: Iterable[Tensor]) -> dict[str, Tensor]:
-    """A loss network by network, unweighted, under names that are not minimised."""
+def per_network(loss: str, networks: Iterable[str], values: Iterable[Tensor]) -> dict[str, Tensor]:
+    """A loss network by network, unweighted, under names that are not minimized."""
     pairs = zip(networks, values, strict=True)
     return {f"{network}/loss/{loss}": value.detach() for network, value in pairs}
 

@@ -6,14 +6,13 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from sspcm_kedro.augment.affine import RandomAffine
-from sspcm_kedro.augment.occlude import JointCutout
+from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.occlude import JointCutout, PatchConfig
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size, watched
-from sspcm_kedro.methods.settings import AffineConfig, PatchConfig
-from sspcm_kedro.pose.geometry import at_stride, warp
-from sspcm_kedro.pose.heatmap import peaks
+from sspcm_kedro.methods.base import MakeNet, Method, frozen_statistics, input_size, per_network
+from sspcm_kedro.pose.geometry import warp
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
 
 
@@ -22,6 +21,7 @@ class PoseCons(Method):
 
     Args:
         make_net: builds the network.
+        codec: heatmaps to keypoints.
         affine: the strong view.
         cutout: Joint Cutout at the network's own peaks.
         weight: of the consistency loss.
@@ -30,27 +30,34 @@ class PoseCons(Method):
     deployed = "student"
 
     def __init__(
-        self, make_net: MakeNet, *, affine: RandomAffine, cutout: JointCutout, weight: float
+        self,
+        make_net: MakeNet,
+        codec: HeatmapCodec,
+        *,
+        affine: RandomAffine,
+        cutout: JointCutout,
+        weight: float,
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleDict({"student": make_net(2)})
+        self.codec = codec
         self.affine, self.cutout, self.weight = affine, cutout, weight
 
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
         net, labeled, unlabeled = self.networks["student"], batch.labeled, batch.unlabeled
         supervised = keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights)
         losses = {
-            "loss/supervised": supervised, **watched("supervised", self.networks, [supervised])
+            "loss/supervised": supervised, **per_network("supervised", self.networks, [supervised])
         }  # fmt: skip
         if unlabeled is None:
             return losses
         with torch.no_grad(), frozen_statistics(net):
             pseudo = net(unlabeled.images)
         theta, _ = self.affine.sample(len(pseudo), input_size(unlabeled.images), rng)
-        hard = self.cutout(unlabeled.images, peaks(pseudo)[0] * STRIDE, unlabeled.weights, rng)
-        target = warp(pseudo, at_stride(theta, STRIDE))
+        hard = self.cutout(unlabeled.images, self.codec.peaks(pseudo), unlabeled.weights, rng)
+        target = self.codec.warp(pseudo, theta)
         loss = keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights)
-        losses |= watched("consistency", self.networks, [loss])
+        losses |= per_network("consistency", self.networks, [loss])
         return {**losses, "loss/consistency": self.weight * loss}
 
 
@@ -62,7 +69,11 @@ class PoseConsConfig(Settings):
     cutout: PatchConfig = PatchConfig(patches=5)
     weight: float = Field(default=1.0, gt=0, description="of the consistency loss")
 
-    def build(self, make_net: MakeNet) -> PoseCons:
+    def build(self, make_net: MakeNet, codec: HeatmapCodec) -> PoseCons:
         return PoseCons(
-            make_net, affine=self.affine.build(), cutout=self.cutout.cutout(), weight=self.weight
+            make_net,
+            codec,
+            affine=self.affine.build(),
+            cutout=self.cutout.cutout(),
+            weight=self.weight,
         )

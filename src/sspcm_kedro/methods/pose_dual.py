@@ -6,22 +6,22 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from sspcm_kedro.augment.affine import RandomAffine
-from sspcm_kedro.augment.occlude import JointCutout
+from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.occlude import JointCutout, PatchConfig
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size, watched
-from sspcm_kedro.methods.settings import AffineConfig, PatchConfig
-from sspcm_kedro.pose.geometry import at_stride, warp
-from sspcm_kedro.pose.heatmap import peaks
+from sspcm_kedro.methods.base import MakeNet, Method, frozen_statistics, input_size, per_network
+from sspcm_kedro.pose.geometry import warp
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
 
 
 class PoseDual(Method):
-    """Each network learns, on a view cut out at the other's joints, what the other saw.
+    """Each network learns, on a view cut out at the other's keypoints, what the other saw.
 
     Args:
         make_net: builds network A (0) and B (1).
+        codec: heatmaps to keypoints.
         affine: the strong view, shared by both.
         cutout: Joint Cutout at the other network's peaks.
         weight: of the consistency losses.
@@ -30,10 +30,17 @@ class PoseDual(Method):
     deployed = "teacher_a"
 
     def __init__(
-        self, make_net: MakeNet, *, affine: RandomAffine, cutout: JointCutout, weight: float
+        self,
+        make_net: MakeNet,
+        codec: HeatmapCodec,
+        *,
+        affine: RandomAffine,
+        cutout: JointCutout,
+        weight: float,
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleDict({"teacher_a": make_net(0), "teacher_b": make_net(1)})
+        self.codec = codec
         self.affine, self.cutout, self.weight = affine, cutout, weight
 
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
@@ -42,7 +49,7 @@ class PoseDual(Method):
             keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights) for net in nets
         ]
         losses = {"loss/supervised": 0.5 * torch.stack(supervised).sum()}
-        losses |= watched("supervised", self.networks, supervised)
+        losses |= per_network("supervised", self.networks, supervised)
         if unlabeled is None:
             return losses
         with torch.no_grad(), frozen_statistics(self.networks):
@@ -50,11 +57,11 @@ class PoseDual(Method):
         theta, _ = self.affine.sample(len(seen[0]), input_size(unlabeled.images), rng)
         consistency = []
         for net, pseudo in zip(nets, reversed(seen), strict=True):
-            keypoints = peaks(pseudo)[0] * STRIDE
+            keypoints = self.codec.peaks(pseudo)
             hard = self.cutout(unlabeled.images, keypoints, unlabeled.weights, rng)
-            target = warp(pseudo, at_stride(theta, STRIDE))
+            target = self.codec.warp(pseudo, theta)
             consistency.append(keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights))
-        losses |= watched("consistency", self.networks, consistency)
+        losses |= per_network("consistency", self.networks, consistency)
         return {**losses, "loss/consistency": self.weight * torch.stack(consistency).sum()}
 
 
@@ -66,7 +73,11 @@ class PoseDualConfig(Settings):
     cutout: PatchConfig = PatchConfig(patches=5)
     weight: float = Field(default=1.0, gt=0, description="of the consistency loss")
 
-    def build(self, make_net: MakeNet) -> PoseDual:
+    def build(self, make_net: MakeNet, codec: HeatmapCodec) -> PoseDual:
         return PoseDual(
-            make_net, affine=self.affine.build(), cutout=self.cutout.cutout(), weight=self.weight
+            make_net,
+            codec,
+            affine=self.affine.build(),
+            cutout=self.cutout.cutout(),
+            weight=self.weight,
         )

@@ -7,15 +7,14 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from sspcm_kedro.augment.affine import RandomAffine
-from sspcm_kedro.augment.occlude import CutOcclude, Donors
+from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.occlude import CutOcclude, Donors, PatchConfig
 from sspcm_kedro.batch import Batch, Unlabeled
 from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import STRIDE, MakeNet, Method, frozen_statistics, input_size, watched
-from sspcm_kedro.methods.settings import AffineConfig, PatchConfig
+from sspcm_kedro.methods.base import MakeNet, Method, frozen_statistics, input_size, per_network
 from sspcm_kedro.pose.consistency import least_inconsistent
-from sspcm_kedro.pose.geometry import at_stride, warp
-from sspcm_kedro.pose.heatmap import peaks
+from sspcm_kedro.pose.geometry import warp
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
 
 
@@ -24,10 +23,11 @@ class SSPCM(Method):
 
     Args:
         make_net: builds teacher A (0), teacher B (1) and the student (2).
+        codec: heatmaps to keypoints.
         affine: the strong view.
         occlude: Cut-Occlude.
-        min_score: a joint counts where the teachers' mean peak exceeds it.
-        max_inconsistency: a joint is an outlier where even the best pair is further apart than
+        min_score: a keypoint counts where the teachers' mean peak exceeds it.
+        max_inconsistency: a keypoint is an outlier where even the best pair is further apart than
             this share of the heatmap's diagonal; 1 keeps all.
         weight: of the consistency losses.
         snapshot_every: None reads the earlier period from the batch (stored predictions); a number
@@ -37,12 +37,14 @@ class SSPCM(Method):
     deployed = "student"
 
     def __init__(
-        self, make_net: MakeNet, *, affine: RandomAffine, occlude: CutOcclude, min_score: float,
+        self, make_net: MakeNet, codec: HeatmapCodec, *, affine: RandomAffine, occlude: CutOcclude,
+        min_score: float,
         max_inconsistency: float, weight: float, snapshot_every: int | None,
     ) -> None:  # fmt: skip
         super().__init__()
         names = ("teacher_a", "teacher_b", "student")
         self.networks = nn.ModuleDict({name: make_net(i) for i, name in enumerate(names)})
+        self.codec = codec
         self.affine, self.occlude = affine, occlude
         self.min_score, self.max_inconsistency, self.weight = min_score, max_inconsistency, weight
         self.snapshot_every = snapshot_every
@@ -59,7 +61,7 @@ class SSPCM(Method):
             keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights) for net in nets
         ]
         losses = {"loss/supervised": 0.5 * torch.stack(supervised).sum()}
-        losses |= watched("supervised", self.networks, supervised)
+        losses |= per_network("supervised", self.networks, supervised)
         if unlabeled is None:
             return losses
 
@@ -75,15 +77,13 @@ class SSPCM(Method):
         consistency = []  # each network learns, on its strong view, what the others saw
         targets = ((now[1], trusted), (now[0], trusted), (corrected, agreed))
         for net, (pseudo, weights) in zip(nets, targets, strict=True):
-            keypoints = peaks(pseudo)[0] * STRIDE
+            keypoints = self.codec.peaks(pseudo)
             donors = unlabeled.donors or Donors(unlabeled.images, keypoints)
             hard = self.occlude(unlabeled.images, keypoints, weights, donors, rng)
             predicted = net(warp(hard, theta))
-            consistency.append(
-                keypoint_mse(predicted, warp(pseudo, at_stride(theta, STRIDE)), weights)
-            )
+            consistency.append(keypoint_mse(predicted, self.codec.warp(pseudo, theta), weights))
         losses["loss/consistency"] = self.weight * torch.stack(consistency).sum()
-        losses |= watched("consistency", self.networks, consistency)
+        losses |= per_network("consistency", self.networks, consistency)
         losses["kept"] = agreed.sum() / unlabeled.weights.sum()
         losses["inconsistency"] = choice.inconsistency.mean()
         return losses
@@ -116,7 +116,7 @@ class SSPCMConfig(Settings):
     affine: AffineConfig = AffineConfig()
     occlude: PatchConfig = PatchConfig(patches=2)
     min_score: float = Field(
-        default=0.1, ge=0, le=1, description="a joint counts above this mean peak"
+        default=0.1, ge=0, le=1, description="a keypoint counts above this mean peak"
     )
     max_inconsistency: float = Field(
         default=0.1,
@@ -128,12 +128,13 @@ class SSPCMConfig(Settings):
     snapshot_every: int | None = Field(
         default=None,
         ge=1,
-        description="optimiser steps between frozen copies; null reads stored labels",
+        description="optimizer steps between frozen copies; null reads stored labels",
     )
 
-    def build(self, make_net: MakeNet) -> SSPCM:
+    def build(self, make_net: MakeNet, codec: HeatmapCodec) -> SSPCM:
         return SSPCM(
             make_net,
+            codec,
             affine=self.affine.build(),
             occlude=self.occlude.occlude(),
             min_score=self.min_score,

@@ -6,12 +6,13 @@ from torch import Generator, Tensor, nn
 
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import MakeNet, Method, watched
+from sspcm_kedro.methods.base import MakeNet, Method, per_network
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
 
 
 class Supervised(Method):
-    """One network, labelled people, weak views (SimpleBaseline's training)."""
+    """One network, labeled people, weak views (SimpleBaseline's training)."""
 
     deployed = "student"
     needs_unlabeled = False
@@ -24,7 +25,7 @@ class Supervised(Method):
         labeled = batch.labeled
         predicted = self.networks["student"](labeled.images)
         loss = keypoint_mse(predicted, labeled.heatmaps, labeled.weights)
-        return {"loss/supervised": loss, **watched("supervised", self.networks, [loss])}
+        return {"loss/supervised": loss, **per_network("supervised", self.networks, [loss])}
 
 
 class SupervisedConfig(Settings):
@@ -32,5 +33,5 @@ class SupervisedConfig(Settings):
 
     kind: Literal["supervised"]
 
-    def build(self, make_net: MakeNet) -> Supervised:
+    def build(self, make_net: MakeNet, codec: HeatmapCodec) -> Supervised:
         return Supervised(make_net)

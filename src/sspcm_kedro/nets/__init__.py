@@ -20,6 +20,9 @@ from sspcm_kedro.nets.simple_baseline import (
 )
 from sspcm_kedro.nets.weights import read_weights
 
+ROLES = ("teacher_a", "teacher_b", "student")
+"""What the networks of a method may be called; each starts from weights of its own."""
+
 
 class SmallBaselineConfig(Settings):
     """A SimpleBaseline of CPU size: three residual stages to stride 16, two deconvolutions."""
@@ -41,8 +44,13 @@ class SmallBaselineConfig(Settings):
         """The same network without weights to start from."""
         return self
 
-    def build(self, keypoints: int) -> SimpleBaseline:
-        return small_baseline(keypoints, width=self.width, blocks=self.blocks)
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels a heatmap cell may have."""
+        return (1, 2, 4, 8, 16)
+
+    def build(self, keypoints: int, *, stride: int = 4) -> SimpleBaseline:
+        return small_baseline(keypoints, width=self.width, blocks=self.blocks, stride=stride)
 
 
 class _Published(Settings):
@@ -82,8 +90,13 @@ class SimpleBaselineConfig(_Published):
     kind: Literal["simple_baseline"]
     depth: Depth = 18
 
-    def build(self, keypoints: int) -> SimpleBaseline:
-        net = resnet_baseline(self.depth, keypoints)
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels a heatmap cell may have."""
+        return (1, 2, 4, 8, 16, 32)
+
+    def build(self, keypoints: int, *, stride: int = 4) -> SimpleBaseline:
+        net = resnet_baseline(self.depth, keypoints, stride=stride)
         if self.checkpoint is not None:
             load_published(net, read_weights(Path(self.checkpoint)), self.checkpoint)
         known = [str(w) for w in torchvision.models.get_model_weights(f"resnet{self.depth}")]
@@ -112,7 +125,14 @@ class HRNetConfig(_Published):
             raise ValueError(f"modules: every stage has at least one, got {self.modules}")
         return self
 
-    def build(self, keypoints: int) -> HRNet:
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels a heatmap cell may have."""
+        return (4,)
+
+    def build(self, keypoints: int, *, stride: int = 4) -> HRNet:
+        if stride not in self.strides:
+            raise ValueError(f"an HRNet has heatmaps of stride 4, not {stride}")
         net = HRNet(keypoints, width=self.width, modules=self.modules, blocks=self.blocks)
         if self.checkpoint is not None:
             net.load_published(read_weights(Path(self.checkpoint)), self.checkpoint)
@@ -145,10 +165,10 @@ OneNetwork = Annotated[
 ]
 
 
-class MixedConfig(Settings):
+class TeacherStudentConfig(Settings):
     """Teachers of one network, a student of another: large teachers train a small student."""
 
-    kind: Literal["mixed"]
+    kind: Literal["teacher_student"]
     teacher: OneNetwork
     student: OneNetwork
 
@@ -161,7 +181,7 @@ class MixedConfig(Settings):
 class NetworkConfig(
     RootModel[
         Annotated[
-            SmallBaselineConfig | SimpleBaselineConfig | HRNetConfig | MixedConfig,
+            SmallBaselineConfig | SimpleBaselineConfig | HRNetConfig | TeacherStudentConfig,
             Field(discriminator="kind"),
         ]
     ]
@@ -170,7 +190,7 @@ class NetworkConfig(
 
     def of(self, name: str) -> SmallBaselineConfig | SimpleBaselineConfig | HRNetConfig:
         """The network of a learner: teacher_a, teacher_b or student."""
-        if isinstance(self.root, MixedConfig):
+        if isinstance(self.root, TeacherStudentConfig):
             return self.root.student if name == "student" else self.root.teacher
         return self.root
 
@@ -178,6 +198,6 @@ class NetworkConfig(
         """The same without weights to start from: what trained weights are loaded into."""
         return type(self)(self.root.bare())
 
-    def build(self, keypoints: int, name: str = "student") -> nn.Module:
-        """The network of a learner; all have the same unless the kind is ``mixed``."""
-        return self.of(name).build(keypoints)
+    def build(self, keypoints: int, name: str = "student", *, stride: int = 4) -> nn.Module:
+        """The network of a learner; all have the same unless the kind is ``teacher_student``."""
+        return self.of(name).build(keypoints, stride=stride)

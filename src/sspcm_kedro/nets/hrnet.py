@@ -22,7 +22,7 @@ Modules = tuple[int, int, int]
 class HRNet(nn.Module):
     """Images (b, 3, H, W), sizes multiples of 32, to heatmaps (b, k, H / 4, W / 4).
 
-    Initialised as published: N(0, 0.001^2) for convolutions, 1 and 0 for batch norm.
+    Initialized as published: N(0, 0.001^2) for convolutions, 1 and 0 for batch norm.
 
     Args:
         keypoints: output channels.
@@ -31,8 +31,6 @@ class HRNet(nn.Module):
         modules: modules of stages 2, 3 and 4.
         blocks: residual blocks of a branch in a module (published: 4).
     """
-
-    stride = 4
 
     def __init__(self, keypoints: int, *, width: int, modules: Modules, blocks: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ Depth = Literal[18, 34, 50, 101, 152]
 def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int) -> nn.Sequential:
     """``layers`` x (4x4 transposed convolution, stride 2, BN, ReLU), then 1x1 to ``keypoints``.
 
-    Initialised as published: N(0, 0.001^2) for convolutions, 1 and 0 for batch norm.
+    Initialized as published: N(0, 0.001^2) for convolutions, 1 and 0 for batch norm.
     """
     modules: list[nn.Module] = []
     for i in range(layers):
@@ -23,19 +23,17 @@ def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int
         )
         nn.init.normal_(deconvolution.weight, std=0.001)
         modules += [deconvolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-    final = nn.Conv2d(width, keypoints, 1)
+    final = nn.Conv2d(width if layers else channels, keypoints, 1)
     nn.init.normal_(final.weight, std=0.001)
     nn.init.zeros_(final.bias)  # type: ignore[arg-type]
     return nn.Sequential(*modules, final)
 
 
 class SimpleBaseline(nn.Module):
-    """Images (b, 3, H, W) to heatmaps (b, k, H / 4, W / 4).
+    """Images (b, 3, H, W) to heatmaps (b, k, H / stride, W / stride).
 
     H and W are multiples of 32, of 16 for the small relative.
     """
-
-    stride = 4
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -46,17 +44,19 @@ class SimpleBaseline(nn.Module):
         return self.head(self.backbone(images))
 
 
-def resnet_baseline(depth: Depth, keypoints: int) -> SimpleBaseline:
+def resnet_baseline(depth: Depth, keypoints: int, *, stride: int = 4) -> SimpleBaseline:
     """The published network on torchvision's ResNet, with random weights.
 
     Args:
         depth: ResNet depth.
         keypoints: output channels.
+        stride: input pixels a heatmap cell, a power of two up to 32 (published: 4).
     """
     resnet = getattr(torchvision.models, f"resnet{depth}")(weights=None)
     backbone = nn.Sequential(*(getattr(resnet, name) for name in _RESNET))
+    layers = (32 // stride).bit_length() - 1
     return SimpleBaseline(
-        backbone, deconvolution_head(resnet.fc.in_features, 256, keypoints, layers=3)
+        backbone, deconvolution_head(resnet.fc.in_features, 256, keypoints, layers=layers)
     )
 
 
@@ -103,13 +103,14 @@ def _place(key: str) -> str:
     return f"{_RESNET.index(part)}.{rest}" if part in _RESNET else key
 
 
-def small_baseline(keypoints: int, *, width: int, blocks: int) -> SimpleBaseline:
+def small_baseline(keypoints: int, *, width: int, blocks: int, stride: int = 4) -> SimpleBaseline:
     """A CPU-sized relative: 3x3 stem at stride 2, three residual stages to stride 16, two deconvs.
 
     Args:
         keypoints: output channels.
         width: channels of the first stage (at stride 4); the others have 2 and 4 times as many.
         blocks: residual blocks a stage.
+        stride: input pixels a heatmap cell, a power of two up to 16.
     """
     stem = [
         nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False),
@@ -126,7 +127,9 @@ def small_baseline(keypoints: int, *, width: int, blocks: int) -> SimpleBaseline
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return SimpleBaseline(backbone, deconvolution_head(channels, 2 * width, keypoints, layers=2))
+    layers = (16 // stride).bit_length() - 1
+    head = deconvolution_head(channels, 2 * width, keypoints, layers=layers)
+    return SimpleBaseline(backbone, head)
 
 
 def _residual_block(channels: int, planes: int, *, stride: int) -> BasicBlock:

@@ -77,7 +77,7 @@ def fit_weights(
             where,
             "weights must fit the network: "
             + ", ".join(f"{what} {keys[:3]} ({len(keys)})" for what, keys in parts.items()),
-            "Use weights of the same network and number of key points, in the published layout",
+            "Use weights of the same network and number of keypoints, in the published layout",
         )
     net.load_state_dict(renamed, strict=False)
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.engine.settings import MachineConfig, ViewConfig
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.machine import MachineConfig
 
 
 def crops_of(people: pd.DataFrame | Instances, view: ViewConfig, machine: MachineConfig) -> Crops:

@@ -6,6 +6,6 @@ Legend, used in every shape annotation of the project:
     H W  input pixels   h w  heatmap cells    p  candidate pairs, patches
 
 Points are (x, y). Sizes are (height, width) and say so: ``input_hw``. Boxes are (x0, y0, x1, y1).
-A pixel's index is its centre: the point (0, 0) lies in the middle of the first pixel, and
+A pixel's index is its center: the point (0, 0) lies in the middle of the first pixel, and
 ``x_input = stride * x_heatmap`` (the convention of SimpleBaseline and HRNet).
 """

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sspcm_kedro.pose.coco_ap import Detections, LabelledPeople
+from sspcm_kedro.pose.coco_ap import Detections, LabeledInstances
 
 _VISIBLE = 2
 _THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 
 def aic_ap(
-    truth: LabelledPeople, detections: Detections, sigmas: Sequence[float] | np.ndarray
+    truth: LabeledInstances, detections: Detections, sigmas: Sequence[float] | np.ndarray
 ) -> float:
     """The score of AI Challenger's keypoint track (``keypoint_eval.py``), 0 to 1.
 
     Each true person has the best OKS of any detection on the image, matched or not; the score is
     the share above a threshold, averaged over .50:.05:.95. An image counts as many people as it has
     on the side that has more, so false detections cost. Images without true people do not count.
-    OKS is over fully visible joints alone, with e = d^2 / (2 (2 sigma)^2 (box area + 1)); a person
-    without any has an OKS of 0.
+    OKS is over fully visible keypoints alone, with e = d^2 / (2 (2 sigma)^2 (box area + 1)); a
+    person without any has an OKS of 0.
 
     Args:
         truth: the true people (visibility 2 where AI Challenger says 1, visible).
@@ -41,7 +41,7 @@ def aic_ap(
 
 
 def _similarity(
-    truth: LabelledPeople, rows: np.ndarray, found: np.ndarray, sigmas: np.ndarray
+    truth: LabeledInstances, rows: np.ndarray, found: np.ndarray, sigmas: np.ndarray
 ) -> np.ndarray:
     """OKS (n, m) of true people (n rows) and detections (m, k, 2)."""
     points = truth.keypoints[rows].astype(np.float64)

@@ -16,7 +16,7 @@ METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL
 _PERSON = 1
 
 
-class LabelledPeople(Protocol):
+class LabeledInstances(Protocol):
     """The columns of true people that AP reads; ``data.instances.Instances`` has them."""
 
     @property
@@ -31,7 +31,7 @@ class LabelledPeople(Protocol):
 
     @property
     def visibility(self) -> np.ndarray:
-        """(n, k), above 0 where labelled."""
+        """(n, k), above 0 where labeled."""
         ...
 
     @property
@@ -61,8 +61,8 @@ class Detections:
 
 
 @dataclass(frozen=True)
-class IgnoredPeople:
-    """Where somebody is, but no joint of his is labelled: nothing is to be found or wrong there.
+class IgnoredInstances:
+    """Where somebody is, but no keypoint of his is labeled: nothing is to be found or wrong there.
 
     COCO's files have them, and its own evaluation reads them: a detection near them that is nobody
     else's counts for nothing instead of as a false one.
@@ -81,22 +81,22 @@ class IgnoredPeople:
 
 
 def coco_ap(
-    truth: LabelledPeople,
+    truth: LabeledInstances,
     detections: Detections,
     sigmas: Sequence[float] | np.ndarray,
-    ignored: IgnoredPeople | None = None,
+    ignored: IgnoredInstances | None = None,
 ) -> dict[str, float]:
     """COCO's keypoint AP and AR (pycocotools ``COCOeval``, at most 20 detections an image).
 
     OKS thresholds are .50:.05:.95; medium people have areas of 32^2 to 96^2 square pixels, large
-    ones more. True people without labelled joints are ignored, and so are detections matched to
+    ones more. True people without labeled keypoints are ignored, and so are detections matched to
     them. Images are those of either side: a detection where nobody is annotated is a false one.
 
     Args:
         truth: the true people.
         detections: the predicted people; none at all scores 0.
         sigmas: (k) OKS sigmas of the skeleton.
-        ignored: the people of the same images without labelled joints, and crowds.
+        ignored: the people of the same images without labeled keypoints, and crowds.
 
     Returns:
         The ten numbers of ``METRICS``, 0 to 1; nan where there are no such people to find.
@@ -127,7 +127,7 @@ def coco_ap(
     }
 
 
-def _truth_records(truth: LabelledPeople, images: np.ndarray) -> list[dict[str, Any]]:
+def _truth_records(truth: LabeledInstances, images: np.ndarray) -> list[dict[str, Any]]:
     """True people as COCO annotations."""
     rows = np.searchsorted(images, truth.image_ids)
     return [
@@ -144,7 +144,7 @@ def _truth_records(truth: LabelledPeople, images: np.ndarray) -> list[dict[str, 
 
 
 def _ignored_records(
-    ignored: IgnoredPeople, images: np.ndarray, k: int, *, first: int
+    ignored: IgnoredInstances, images: np.ndarray, k: int, *, first: int
 ) -> list[dict[str, Any]]:
     """Those who are on the images that count, as COCO annotations, numbered from ``first``."""
     places = {image: row for row, image in enumerate(images.tolist())}
@@ -166,7 +166,8 @@ def _ignored_records(
 
 
 def _detection_records(detections: Detections, images: np.ndarray) -> list[dict[str, Any]]:
-    """Predicted people as COCO results; box and area span the joints, as ``COCO.loadRes`` has it.
+    """Predicted people as COCO results; box and area span the keypoints, as ``COCO.loadRes`` has
+    it.
 
     The area decides whether an unmatched detection counts against medium or large people.
     """
@@ -222,7 +223,7 @@ def _index(images: np.ndarray, annotations: list[dict[str, Any]]) -> COCO:
     return coco
 
 
-def _check(truth: LabelledPeople, detections: Detections, k: int) -> None:
+def _check(truth: LabeledInstances, detections: Detections, k: int) -> None:
     """Refuse what pycocotools would misread in silence."""
     n, m = len(truth.image_ids), len(detections.image_ids)
     expected = {

@@ -1,4 +1,4 @@
-"""Position inconsistency: which two predictions of a joint agree best (SSPCM, section 3; PCM).
+"""Position inconsistency: which two predictions of a keypoint agree best (SSPCM, section 3; PCM).
 
 Two teachers, each now and in an earlier period, give four candidate pairs. Their order is fixed:
 
@@ -15,7 +15,7 @@ from sspcm_kedro.pose.heatmap import peaks
 
 @dataclass(frozen=True)
 class Choice:
-    """The pair that agrees best, per joint.
+    """The pair that agrees best, per keypoint.
 
     Attributes:
         pair: (b, k) index of the pair, ties to the lowest.
@@ -48,7 +48,7 @@ def choose_pair(
 
 
 def pick(options: tuple[Tensor, Tensor], earlier: Tensor) -> Tensor:
-    """Per joint the second of two (b, k, ...) where ``earlier`` (b, k) is true, else the first."""
+    """Per keypoint the second of two (b, k, ...) where ``earlier`` (b, k), else the first."""
     mask = earlier.reshape(*earlier.shape, *[1] * (options[0].ndim - 2))
     return torch.where(mask, options[1], options[0])
 
@@ -63,7 +63,8 @@ def members(
 def least_inconsistent(
     first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Choice]:
-    """Per joint, the mean heatmap (b, k, h, w) of the pair whose peaks lie closest, and the choice.
+    """Per keypoint, the mean heatmap (b, k, h, w) of the pair whose peaks lie closest, and the
+    choice.
 
     Heatmaps are averaged, never coordinates: between two far peaks there is nothing.
     """

@@ -11,7 +11,7 @@ BOX_PADDING = 1.25
 
 
 def crop_extents(boxes: np.ndarray, input_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (n, 2) and padded (width, height) (n, 2), in image pixels, of the crops of boxes.
+    """Centers (n, 2) and padded (width, height) (n, 2), in image pixels, of the crops of boxes.
 
     A box (n, 4) grows to the aspect of the input, then by ``BOX_PADDING``.
 
@@ -27,8 +27,8 @@ def crop_extents(boxes: np.ndarray, input_hw: tuple[int, int]) -> tuple[np.ndarr
         )
     aspect = input_hw[1] / input_hw[0]
     width = np.maximum(sizes[:, 0], sizes[:, 1] * aspect)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return centres, BOX_PADDING * np.stack([width, width / aspect], axis=1)
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return centers, BOX_PADDING * np.stack([width, width / aspect], axis=1)
 
 
 def crop_matrix(boxes: np.ndarray, input_hw: tuple[int, int], *, border: int = 0) -> np.ndarray:
@@ -37,12 +37,12 @@ def crop_matrix(boxes: np.ndarray, input_hw: tuple[int, int], *, border: int = 0
     ``x_crop = (x - c_x) * W / width + W / 2``, and the same factor for y. ``border`` adds that many
     pixels of context on each side of the crop.
     """
-    centres, extents = crop_extents(boxes, input_hw)
+    centers, extents = crop_extents(boxes, input_hw)
     factor = input_hw[1] / extents[:, 0]
     matrix = np.zeros((len(boxes), 2, 3))
     matrix[:, 0, 0] = matrix[:, 1, 1] = factor
     half_wh = np.array(input_hw[::-1]) / 2
-    matrix[:, :, 2] = half_wh + border - centres * factor[:, None]
+    matrix[:, :, 2] = half_wh + border - centers * factor[:, None]
     return matrix
 
 
@@ -65,7 +65,7 @@ def at_stride(matrix: Tensor, stride: int) -> Tensor:
 def similarity(scale: Tensor, rotation: Tensor, flip: Tensor, input_hw: tuple[int, int]) -> Tensor:
     """Maps (n, 2, 3) that mirror, then scale and rotate about the middle of the input, in pixels.
 
-    Rigid at any aspect ratio, because it is written in pixels and not in normalised coordinates.
+    Rigid at any aspect ratio, because it is written in pixels and not in normalized coordinates.
 
     Args:
         scale: (n) factor on the content; 2 makes the person twice as large.
@@ -80,8 +80,8 @@ def similarity(scale: Tensor, rotation: Tensor, flip: Tensor, input_hw: tuple[in
         [torch.stack([cos * mirror, -sin], 1), torch.stack([sin * mirror, cos], 1)], 1
     )
     height, width = input_hw
-    centre = linear.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    return torch.cat([linear, (centre - linear @ centre)[:, :, None]], dim=2)
+    center = linear.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    return torch.cat([linear, (center - linear @ center)[:, :, None]], dim=2)
 
 
 def flip_keypoints(keypoints: Tensor, flip: Tensor, flip_order: tuple[int, ...]) -> Tensor:

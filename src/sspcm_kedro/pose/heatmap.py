@@ -1,5 +1,6 @@
 """Keypoints to heatmaps and back."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -7,7 +8,61 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sspcm_kedro.pose.geometry import at_stride, warp
+
 Refinement = Literal["none", "shift", "dark", "parabola"]
+
+
+@dataclass(frozen=True)
+class HeatmapCodec:
+    """Keypoints to heatmaps and back, with the settings of both ways.
+
+    Attributes:
+        stride: input pixels a cell.
+        sigma: of the target Gaussian, in cells.
+        sub_cell: centers Gaussians exactly; false rounds to cells, as published.
+        refinement: from cells to pixels (``decode_heatmaps``).
+        blur: DARK's kernel in cells, odd; None fits it to sigma. The others do not read it.
+    """
+
+    stride: int = 4
+    sigma: float = 2.0
+    sub_cell: bool = False
+    refinement: Refinement = "shift"
+    blur: int | None = None
+
+    @property
+    def kernel(self) -> int:
+        """DARK's kernel size, in cells."""
+        return dark_kernel(self.sigma) if self.blur is None else self.blur
+
+    def heatmap_hw(self, input_hw: tuple[int, int]) -> tuple[int, int]:
+        """Heatmap size (height, width) in cells, of an input size in pixels."""
+        return input_hw[0] // self.stride, input_hw[1] // self.stride
+
+    def encode(
+        self, keypoints: Tensor, visibility: Tensor, input_hw: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Targets (b, k, h, w) and weights (b, k) of keypoints (b, k, 2) in input pixels."""
+        return encode_heatmaps(
+            keypoints, visibility, self.heatmap_hw(input_hw),
+            stride=self.stride, sigma=self.sigma, sub_cell=self.sub_cell,
+        )  # fmt: skip
+
+    def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Keypoints (b, k, 2) in input pixels and scores (b, k) of heatmaps (b, k, h, w)."""
+        return decode_heatmaps(
+            heatmaps, stride=self.stride, refinement=self.refinement,
+            blur=self.kernel,
+        )  # fmt: skip
+
+    def peaks(self, heatmaps: Tensor) -> Tensor:
+        """Centers (b, k, 2) of the highest cells, whole input pixels: where augmentation aims."""
+        return peaks(heatmaps)[0] * self.stride
+
+    def warp(self, heatmaps: Tensor, matrix: Tensor) -> Tensor:
+        """Heatmaps (b, k, h, w) moved by maps (b, 2, 3) in input pixels, with their images."""
+        return warp(heatmaps, at_stride(matrix, self.stride))
 
 
 def encode_heatmaps(
@@ -21,25 +76,25 @@ def encode_heatmaps(
 ) -> tuple[Tensor, Tensor]:
     """Targets (b, k, h, w) and weights (b, k) of keypoints (b, k, 2) in input pixels.
 
-    An unnormalised Gaussian of peak 1 about the nearest cell, on a square of 3 sigma either side,
-    without circular cut-off. With ``sub_cell`` it is centred on the exact position instead (the
-    unbiased encoding of DARK, Zhang et al. 2020): rounding alone costs half a cell. A joint that is
-    not labelled, or whose square misses the map, has weight 0 and an empty map.
+    An unnormalized Gaussian of peak 1 about the nearest cell, on a square of 3 sigma either side,
+    without circular cut-off. With ``sub_cell`` it is centerd on the exact position instead (the
+    unbiased encoding of DARK, Zhang et al. 2020): rounding alone costs half a cell. A keypoint that
+    is not labeled, or whose square misses the map, has weight 0 and an empty map.
 
     Source: the encoding of SimpleBaseline (Xiao, Wu and Wei, ECCV 2018).
     """
     height, width = heatmap_hw
-    centre = keypoints / stride
+    center = keypoints / stride
     if not sub_cell:
-        centre = torch.trunc(centre + 0.5)
+        center = torch.trunc(center + 0.5)
     reach = 3 * sigma
-    sizes = centre.new_tensor([width, height])
-    misses = ((centre - reach >= sizes) | (centre + reach + 1 < 0)).any(dim=2)
-    weights = ((visibility > 0) & ~misses).to(centre.dtype)
+    sizes = center.new_tensor([width, height])
+    misses = ((center - reach >= sizes) | (center + reach + 1 < 0)).any(dim=2)
+    weights = ((visibility > 0) & ~misses).to(center.dtype)
 
     def profile(axis: int, size: int) -> Tensor:
-        cells = torch.arange(size, device=centre.device, dtype=centre.dtype)
-        offset = cells - centre[..., axis, None]
+        cells = torch.arange(size, device=center.device, dtype=center.dtype)
+        offset = cells - center[..., axis, None]
         return torch.exp(-(offset**2) / (2 * sigma**2)) * (offset.abs() <= reach)
 
     heatmaps = profile(1, height)[..., :, None] * profile(0, width)[..., None, :]
@@ -69,10 +124,10 @@ def decode_heatmaps(
     Args:
         heatmaps: network outputs.
         stride: input pixels a cell.
-        refinement: ``shift`` moves a quarter cell towards the higher neighbour; ``dark`` is the
+        refinement: ``shift`` moves a quarter cell towards the higher neighbor; ``dark`` is the
             Taylor step of DARK (Zhang et al. 2020) on the blurred logarithm; ``parabola`` fits the
             logarithm of three cells an axis, which is exact on a Gaussian of any sigma.
-        blur: DARK's kernel size (``dark_kernel``).
+        blur: DARK's kernel size in cells (``dark_kernel``).
     """
     cells, scores = peaks(heatmaps)
     offset = torch.zeros_like(cells, dtype=heatmaps.dtype)
@@ -97,7 +152,7 @@ def _inside(cells: Tensor, hw: torch.Size, border: int) -> Tensor:
     return ((cells > 1) & (cells < size - border)).all(dim=2)
 
 
-def _neighbours(heatmaps: Tensor, cells: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
+def _neighbors(heatmaps: Tensor, cells: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
     """Values (b, k, o) at cells + offsets (x, y), clamped to the map."""
     height, width = heatmaps.shape[2:]
     shift = cells.new_tensor(offsets)
@@ -107,7 +162,7 @@ def _neighbours(heatmaps: Tensor, cells: Tensor, offsets: list[tuple[int, int]])
 
 
 def _quarter_shift(heatmaps: Tensor, cells: Tensor) -> Tensor:
-    values = _neighbours(heatmaps, cells, [(1, 0), (-1, 0), (0, 1), (0, -1)])
+    values = _neighbors(heatmaps, cells, [(1, 0), (-1, 0), (0, 1), (0, -1)])
     shift = 0.25 * torch.stack(
         [torch.sign(values[..., 0] - values[..., 1]), torch.sign(values[..., 2] - values[..., 3])],
         dim=2,
@@ -119,7 +174,7 @@ def _dark_shift(heatmaps: Tensor, cells: Tensor, blur: int) -> Tensor:
     log = torch.log(_blurred(heatmaps, blur).clamp_min(1e-10))
     ring = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 0), (-2, 0), (0, 2), (0, -2)]
     corners = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
-    at = _neighbours(log, cells, ring + corners).unbind(dim=2)
+    at = _neighbors(log, cells, ring + corners).unbind(dim=2)
     dx, dy = 0.5 * (at[1] - at[2]), 0.5 * (at[3] - at[4])
     dxx, dyy = 0.25 * (at[5] - 2 * at[0] + at[6]), 0.25 * (at[7] - 2 * at[0] + at[8])
     dxy = 0.25 * (at[9] - at[10] - at[11] + at[12])
@@ -133,7 +188,7 @@ def _dark_shift(heatmaps: Tensor, cells: Tensor, blur: int) -> Tensor:
 def _parabola_shift(heatmaps: Tensor, cells: Tensor) -> Tensor:
     """Vertex of the parabola through log-values at -1, 0 and 1, at most half a cell away."""
     log = torch.log(heatmaps.clamp_min(1e-3))  # what is fainter than a thousandth is noise
-    at = _neighbours(log, cells, [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]).unbind(dim=2)
+    at = _neighbors(log, cells, [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]).unbind(dim=2)
     slope = 0.5 * torch.stack([at[1] - at[2], at[3] - at[4]], dim=2)
     curvature = torch.stack([at[1] + at[2], at[3] + at[4]], dim=2) - 2 * at[0][..., None]
     shift = (-slope / curvature.clamp_max(-1e-3)).clamp(-0.5, 0.5)

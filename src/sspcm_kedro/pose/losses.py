@@ -10,7 +10,7 @@ def keypoint_mse(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     Args:
         predicted: (b, k, h, w).
         target: (b, k, h, w).
-        weights: (b, k); a masked joint stays in the denominator, a fraction acts squared.
+        weights: (b, k); a masked keypoint stays in the denominator, a fraction acts squared.
 
     Raises:
         ValueError: the shapes do not agree; nothing is broadcast in silence.

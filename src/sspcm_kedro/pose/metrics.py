@@ -1,7 +1,7 @@
 """How right predicted keypoints are: PCK, OKS, and what turns people into scored detections.
 
-Numpy only. n people, k joints; points are (x, y) in image pixels, areas in square pixels,
-boxes x0, y0, x1, y1. A joint is labelled where its visibility is above 0.
+Numpy only. n people, k keypoints; points are (x, y) in image pixels, areas in square pixels,
+boxes x0, y0, x1, y1. A keypoint is labeled where its visibility is above 0.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ class Pck:
     """The percentage (here 0 to 1) of correct keypoints.
 
     Attributes:
-        mean: hits over all judged joints of all people; nan where nothing was judged.
-        per_joint: (k) hits per joint; nan where a joint was never judged.
-        count: (k) how many times each joint was judged.
+        mean: hits over all evaluated keypoints of all people; nan where nothing was evaluated.
+        per_keypoint: (k) hits per keypoint; nan where a keypoint was never evaluated.
+        count: (k) how many times each keypoint was evaluated.
     """
 
     mean: float
-    per_joint: np.ndarray
+    per_keypoint: np.ndarray
     count: np.ndarray
 
 
@@ -33,15 +33,15 @@ def pck(
     *,
     threshold: float = 0.2,
 ) -> Pck:
-    """The share of labelled joints found within ``threshold`` times a person's reference length.
+    """The share of labeled keypoints found within ``threshold`` times a person's reference length.
 
     Defined as in Yang and Ramanan, "Articulated human detection with flexible mixtures of parts"
-    (2013); the mean weighs every joint alike, not every person. A predicted nan is a miss.
+    (2013); the mean weighs every keypoint alike, not every person. A predicted nan is a miss.
 
     Args:
         predicted: (n, k, 2) predicted points, pixels.
         truth: (n, k, 2) true points, pixels of the same frame.
-        visibility: (n, k), above 0 where labelled.
+        visibility: (n, k), above 0 where labeled.
         reference: (n) lengths in pixels; people whose length is nan or not positive are left out.
         threshold: the tolerated share of the reference length; the bound itself is a hit.
 
@@ -54,13 +54,13 @@ def pck(
     _check_people(predicted, truth, visibility)
     _check_shape("reference", reference, (len(truth),))
     distance = np.linalg.norm(_float(predicted) - _float(truth), axis=-1)
-    judged = (visibility > 0) & (reference > 0)[:, None]  # nan > 0 is False
-    hit = judged & (distance <= threshold * _float(reference)[:, None])
-    count = judged.sum(axis=0)
-    per_joint = np.full(count.shape, np.nan)
-    np.divide(hit.sum(axis=0), count, out=per_joint, where=count > 0)
+    evaluated = (visibility > 0) & (reference > 0)[:, None]  # nan > 0 is False
+    hit = evaluated & (distance <= threshold * _float(reference)[:, None])
+    count = evaluated.sum(axis=0)
+    per_keypoint = np.full(count.shape, np.nan)
+    np.divide(hit.sum(axis=0), count, out=per_keypoint, where=count > 0)
     mean = float(hit.sum() / count.sum()) if count.sum() else float("nan")
-    return Pck(mean, per_joint, count)
+    return Pck(mean, per_keypoint, count)
 
 
 def pck_reference(
@@ -73,9 +73,9 @@ def pck_reference(
 
     Args:
         truth: (n, k, 2) true points, pixels.
-        visibility: (n, k), above 0 where labelled.
+        visibility: (n, k), above 0 where labeled.
         boxes: (n, 4) person boxes x0, y0, x1, y1, pixels; read only without a torso.
-        torso: the two joints whose distance is the length; people who lack one of them get nan.
+        torso: the two keypoints whose distance is the length; people who lack one of them get nan.
             ``None`` takes the longer box side instead.
     """
     if torso is None:
@@ -92,10 +92,10 @@ PCKH_GROUPS = {
         for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     },
 }
-"""MPII's table: the joints behind each of its columns."""
+"""MPII's table: the keypoints behind each of its columns."""
 
 PCKH_EXCLUDED = ("pelvis", "thorax")
-"""Joints that MPII's total leaves out."""
+"""Keypoints that MPII's total leaves out."""
 
 
 def head_sizes(head_boxes: np.ndarray) -> np.ndarray:
@@ -111,28 +111,28 @@ def pckh(
     sizes: np.ndarray,
     names: Sequence[str],
 ) -> dict[str, float]:
-    """MPII's PCKh: joints found within half a head size (Andriluka et al., CVPR 2014).
+    """MPII's PCKh: keypoints found within half a head size (Andriluka et al., CVPR 2014).
 
-    The total weighs every labelled joint alike and leaves out pelvis and thorax; a paired column is
-    the plain mean of its left and right share. MPII counts pixels from 1 on both sides, which the
-    error does not see. Where the published code's "0.1" reads the threshold 0.11, this is 0.10.
+    The total weighs every labeled keypoint alike and leaves out pelvis and thorax; a paired column
+    is the plain mean of its left and right share. MPII counts pixels from 1 on both sides, which
+    the error does not see. Where the published code's "0.1" reads the threshold 0.11, this is 0.10.
 
     Args:
         predicted: (n, k, 2) predicted points, pixels.
         truth: (n, k, 2) true points, pixels of the same frame.
         visibility: (n, k), above 0 where not missing.
         sizes: (n) head sizes in pixels, all positive.
-        names: the k joints; those of ``PCKH_GROUPS`` must be among them.
+        names: the k keypoints; those of ``PCKH_GROUPS`` must be among them.
 
     Returns:
-        PCKh and PCKh0.1, 0 to 1, and PCKh_head ... PCKh_ankle; nan where nothing was judged.
+        PCKh and PCKh0.1, 0 to 1, and PCKh_head ... PCKh_ankle; nan where nothing was evaluated.
 
     Raises:
-        ValueError: if shapes do not agree, a joint is not there, or a size is not positive.
+        ValueError: if shapes do not agree, a keypoint is not there, or a size is not positive.
     """
     absent = sorted({name for group in PCKH_GROUPS.values() for name in group} - set(names))
     if absent:
-        raise ValueError(f"PCKh is of MPII's joints, and {absent} are not among {list(names)}")
+        raise ValueError(f"PCKh is of MPII's keypoints, and {absent} are not among {list(names)}")
     if not (_float(sizes) > 0).all():
         raise ValueError(f"every head size must be positive, got {float(np.min(sizes))}")
     places = {name: i for i, name in enumerate(names)}
@@ -140,7 +140,7 @@ def pckh(
     half = pck(predicted, truth, counted, sizes, threshold=0.5)
     tenth = pck(predicted, truth, counted, sizes, threshold=0.1)
     columns = {
-        f"PCKh_{column}": float(np.mean([half.per_joint[places[name]] for name in group]))
+        f"PCKh_{column}": float(np.mean([half.per_keypoint[places[name]] for name in group]))
         for column, group in PCKH_GROUPS.items()
     }
     return {"PCKh": half.mean, "PCKh0.1": tenth.mean, **columns}
@@ -155,27 +155,27 @@ def oks(
 ) -> np.ndarray:
     """Object keypoint similarity (n), 0 to 1, as COCO defines it.
 
-    The mean over labelled joints of exp(-e) with e = d^2 / ((2 sigma)^2 * 2 * area)
+    The mean over labeled keypoints of exp(-e) with e = d^2 / ((2 sigma)^2 * 2 * area)
     (pycocotools ``COCOeval.computeOks``).
 
     Args:
         predicted: (n, k, 2) predicted points, pixels.
         truth: (n, k, 2) true points, pixels of the same frame.
-        visibility: (n, k), above 0 where labelled.
+        visibility: (n, k), above 0 where labeled.
         areas: (n) square pixels.
         sigmas: (k) per-joint spreads.
 
     Returns:
-        (n); nan for a person without labelled joints.
+        (n); nan for a person without labeled keypoints.
 
     Raises:
         ValueError: if the shapes do not agree.
     """
     _check_people(predicted, truth, visibility)
     _check_shape("areas", areas, (len(truth),))
-    labelled = visibility > 0
-    similarity = np.where(labelled, _joint_similarity(predicted, truth, areas, sigmas), 0.0)
-    count = labelled.sum(axis=1)
+    labeled = visibility > 0
+    similarity = np.where(labeled, _keypoint_similarity(predicted, truth, areas, sigmas), 0.0)
+    count = labeled.sum(axis=1)
     mean = np.full(len(truth), np.nan)
     np.divide(similarity.sum(axis=1), count, out=mean, where=count > 0)
     return mean
@@ -192,7 +192,7 @@ def oks_nms(
     """Indices of the people of ONE image that survive non-maximum suppression, best first.
 
     Greedy, as HRNet's ``oks_nms``: the best person drops all others whose OKS with them is above
-    the threshold. OKS of two predictions uses all joints and the mean of the two areas.
+    the threshold. OKS of two predictions uses all keypoints and the mean of the two areas.
 
     Args:
         keypoints: (n, k, 2) predicted people, pixels.
@@ -212,39 +212,39 @@ def oks_nms(
         best, left = left[0], left[1:]
         kept.append(best)
         shared = (areas[best] + areas[left]) / 2
-        overlap = _joint_similarity(keypoints[left], keypoints[best][None], shared, sigmas)
+        overlap = _keypoint_similarity(keypoints[left], keypoints[best][None], shared, sigmas)
         left = left[overlap.mean(axis=1) <= threshold]
     return np.array(kept, dtype=np.int64)
 
 
 def rescore(
-    box_scores: np.ndarray, joint_scores: np.ndarray, *, threshold: float = 0.2
+    box_scores: np.ndarray, keypoint_scores: np.ndarray, *, threshold: float = 0.2
 ) -> np.ndarray:
-    """Detection scores (n): box score times the mean of the joint scores above the threshold.
+    """Detection scores (n): box score times the mean of the keypoint scores above the threshold.
 
-    As HRNet's COCO evaluation; 0 where no joint is above the threshold.
+    As HRNet's COCO evaluation; 0 where no keypoint is above the threshold.
 
     Args:
         box_scores: (n) detector confidence; 1 for annotated boxes.
-        joint_scores: (n, k) heatmap maxima.
-        threshold: joints at or below it do not count.
+        keypoint_scores: (n, k) heatmap maxima.
+        threshold: keypoints at or below it do not count.
 
     Raises:
-        ValueError: if there is not one row of joint scores a box.
+        ValueError: if there is not one row of keypoint scores a box.
     """
-    _check_shape("box_scores", box_scores, joint_scores.shape[:1])
-    clear = joint_scores > threshold
-    total = np.where(clear, _float(joint_scores), 0.0).sum(axis=1)
+    _check_shape("box_scores", box_scores, keypoint_scores.shape[:1])
+    clear = keypoint_scores > threshold
+    total = np.where(clear, _float(keypoint_scores), 0.0).sum(axis=1)
     return _float(box_scores) * total / np.maximum(clear.sum(axis=1), 1)
 
 
-def _joint_similarity(
+def _keypoint_similarity(
     predicted: np.ndarray,
     truth: np.ndarray,
     areas: np.ndarray,
     sigmas: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
-    """exp(-e) of every joint, (n, k); the smallest float keeps an area of 0 from dividing by 0."""
+    """exp(-e) of every keypoint, (n, k); the smallest float saves a division by an area of 0."""
     _check_shape("sigmas", np.asarray(sigmas), predicted.shape[1:2])
     squared = ((_float(predicted) - _float(truth)) ** 2).sum(axis=-1)
     variance = (2 * np.asarray(sigmas, dtype=np.float64)) ** 2
@@ -266,5 +266,5 @@ def _check_shape(name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
     if values.shape != shape:
         raise ValueError(
             f"{name} must have the shape {shape} of the other arrays, got {values.shape}; "
-            "pass the same people and joints to all of them"
+            "pass the same people and keypoints to all of them"
         )

@@ -8,21 +8,21 @@ from typing import Any
 from sspcm_kedro.errors import BadInput
 
 DEFAULT_SIGMA = 0.08
-"""OKS sigma of a joint nobody measured: between COCO's elbow (0.072) and knee (0.087)."""
+"""OKS sigma of a keypoint nobody measured: between COCO's elbow (0.072) and knee (0.087)."""
 
 
 @dataclass(frozen=True)
-class Mixed:
+class UnionTraining:
     """Which channels of a union mean something in one mixed training.
 
     Attributes:
-        trained: channels that some labelled set has; the others are never learned, and are noise.
-        judged: the key points of the set that is evaluated.
-        channels: (k of ``judged``) the channel of each of its key points, in its own order.
+        trained: channels that some labeled set has; the others are never learned, and are noise.
+        evaluated: the keypoints of the set that is evaluated.
+        channels: (k of ``evaluated``) the channel of each of its keypoints, in its own order.
     """
 
     trained: tuple[int, ...]
-    judged: "Skeleton"
+    evaluated: "Skeleton"
     channels: tuple[int, ...]
 
 
@@ -35,9 +35,9 @@ class Skeleton:
         flip_pairs: index pairs that swap when a person is mirrored.
         sigmas: k OKS sigmas, or empty where the convention has none (then only PCK is defined).
         limbs: index pairs to draw.
-        torso: the two joints whose distance is the reference length of PCK (LSP: left shoulder
+        torso: the two keypoints whose distance is the reference length of PCK (LSP: left shoulder
             and right hip); ``None`` means the box's longer side is the reference.
-        mixed: in a union of several conventions, what its channels are in this training.
+        union: in a union of several conventions, what its channels are in this training.
     """
 
     names: tuple[str, ...]
@@ -45,7 +45,7 @@ class Skeleton:
     sigmas: tuple[float, ...] = ()
     limbs: tuple[tuple[int, int], ...] = ()
     torso: tuple[int, int] | None = None
-    mixed: Mixed | None = None
+    union: UnionTraining | None = None
 
     def __post_init__(self) -> None:
         k = len(self.names)
@@ -66,17 +66,17 @@ class Skeleton:
     @property
     def trained(self) -> tuple[int, ...]:
         """Channels that some label teaches; all but in a union."""
-        return self.mixed.trained if self.mixed else tuple(range(self.size))
+        return self.union.trained if self.union else tuple(range(self.size))
 
     @property
-    def judged(self) -> "Skeleton":
-        """The key points to evaluate, in the order of their own set."""
-        return self.mixed.judged if self.mixed else self
+    def evaluated(self) -> "Skeleton":
+        """The keypoints to evaluate, in the order of their own set."""
+        return self.union.evaluated if self.union else self
 
     @property
-    def judged_channels(self) -> tuple[int, ...]:
-        """The channel of each key point of ``judged``."""
-        return self.mixed.channels if self.mixed else tuple(range(self.size))
+    def evaluated_channels(self) -> tuple[int, ...]:
+        """The channel of each keypoint of ``evaluated``."""
+        return self.union.channels if self.union else tuple(range(self.size))
 
     @property
     def flip_order(self) -> tuple[int, ...]:
@@ -89,10 +89,10 @@ class Skeleton:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able description; ``from_dict`` reads it back."""
         record = asdict(self)
-        if self.mixed is None:
-            del record["mixed"]
+        if self.union is None:
+            del record["union"]
         else:
-            record["mixed"]["judged"] = self.mixed.judged.to_dict()
+            record["union"]["evaluated"] = self.union.evaluated.to_dict()
         return record
 
     @classmethod
@@ -102,17 +102,17 @@ class Skeleton:
         def pairs(value: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
             return tuple((int(a), int(b)) for a, b in value)
 
-        torso, mixed = record.get("torso"), record.get("mixed")
+        torso, union = record.get("torso"), record.get("union")
         return cls(
             names=tuple(record["names"]),
             flip_pairs=pairs(record.get("flip_pairs", ())),
             sigmas=tuple(record.get("sigmas", ())),
             limbs=pairs(record.get("limbs", ())),
             torso=(int(torso[0]), int(torso[1])) if torso else None,
-            mixed=Mixed(
-                tuple(mixed["trained"]), cls.from_dict(mixed["judged"]), tuple(mixed["channels"])
+            union=UnionTraining(
+                tuple(union["trained"]), cls.from_dict(union["evaluated"]), tuple(union["channels"])
             )
-            if mixed
+            if union
             else None,
         )
 
@@ -183,7 +183,7 @@ LSP = Skeleton(
            (8, 12), (9, 12), (12, 13), (2, 8), (3, 9)),
     torso=(9, 2),
 )  # fmt: skip
-"""LSP and LSP-extended, 14 joints. No sigmas were published: PCK only."""
+"""LSP and LSP-extended, 14 keypoints. No sigmas were published: PCK only."""
 
 MPII = Skeleton(
     names=_MPII_NAMES,
@@ -192,7 +192,7 @@ MPII = Skeleton(
            (11, 12), (12, 7), (7, 13), (13, 14), (14, 15)),
     torso=(13, 2),
 )  # fmt: skip
-"""MPII, 16 joints. It is judged by PCKh; no sigmas were published."""
+"""MPII, 16 keypoints. It is evaluated by PCKh; no sigmas were published."""
 
 AIC = Skeleton(
     names=_AIC_NAMES,
@@ -202,7 +202,7 @@ AIC = Skeleton(
     limbs=_AIC_LIMBS,
     torso=(3, 6),
 )  # fmt: skip
-"""AI Challenger, 14 joints; sigmas as published with it (its own metric's delta is 2 sigma)."""
+"""AI Challenger, 14 keypoints; sigmas as published with it (its own metric's delta is 2 sigma)."""
 
 FISHEYE = Skeleton(
     names=_AIC_NAMES,
@@ -212,7 +212,7 @@ FISHEYE = Skeleton(
     limbs=_AIC_LIMBS,
     torso=AIC.torso,
 )  # fmt: skip
-"""WEPDTOF-Pose and BKFisheye: AI Challenger's joints with COCO's sigmas."""
+"""WEPDTOF-Pose and BKFisheye: AI Challenger's keypoints with COCO's sigmas."""
 
 CROWDPOSE = Skeleton(
     names=_CROWDPOSE_NAMES,
@@ -223,14 +223,14 @@ CROWDPOSE = Skeleton(
            (3, 5), (0, 13), (1, 13), (12, 13)),
     torso=(0, 7),
 )  # fmt: skip
-"""CrowdPose, 14 joints, left first."""
+"""CrowdPose, 14 keypoints, left first."""
 
 UNION = Skeleton(
     names=_UNION_NAMES,
     flip_pairs=flip_pairs_from_names(_UNION_NAMES),
     torso=(14, 1),
 )
-"""The 24 joints of all sets above. Mixed training uses them as ``mixed_union`` makes them."""
+"""The 24 keypoints of all sets above. Mixed training uses them as ``trained_union`` makes them."""
 
 _ALIASES: dict[tuple[str, ...], dict[str, str]] = {
     # LSP's neck lies where MPII has its upper neck, at the chin; AI Challenger's lies lower.
@@ -240,7 +240,7 @@ _PUBLISHED = (COCO, AIC, CROWDPOSE)
 
 
 def plain_name(name: str) -> str:
-    """A key point's name without capitals and blanks: "Head top" is head_top."""
+    """A keypoint's name without capitals and blanks: "Head top" is head_top."""
     return re.sub(r"\W+", "_", name.strip().lower())
 
 
@@ -251,36 +251,36 @@ def published(names: Sequence[str]) -> Skeleton | None:
 
 
 def union_channels(skeleton: Skeleton) -> tuple[int, ...]:
-    """The channel (k) of ``UNION`` that each key point of a skeleton has.
+    """The channel (k) of ``UNION`` that each keypoint of a skeleton has.
 
     Raises:
-        BadInput: a key point is none of the union's.
+        BadInput: a keypoint is none of the union's.
     """
     alias = _ALIASES.get(skeleton.names, {})
     names = [alias.get(name, plain_name(name)) for name in skeleton.names]
     strange = [name for name in names if name not in UNION.names]
     if strange:
-        rule = f"mixed training knows the key points {UNION.names}, found {strange[0]!r} too"
-        raise BadInput("skeleton", rule, "Train on this source alone, or rename its key points")
+        rule = f"mixed training knows the keypoints {UNION.names}, found {strange[0]!r} too"
+        raise BadInput("skeleton", rule, "Train on this source alone, or rename its keypoints")
     return tuple(UNION.names.index(name) for name in names)
 
 
-def mixed_union(labelled: Sequence[Skeleton], judged: Skeleton) -> Skeleton:
-    """The union as several labelled sets train it, and one of them is evaluated.
+def trained_union(labeled: Sequence[Skeleton], evaluated: Skeleton) -> Skeleton:
+    """The union as several labeled sets train it, and one of them is evaluated.
 
     Raises:
-        BadInput: the evaluated set has a joint that no labelled set has.
+        BadInput: the evaluated set has a keypoint that no labeled set has.
     """
-    trained = sorted({channel for skeleton in labelled for channel in union_channels(skeleton)})
-    channels = union_channels(judged)
-    untaught = [UNION.names[channel] for channel in channels if channel not in trained]
-    if untaught:
-        rule = f"every evaluated key point must be taught by some label, {untaught[0]!r} is not"
-        raise BadInput("source, validation", rule, "Evaluate on a set with the labelled joints")
-    torso = judged.torso
+    trained = sorted({channel for skeleton in labeled for channel in union_channels(skeleton)})
+    channels = union_channels(evaluated)
+    untrained = [UNION.names[channel] for channel in channels if channel not in trained]
+    if untrained:
+        rule = f"every evaluated keypoint must be taught by some label, {untrained[0]!r} is not"
+        raise BadInput("source, validation", rule, "Evaluate on a set with the labeled keypoints")
+    torso = evaluated.torso
     return replace(
         UNION,
-        limbs=tuple((channels[a], channels[b]) for a, b in judged.limbs),
+        limbs=tuple((channels[a], channels[b]) for a, b in evaluated.limbs),
         torso=(channels[torso[0]], channels[torso[1]]) if torso else None,
-        mixed=Mixed(tuple(trained), judged, channels),
+        union=UnionTraining(tuple(trained), evaluated, channels),
     )

@@ -11,22 +11,22 @@ _PERSON = 1
 
 
 def coco_results(
-    image_ids: np.ndarray, keypoints: np.ndarray, joint_scores: np.ndarray, scores: np.ndarray
+    image_ids: np.ndarray, keypoints: np.ndarray, keypoint_scores: np.ndarray, scores: np.ndarray
 ) -> list[Record]:
     """COCO's keypoint results: one record a person, in the order given.
 
     Args:
         image_ids: (n) COCO's own ids.
         keypoints: (n, k, 2) image pixels, counted from 0.
-        joint_scores: (n, k) heatmap maxima, in the place of visibility as HRNet writes them.
+        keypoint_scores: (n, k) heatmap maxima, in the place of visibility as HRNet writes them.
         scores: (n) confidence of the person, after rescoring and OKS-NMS.
 
     Raises:
         ValueError: if the lengths differ, or a number is not finite, which is no JSON.
     """
-    if not len(image_ids) == len(keypoints) == len(joint_scores) == len(scores):
-        raise ValueError("one row a person: image_ids, keypoints, joint_scores and scores")
-    triples = np.concatenate([keypoints, joint_scores[..., None]], axis=-1, dtype=np.float64)
+    if not len(image_ids) == len(keypoints) == len(keypoint_scores) == len(scores):
+        raise ValueError("one row a person: image_ids, keypoints, keypoint_scores and scores")
+    triples = np.concatenate([keypoints, keypoint_scores[..., None]], axis=-1, dtype=np.float64)
     if not (np.isfinite(triples).all() and np.isfinite(scores).all()):
         raise ValueError("keypoints and scores must be finite, got nan or inf")
     return [
@@ -51,7 +51,7 @@ def mpii_predictions(
 
     The server reads ``pred(i).annorect(r).annopoints.point(p)``, so images and rectangles have the
     places that they have in ``RELEASE.annolist(RELEASE.img_train == 0)``. Pixels count from 1 there
-    and ids of joints from 0.
+    and ids of keypoints from 0.
 
     Args:
         images: names of all test images, in the order of the release.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sspcm_kedro.tracking.log import Log
 
 UNTRACKED = {
-    "drawn_folder", "instances", "skeleton", "labelled", "unlabelled", "validation", "hidden_truth",
+    "drawn_folder", "instances", "skeleton", "labeled", "unlabeled", "validation", "hidden_truth",
     "ignored", "download_report", "plan",
 }  # fmt: skip
 """What download and ingestion make, the people of many experiments and of none alone; and plans."""

@@ -12,16 +12,16 @@ from kedro.validation.parameter_validator import ParameterValidator
 from pydantic import BaseModel
 
 import sspcm_kedro
-from sspcm_kedro.engine.learner import fingerprint
+from sspcm_kedro.engine.fingerprint import fingerprint
 from sspcm_kedro.pipelines.people import content
 
-Trained = Literal["method", "baseline"]
+Trained = Literal["method", "comparison"]
 """The two trainings of the project, by the parameter that says what is trained."""
 
 PACKAGE = Path(sspcm_kedro.__file__).parent
-PICTURES = ("tracking/", "serving.py", "pipelines/reporting/")
+IMAGE_CODE = ("tracking/", "serving.py", "pipelines/reporting/")
 """Code that changes no number."""
-JUDGEMENT = ("pipelines/evaluation/",)
+EVALUATION = ("pipelines/evaluation/",)
 """Code that changes no training."""
 
 
@@ -46,30 +46,30 @@ def identify(trained: Trained, raw: dict[str, Any], env: str, people: str) -> Id
     """The experiment that a training belongs to.
 
     Args:
-        trained: "method" (warm-up and rounds) or "baseline".
+        trained: "method" (warm-up and rounds) or "comparison".
         raw: the parameters of the run, as configured.
         env: the Kedro environment.
         people: ``people_of`` the tables.
     """
-    others = {"machine", "published", "method", "baseline"} - {trained}
+    others = {"machine", "published", "method", "comparison"} - {trained}
     kinds = {name for name in raw if f"params:{name}" in pipelines["__default__"].inputs()}
     settings = typed({name: raw[name] for name in kinds - others})
     settings["method"] = settings.pop(trained)  # one name, so that runs compare line by line
     params = flat(settings)
     kept = {k: v for k, v in params.items() if not k.startswith("evaluation.")}
-    training = fingerprint(trained, env, people, code(*PICTURES, *JUDGEMENT), kept)
-    key = fingerprint(training, code(*PICTURES), params)
-    facts = {"environment": env, "trained_by": trained, "people": people, "code": code(*PICTURES)}
+    training = fingerprint(trained, env, people, code(*IMAGE_CODE, *EVALUATION), kept)
+    key = fingerprint(training, code(*IMAGE_CODE), params)
+    facts = {"environment": env, "trained_by": trained, "people": people, "code": code(*IMAGE_CODE)}
     return Identity(key, training, run_name(params, env, trained), {**facts, **params})
 
 
 def run_name(params: dict[str, Any], env: str, trained: Trained) -> str:
     """Such as ``sspcm, 100 labels, seed 0``; an environment of one's own stands before it."""
     kind = params["method.kind"]
-    if trained == "baseline" and kind == "sspcm":
+    if trained == "comparison" and kind == "sspcm":
         kind = "sspcm without rounds"
     parts = [] if env == "base" else [env]
-    return ", ".join([*parts, kind, f"{params['split.labelled']} labels", f"seed {params['seed']}"])
+    return ", ".join([*parts, kind, f"{params['split.labeled']} labels", f"seed {params['seed']}"])
 
 
 def typed(raw: dict[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,12 @@ import torch
 from kedro.framework.context import KedroContext
 from kedro.io import CatalogProtocol
 
-from sspcm_kedro.data.loader import plain_pixels
+from sspcm_kedro.data.views import plain_pixels
 from sspcm_kedro.datasets.figure import FigureDataset
 from sspcm_kedro.datasets.tensors import TensorsDataset
-from sspcm_kedro.engine.learner import fingerprint
+from sspcm_kedro.engine.export import export_model
+from sspcm_kedro.engine.fingerprint import fingerprint
 from sspcm_kedro.methods.sspcm import SSPCM
-from sspcm_kedro.pipelines.evaluation.nodes import finished
 from sspcm_kedro.pipelines.people import crops_of
 from sspcm_kedro.serving import DECODING, WEIGHTS
 from sspcm_kedro.tracking.identity import Trained, identify, people_of, typed
@@ -28,14 +28,14 @@ from sspcm_kedro.tracking.run import Point, Run
 from sspcm_kedro.tracking.store import Store, TrackingConfig
 from sspcm_kedro.tracking.surroundings import tags_of
 
-PEOPLE = ("labelled", "unlabelled", "validation", "ignored")
+PEOPLE = ("labeled", "unlabeled", "validation", "ignored")
 HEADLINES = ("AP", "PCK")
-COMPARING = {"learning_curves", "prediction_sheet", "per_joint_pck", "metrics", "report"}
+COMPARING = {"learning_curves", "prediction_sheet", "per_keypoint_pck", "metrics", "report"}
 """What shows the baseline beside the method: both runs have it."""
 
 
 class Log:
-    """The MLflow runs of one process: of the method, of the baseline, or of both.
+    """The MLflow runs of one process: of the method, of the comparison, or of both.
 
     Args:
         context: of the session; its settings say where runs are recorded.
@@ -69,10 +69,10 @@ class Log:
             self._numbers(name, accuracies(data, self._first_step))
         elif name == "student":
             self._write(name, "model", lambda run: self._model(run, data))
-        elif name in ("network_scores", "baseline_scores"):
+        elif name in ("network_scores", "comparison_scores"):
             self._numbers(name, results(data, self._last_step))
-            if name == "baseline_scores":
-                self._write(name, "model", lambda run: self._model(run, self._baseline()))
+            if name == "comparison_scores":
+                self._write(name, "model", lambda run: self._model(run, self._comparison()))
         elif name in COMPARING or isinstance(self._catalog[name], FigureDataset):
             self._file(name)
 
@@ -89,7 +89,7 @@ class Log:
         self._write(name, name, lambda run: run.file(path, folder))
         if name in COMPARING:
             self._write(
-                "baseline_", name, lambda run: run.file(path, folder) if run.find() else None
+                "comparison_", name, lambda run: run.file(path, folder) if run.find() else None
             )
 
     def _write(self, name: str, what: str, write: Callable[[Run], object]) -> None:
@@ -126,11 +126,11 @@ class Log:
     def _path(self, name: str) -> Path:
         return Path(self._catalog[name]._describe()["filepath"])
 
-    def _baseline(self) -> dict[str, Any]:
-        """The baseline's deployed network, in the form of the catalog's ``student``."""
-        stored = {n: self._catalog.load(n) for n in ("baseline_checkpoint", "skeleton")}
+    def _comparison(self) -> dict[str, Any]:
+        """The comparison's deployed network, in the form of the catalog's ``student``."""
+        stored = {n: self._catalog.load(n) for n in ("comparison_checkpoint", "skeleton")}
         view, network = self._settings["view"], self._settings["network"]
-        return finished(stored["baseline_checkpoint"], stored["skeleton"], view, network)
+        return export_model(stored["comparison_checkpoint"], stored["skeleton"], view, network)
 
     def _model(self, run: Run, network: dict[str, Any]) -> None:
         """The weights and how they are read, as an MLflow model; once, while they are the same."""
@@ -157,7 +157,7 @@ class Log:
 
 def trained_by(name: str) -> Trained:
     """Which training a dataset belongs to."""
-    return "baseline" if name.startswith("baseline_") else "method"
+    return "comparison" if name.startswith("comparison_") else "method"
 
 
 def digest(weights: dict[str, Any], decoding: str) -> str:
@@ -168,7 +168,7 @@ def digest(weights: dict[str, Any], decoding: str) -> str:
 
 
 def curves(history: pd.DataFrame, deployed: str) -> Iterator[Point]:
-    """The numbers of each epoch at its last optimiser step.
+    """The numbers of each epoch at its last optimizer step.
 
     Those of the network that ships are there twice: under its name, and as ``deployed/...``, which
     all methods have.

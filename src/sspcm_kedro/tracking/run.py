@@ -18,12 +18,12 @@ from mlflow.types import Schema, TensorSpec
 from sspcm_kedro.tracking.identity import Identity
 
 T = TypeVar("T")
-JUDGED = ("final/", "pseudo_labels/")
+EVALUATED = ("final/", "pseudo_labels/")
 """Metrics that evaluation makes; all others are curves of training."""
 
 
 class Point(NamedTuple):
-    """A number at an optimiser step."""
+    """A number at an optimizer step."""
 
     name: str
     step: int
@@ -115,13 +115,13 @@ class Run:
             folder: what ``sspcm_kedro.serving`` reads.
             example: crops (1, H, W, 3), uint8.
             keypoints: how many the network finds.
-            step: optimiser steps it was trained.
+            step: optimizer steps it was trained.
             requirements: packages that serving needs.
         """
         run_id = self.open()
         params = {name: str(value) for name, value in self.identity.params.items()}
         made = self.client.create_logged_model(self.experiment, "model", run_id, params=params)
-        with addressed(self.client.tracking_uri):
+        with tracking_uri(self.client.tracking_uri):
             Model.log(
                 None,
                 mlflow.pyfunc,
@@ -197,7 +197,7 @@ class Run:
 
 
 @contextmanager
-def addressed(uri: str) -> Iterator[None]:
+def tracking_uri(uri: str) -> Iterator[None]:
     """Models are logged to the server that global state and environment name; both are restored."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
@@ -215,4 +215,4 @@ def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def is_curve(name: str) -> bool:
-    return not name.startswith(JUDGED)
+    return not name.startswith(EVALUATED)

@@ -67,7 +67,7 @@ class Store:
         self._failed: tuple[float, str] | None = None
         self._lock = threading.RLock()
         place = None if self.uri.startswith("http") else artifact_place(config.artifacts, root)
-        with understandable(self.uri):
+        with mlflow_errors_explained(self.uri):
             reachable(self.uri)
             self.client = MlflowClient(self.uri)
             with creation_lock(self.uri):
@@ -201,7 +201,7 @@ def reachable(uri: str) -> None:
 
 
 @contextmanager
-def understandable(uri: str) -> Iterator[None]:
+def mlflow_errors_explained(uri: str) -> Iterator[None]:
     """MLflow's errors at the start, as ours."""
     try:
         yield

@@ -9,17 +9,18 @@ from pydantic import Field
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
-from sspcm_kedro.data.coco_writer import coco_content
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.returned import flat_names
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.predict import to_image
-from sspcm_kedro.engine.settings import MachineConfig, ViewConfig
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pipelines.overlays import draw_people
+from sspcm_kedro.figures.overlays import draw_people
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.sources.annotation_import import flat_names
+from sspcm_kedro.sources.coco_writer import coco_content
 
 VISIBLE, DOUBTFUL = 2, 1
-"""Visibility of kept and of rejected joints in the draft; tools show 1 as covered."""
+"""Visibility of kept and of rejected keypoints in the draft; tools show 1 as covered."""
 
 
 class QueueConfig(Settings):
@@ -36,20 +37,20 @@ class QueueConfig(Settings):
 
 def queue(
     corrected: dict[str, Tensor],
-    labelled: pd.DataFrame,
-    unlabelled: pd.DataFrame,
+    labeled: pd.DataFrame,
+    unlabeled: pd.DataFrame,
     skeleton: dict[str, Any],
     view: ViewConfig,
     config: QueueConfig,
     machine: MachineConfig,
 ) -> tuple[dict[str, Any], Figure]:
-    """The people whose pairs of predictions lie furthest apart, mean of their joints.
+    """The people whose pairs of predictions lie furthest apart, mean of their keypoints.
 
     Args:
-        corrected: corrected labels of the last round, a row an unlabelled person.
-        labelled: nobody of these is asked for again.
-        unlabelled: the people.
-        skeleton: their joints.
+        corrected: corrected labels of the last round, a row an unlabeled person.
+        labeled: nobody of these is asked for again.
+        unlabeled: the people.
+        skeleton: their keypoints.
         view: the frame of the corrected labels.
         config: how many.
         machine: that reads their pixels.
@@ -59,23 +60,23 @@ def queue(
         file of each of its file names; and a sheet with the same people in the same order.
 
     Raises:
-        BadInput: the labels are of other people, or nobody is unlabelled.
+        BadInput: the labels are of other people, or nobody is unlabeled.
     """
-    if corrected["ids"].tolist() != unlabelled["id"].tolist():
+    if corrected["ids"].tolist() != unlabeled["id"].tolist():
         raise BadInput(
             "corrected labels of the last round",
-            "must be of the unlabelled people, who are others by now",
+            "must be of the unlabeled people, who are others by now",
             "Run the rounds again: kedro run --pipelines warmup,rounds",
         )
     inconsistency = corrected["inconsistency"].double().mean(dim=1).numpy()
     order = np.argsort(-inconsistency, kind="stable")
-    unknown = ~np.isin(unlabelled["id"].to_numpy()[order], labelled["id"].to_numpy())
+    unknown = ~np.isin(unlabeled["id"].to_numpy()[order], labeled["id"].to_numpy())
     rows = order[unknown][: config.people]
     if not len(rows):
         rule = "at least one person must have no label yet, and every one has"
-        raise BadInput("unlabelled people", rule, "Add people to the source")
-    people, joints = Instances.from_frame(unlabelled.iloc[rows]), Skeleton.from_dict(skeleton)
-    names = flat_names(unlabelled["path"])
+        raise BadInput("unlabeled people", rule, "Add people to the source")
+    people, joints = Instances.from_frame(unlabeled.iloc[rows]), Skeleton.from_dict(skeleton)
+    names = flat_names(unlabeled["path"])
     points = to_image(corrected["keypoints"][rows], people, view.input_hw)
     kept = corrected["kept"][rows].numpy().astype(bool)
     annotations = coco_content(

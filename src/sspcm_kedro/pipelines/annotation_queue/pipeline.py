@@ -13,8 +13,8 @@ def create_pipeline(rounds: int) -> Pipeline:
                 queue,
                 {
                     "corrected": f"round_{rounds}_corrected",
-                    "labelled": "labelled",
-                    "unlabelled": "unlabelled",
+                    "labeled": "labeled",
+                    "unlabeled": "unlabeled",
                     "skeleton": "skeleton",
                     "view": "params:view",
                     "config": "params:annotation_queue",

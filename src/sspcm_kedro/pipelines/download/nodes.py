@@ -1,6 +1,6 @@
 """From a set's name to what has to be fetched."""
 
-from sspcm_kedro.data.downloads import Download, DownloadConfig
+from sspcm_kedro.downloads.sets import Download, DownloadConfig
 
 
 def choose_parts(download: DownloadConfig) -> Download:

@@ -1,6 +1,5 @@
 """From checkpoints and stored labels to numbers."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -8,29 +7,16 @@ import pandas as pd
 from torch import Tensor
 
 from sspcm_kedro.data.instances import Instances, crowds_of
-from sspcm_kedro.engine.evaluate import judge
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.predict import predict, to_image
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig, ViewConfig
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines.people import crops_of, head_sizes_of
-from sspcm_kedro.pose.coco_ap import IgnoredPeople
+from sspcm_kedro.pose.coco_ap import IgnoredInstances
 from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
-
-
-def finished(
-    checkpoint: State, skeleton: dict[str, Any], view: ViewConfig, network: NetworkConfig
-) -> dict[str, Any]:
-    """The deployed network's weights, with all that is needed to use them without other files."""
-    joints = Skeleton.from_dict(skeleton)
-    deployed = networks_of(checkpoint, network, joints.size)[checkpoint["deployed"]]
-    return {
-        **deployed.state_dict(),
-        "skeleton": json.dumps(joints.to_dict()),
-        "network": network.of("student").bare().model_dump_json(),
-        "view": view.model_dump_json(),
-    }
 
 
 def predict_validation(
@@ -50,16 +36,15 @@ def predict_validation(
     joints = Skeleton.from_dict(skeleton)
     crops = crops_of(validation, view, machine)
     found: dict[str, Tensor] = {}
-    for name, net in networks_of(checkpoint, network, joints.size).items():
+    for name, net in networks_of(checkpoint, network, joints.size, stride=view.stride).items():
         found[f"{name}.keypoints"], found[f"{name}.scores"] = predict(
-            net.to(machine.pick()), crops, joints, flip_test=evaluation.flip_test,
-            refinement=view.refinement, blur=view.kernel(), device=machine.pick(),
-            title=f"validation people, {name}",
+            net.to(machine.pick()), crops, joints, view.codec, flip_test=evaluation.flip_test,
+            device=machine.pick(), title=f"validation people, {name}",
         )  # fmt: skip
     return found
 
 
-def predict_baseline(checkpoint: State, **others: Any) -> dict[str, Tensor]:
+def predict_comparison(checkpoint: State, **others: Any) -> dict[str, Tensor]:
     """What the baseline's deployed network sees, under the name ``baseline``."""
     found = predict_validation(checkpoint, **others)
     deployed = checkpoint["deployed"]
@@ -74,31 +59,33 @@ def score_networks(
     view: ViewConfig,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
-    """For each network what ``evaluation.protocol`` counts and PCK, and PCK a joint.
+    """For each network what ``evaluation.protocol`` counts and PCK, and PCK a keypoint.
 
     Args:
         predictions: what the networks see in the validation people.
         validation: their labels.
         ignored: people on the same images whom protocol ``coco`` ignores; may have no rows.
-        skeleton: the joints of all.
+        skeleton: the keypoints of all.
         view: the frame of the predictions.
         evaluation: the protocol.
     """
     joints, people = Skeleton.from_dict(skeleton), Instances.from_frame(validation)
     scores: dict[str, Any] = {}
     for name in (key.removesuffix(".keypoints") for key in predictions if "keypoints" in key):
-        judged = judge(
+        evaluated = evaluate(
             predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], people,
             view.input_hw, joints, evaluation, head_sizes_of(validation), _ignored(ignored),
         )  # fmt: skip
-        per_joint = dict(zip(joints.judged.names, judged.pck.per_joint.tolist(), strict=True))
-        scores[name] = {**judged.scores, "PCK_per_joint": per_joint}
+        per_keypoint = dict(
+            zip(joints.evaluated.names, evaluated.pck.per_keypoint.tolist(), strict=True)
+        )
+        scores[name] = {**evaluated.scores, "PCK_per_keypoint": per_keypoint}
     return scores
 
 
-def _ignored(people: pd.DataFrame) -> IgnoredPeople:
+def _ignored(people: pd.DataFrame) -> IgnoredInstances:
     """Whom COCO's evaluation ignores, of a table that may have no rows."""
-    return IgnoredPeople(
+    return IgnoredInstances(
         image_ids=people["image_id"].to_numpy(np.int64),
         boxes=people[["x0", "y0", "x1", "y1"]].to_numpy(np.float64),
         areas=people["area"].to_numpy(np.float64),
@@ -113,19 +100,19 @@ def score_pseudo_labels(
     evaluation: EvaluationConfig,
     *rounds: dict[str, Tensor],
 ) -> list[dict[str, float]]:
-    """PCK of the unlabelled people's pseudo-labels in each round, where their truth is known.
+    """PCK of the unlabeled people's pseudo-labels in each round, where their truth is known.
 
     Args:
-        hidden_truth: the unlabelled people with their labels, which nothing else reads.
-        skeleton: their joints.
+        hidden_truth: the unlabeled people with their labels, which nothing else reads.
+        skeleton: their keypoints.
         view: the frame of the predictions.
         evaluation: the PCK threshold.
         rounds: predictions and corrected labels of round 1, of round 2, ...
 
     Returns:
-        A row a round: teacher_a, teacher_b, their mean, corrected (all joints), kept_corrected and
-        kept_mean (corrected labels and plain mean, over the kept joints alone), rejected, and the
-        share kept of the joints whose truth is known. Empty where no truth is known.
+        A row a round: teacher_a, teacher_b, their mean, corrected (all keypoints), kept_corrected
+        and kept_mean (corrected labels and plain mean, over the kept keypoints alone), rejected,
+        and the share kept of the keypoints whose truth is known. Empty where no truth is known.
     """
     people = Instances.from_frame(hidden_truth)
     if not (people.visibility > 0).any():

@@ -2,10 +2,10 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from sspcm_kedro.engine.export import export_model
 from sspcm_kedro.pipelines.evaluation.nodes import (
     collect,
-    finished,
-    predict_baseline,
+    predict_comparison,
     predict_validation,
     score_networks,
     score_pseudo_labels,
@@ -16,30 +16,30 @@ def _settings(*names: str) -> dict[str, str]:
     return {name: f"params:{name}" for name in names}
 
 
-def scoring_of_baseline() -> list[Node]:
-    """The baseline's checkpoint to its numbers; in this pipeline and in that of the baseline.
+def create_comparison_pipeline() -> Pipeline:
+    """The comparison's checkpoint to its scores: a part of evaluation that also runs alone.
 
-    There, a method is trained and scored without rounds; here, all networks are judged alike.
+    Pipeline ``comparison`` ends with it; evaluation scores all networks alike.
     """
-    return [
+    return Pipeline([
         Node(
-            predict_baseline,
-            {"checkpoint": "baseline_checkpoint", "validation": "validation",
+            predict_comparison,
+            {"checkpoint": "comparison_checkpoint", "validation": "validation",
              "skeleton": "skeleton", **_settings("view", "network", "evaluation", "machine")},
-            "baseline_predictions",
-            name="predict_baseline",
+            "comparison_predictions",
+            name="predict_comparison",
             tags=["evaluation", "gpu"],
         ),
         Node(
             score_networks,
-            {"predictions": "baseline_predictions", "validation": "validation",
+            {"predictions": "comparison_predictions", "validation": "validation",
              "ignored": "ignored", "skeleton": "skeleton",
              **_settings("view", "evaluation")},
-            "baseline_scores",
-            name="score_baseline",
+            "comparison_scores",
+            name="score_comparison",
             tags="evaluation",
         ),
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 def create_pipeline(rounds: int) -> Pipeline:
@@ -52,12 +52,12 @@ def create_pipeline(rounds: int) -> Pipeline:
     ]
     return Pipeline(
         [
-            *scoring_of_baseline(),
+            *create_comparison_pipeline().nodes,
             Node(
-                finished,
+                export_model,
                 {"checkpoint": last, "skeleton": "skeleton", **_settings("view", "network")},
                 "student",
-                name="finish_student",
+                name="export_student",
             ),
             Node(
                 predict_validation,
@@ -83,7 +83,7 @@ def create_pipeline(rounds: int) -> Pipeline:
             ),
             Node(
                 collect,
-                ["network_scores", "baseline_scores", "pseudo_label_scores"],
+                ["network_scores", "comparison_scores", "pseudo_label_scores"],
                 "metrics",
                 name="collect",
             ),

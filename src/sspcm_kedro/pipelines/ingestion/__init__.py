@@ -1,4 +1,4 @@
-"""Ingestion: a source of people becomes labelled, unlabelled and validation tables."""
+"""Ingestion: a source of people becomes labeled, unlabeled and validation tables."""
 
 from sspcm_kedro.pipelines.ingestion.pipeline import create_pipeline
 

@@ -6,19 +6,19 @@ from typing import Any
 
 import pandas as pd
 
-from sspcm_kedro.data.checks import verify_images
-from sspcm_kedro.data.drawn_folder import DrawnPeople
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.returned import ReturnedConfig, merge
 from sspcm_kedro.data.source import Source
-from sspcm_kedro.data.sources import DrawnSource, SourceConfig
 from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.sources import DrawnSource, SourceConfig
+from sspcm_kedro.sources.annotation_import import AnnotationImportConfig, merge
+from sspcm_kedro.sources.checks import verify_images
+from sspcm_kedro.sources.drawn_folder import DrawnPeople
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("annotated", "validation", "unlabelled", "hidden_truth", "test", "ignored")
+PARTS = ("annotated", "validation", "unlabeled", "hidden_truth", "test", "ignored")
 
 
 def draw_people(source: SourceConfig, seed: int) -> DrawnPeople:
@@ -47,12 +47,12 @@ def split_people(
     instances: pd.DataFrame,
     skeleton: dict[str, Any],
     config: SplitConfig,
-    returned: ReturnedConfig,
+    annotation_import: AnnotationImportConfig,
     seed: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Tables of the labelled, unlabelled and validation people, the hidden truth, the ignored.
+    """Tables of the labeled, unlabeled and validation people, the hidden truth, the ignored.
 
-    People whom somebody has labelled since (``returned``) are among the labelled ones.
+    People whom somebody has labeled since (``returned``) are among the labeled ones.
     """
     parts = {
         str(name): Instances.from_frame(table)
@@ -60,13 +60,13 @@ def split_people(
     }
     joints = Skeleton.from_dict(skeleton)
     chosen = split(Source(joints, **parts), config, seed)
-    people = merge(chosen, returned, joints)
-    more = len(people.labelled) - len(chosen.labelled)
+    people = merge(chosen, annotation_import, joints)
+    more = len(people.labeled) - len(chosen.labeled)
     if more:
-        logger.info("%d people with returned labels join %d labelled ones", more, config.labelled)
+        logger.info("%d people with returned labels join %d labeled ones", more, config.labeled)
     return (
-        people.labelled.to_frame(),
-        people.unlabelled.to_frame(),
+        people.labeled.to_frame(),
+        people.unlabeled.to_frame(),
         people.validation.to_frame(),
         people.hidden_truth.to_frame(),
         people.ignored.to_frame(),

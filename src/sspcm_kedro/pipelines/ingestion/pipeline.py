@@ -16,8 +16,8 @@ def create_pipeline(drawn: bool) -> Pipeline:
     read = Node(read_people, inputs, ["instances", "skeleton"], name="read")
     split = Node(
         split_people,
-        ["instances", "skeleton", "params:split", "params:returned", "params:seed"],
-        ["labelled", "unlabelled", "validation", "hidden_truth", "ignored"],
+        ["instances", "skeleton", "params:split", "params:annotation_import", "params:seed"],
+        ["labeled", "unlabeled", "validation", "hidden_truth", "ignored"],
         name="split",
     )
     return Pipeline([draw, read, split] if drawn else [read, split], tags="people")

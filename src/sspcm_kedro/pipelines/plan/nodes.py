@@ -9,9 +9,18 @@ from pydantic import Field
 from rich.console import Console
 
 from sspcm_kedro.config import Settings
-from sspcm_kedro.data.sources import SourceConfig
 from sspcm_kedro.data.split import SplitConfig
-from sspcm_kedro.engine.cost import (
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.stage import MonitorConfig
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.methods import ComparisonConfig, MethodConfig
+from sspcm_kedro.methods.sspcm import SSPCMConfig
+from sspcm_kedro.nets import ROLES, NetworkConfig, OneNetwork
+from sspcm_kedro.nets.simple_baseline import parameter_count
+from sspcm_kedro.pipelines.plan.cost import (
     Memory,
     Throughput,
     blank_batch,
@@ -24,27 +33,14 @@ from sspcm_kedro.engine.cost import (
     prediction_flops,
     step_cost,
 )
-from sspcm_kedro.engine.settings import (
-    EvaluationConfig,
-    MachineConfig,
-    MonitorConfig,
-    TrainingConfig,
-    ViewConfig,
-)
-from sspcm_kedro.errors import BadInput
-from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import NAMES
-from sspcm_kedro.methods.sspcm import SSPCMConfig
-from sspcm_kedro.nets import NetworkConfig, OneNetwork
-from sspcm_kedro.nets.simple_baseline import parameter_count
-from sspcm_kedro.pipelines.baseline.nodes import BaselineConfig
 from sspcm_kedro.pipelines.plan.tables import plan_table
 from sspcm_kedro.pose.skeleton import AIC, COCO, CROWDPOSE, FISHEYE, LSP, MPII, UNION
+from sspcm_kedro.sources import SourceConfig
 
 KEYPOINTS = {
     "drawn": COCO.size, "coco": COCO.size, "lspet": LSP.size, "lsp": LSP.size, "mpii": MPII.size,
     "mpii_mat": MPII.size, "aic": AIC.size, "fisheye": FISHEYE.size, "crowdpose": CROWDPOSE.size,
-    "ochuman": COCO.size, "mix": UNION.size,
+    "ochuman": COCO.size, "union": UNION.size,
 }  # fmt: skip
 """Of each kind of source. A COCO file may have others; they stand in it, and it is not read."""
 
@@ -57,8 +53,8 @@ Count = Annotated[int, Field(ge=1)]
 class PeopleFacts(Settings):
     """How many people the parts of an environment have, where ``split`` does not say."""
 
-    labelled: Count | None = None
-    unlabelled: Count | None = None
+    labeled: Count | None = None
+    unlabeled: Count | None = None
     validation: Count | None = None
 
 
@@ -69,7 +65,7 @@ class PlanConfig(Settings):
         tflops: what the device does, 10^12 FLOPs a second of whole steps, to plan for a device that
             is not here; null measures it, where there is a GPU.
         probe: measure also on a CPU.
-        keypoints: joints; null takes those of the source's kind, for a COCO file COCO's 17.
+        keypoints: keypoints; null takes those of the source's kind, for a COCO file COCO's 17.
         people: how many there are, by part; what is null stays unknown, and what depends on it.
         data_gb: sizes of the archives to download, by name; null, and none at all, are unknown.
     """
@@ -87,14 +83,14 @@ def count_cost(
     view: ViewConfig,
     network: NetworkConfig,
     method: SSPCMConfig,
-    baseline: BaselineConfig,
+    comparison: ComparisonConfig,
     training: TrainingConfig,
     evaluation: EvaluationConfig,
     monitor: MonitorConfig,
     machine: MachineConfig,
     plan: PlanConfig,
 ) -> dict[str, Any]:
-    """Images, passes, FLOPs, steps, memory, disk and hours of method and baseline.
+    """Images, passes, FLOPs, steps, memory, disk and hours of method and comparison.
 
     A part that depends on an unknown number of people is None, and totals are without it.
     """
@@ -102,9 +98,9 @@ def count_cost(
     keypoints = plan.keypoints or KEYPOINTS[source.root.kind]
     people = people_of(split, plan.people)
     # Equal networks are counted once: large ones take a while, even without numbers.
-    chosen = {name: network.bare().of(name) for name in NAMES}
+    chosen = {name: network.bare().of(name) for name in ROLES}
     distinct = {config.model_dump_json(): config for config in chosen.values()}
-    counted = {key: _counted(net, keypoints, view.input_hw) for key, net in distinct.items()}
+    counted = {key: _counted(net, keypoints, view) for key, net in distinct.items()}
     sizes = {name: counted[config.model_dump_json()] for name, config in chosen.items()}
     per_image = {name: flops for name, (_, flops) in sizes.items()}
     found = {
@@ -114,7 +110,7 @@ def count_cost(
             per_image=per_image,
         )
         for name, config in (
-            ("method", MethodConfig(method)), ("baseline", MethodConfig(baseline.root))
+            ("method", MethodConfig(method)), ("comparison", MethodConfig(comparison.root))
         )
     }  # fmt: skip
     throughput = _throughput(plan, method, network, keypoints, view, training, machine,
@@ -145,8 +141,8 @@ def show_plan(plan: dict[str, Any]) -> None:
 def people_of(split: SplitConfig, facts: PeopleFacts) -> dict[str, int | None]:
     """People of each part: those that ``split`` asks for, else those that are known of."""
     asked = {
-        "labelled": None if split.labelled == "all" else split.labelled,
-        "unlabelled": split.unlabelled,
+        "labeled": None if split.labeled == "all" else split.labeled,
+        "unlabeled": split.unlabeled,
         "validation": split.validation,
     }
     return {part: count or getattr(facts, part) for part, count in asked.items()}
@@ -166,12 +162,12 @@ def _training(
     per_image: Mapping[str, int],
 ) -> dict[str, Any]:
     """All about one training: with ``stored`` one in rounds, which labels before it learns."""
-    learner = blank_method(config, network, keypoints)
+    learner = blank_method(config, network, keypoints, view.codec)
     first = step_cost(learner, blank_batch(
-        training.batch, keypoints, view.input_hw, unlabelled=False, stored=False
+        training.batch, keypoints, view.input_hw, view.codec, unlabeled=False, stored=False
     ))  # fmt: skip
     later = first if not learner.needs_unlabeled else step_cost(learner, blank_batch(
-        training.batch, keypoints, view.input_hw, unlabelled=True, stored=stored
+        training.batch, keypoints, view.input_hw, view.codec, unlabeled=True, stored=stored
     ))  # fmt: skip
     step = {"warmup": first, "rest": later}
     steps = {
@@ -179,19 +175,19 @@ def _training(
         "rest": (training.epochs - training.warmup_epochs) * training.steps,
     }
     inference = sum(per_image[net] for net in learner.networks)
-    watched = min(monitor.people, people["validation"] or monitor.people)
+    per_network = min(monitor.people, people["validation"] or monitor.people)
     flops: dict[str, int | None] = {
         **{stage: steps[stage] * step[stage].flops for stage in steps},
-        "monitor": training.epochs * inference * _views(monitor) * watched,
+        "monitor": training.epochs * inference * _views(monitor) * per_network,
         "evaluation": _known(inference * _views(evaluation), people["validation"]),
     }
     files: dict[str, int | None] = {"checkpoints": checkpoint_bytes(learner)}
-    if stored:  # both teachers look at every unlabelled person and its mirror image
+    if stored:  # both teachers look at every unlabeled person and its mirror image
         teachers = per_image["teacher_a"] + per_image["teacher_b"]
-        flops["pseudo_labels"] = _known(training.rounds * 2 * teachers, people["unlabelled"])
+        flops["pseudo_labels"] = _known(training.rounds * 2 * teachers, people["unlabeled"])
         files["checkpoints"] = (training.rounds + 1) * checkpoint_bytes(learner)
         for name, size in label_bytes(1, keypoints).items():
-            files[name] = _known(training.rounds * size, people["unlabelled"])
+            files[name] = _known(training.rounds * size, people["unlabeled"])
     return {
         "kind": config.root.kind,
         "networks": len(learner.networks),
@@ -203,11 +199,11 @@ def _training(
     }
 
 
-def _counted(config: OneNetwork, keypoints: int, input_hw: tuple[int, int]) -> tuple[int, int]:
+def _counted(config: OneNetwork, keypoints: int, view: ViewConfig) -> tuple[int, int]:
     """A network's parameters, and the FLOPs of one image through it."""
     with torch.device("meta"):
-        net = config.build(keypoints)
-    return parameter_count(net), prediction_flops(net, input_hw)
+        net = config.build(keypoints, stride=view.stride)
+    return parameter_count(net), prediction_flops(net, view.input_hw)
 
 
 def _views(config: EvaluationConfig) -> int:
@@ -246,7 +242,7 @@ def _throughput(
     size = CPU_BATCH if device.type == "cpu" else training.batch
     try:
         seen: Throughput = measure(
-            MethodConfig(method), network, keypoints, view.input_hw, size=size,
+            MethodConfig(method), network, keypoints, view.input_hw, view.codec, size=size,
             flops=flops * size // training.batch, device=device,
         )  # fmt: skip
     except torch.OutOfMemoryError as error:

@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from sspcm_kedro.pipelines.plan.nodes import count_cost, show_plan
 
 SETTINGS = (
-    "source", "split", "view", "network", "method", "baseline", "training", "evaluation",
+    "source", "split", "view", "network", "method", "comparison", "training", "evaluation",
     "monitor", "machine", "plan",
 )  # fmt: skip
 

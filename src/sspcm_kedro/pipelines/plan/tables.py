@@ -12,28 +12,28 @@ _SUMMED = ("flops", "stored_bytes")
 
 COLUMNS = (
     "environment", "images a step", "passes a step, forward / backward", "TFLOP a step", "steps",
-    "PFLOP, method", "PFLOP, baseline", "memory, GiB", "stored, GB", "data, GB",
-    "hours x TFLOP/s, method", "baseline",
+    "PFLOP, method", "PFLOP, comparison", "memory, GiB", "stored, GB", "data, GB",
+    "hours x TFLOP/s, method", "comparison",
 )  # fmt: skip
 
 
 def plan_table(plan: Plan) -> Table:
-    """All numbers, method and baseline side by side; the caption says how far they go."""
+    """All numbers, method and comparison side by side; the caption says how far they go."""
     height, width = plan["input_hw"]
-    title = f"Plan: {height}x{width}, {plan['keypoints']} key points, batch {plan['batch']}"
+    title = f"Plan: {height}x{width}, {plan['keypoints']} keypoints, batch {plan['batch']}"
     table = Table(title=title, caption="\n".join(_remarks(plan)), caption_justify="left")
     table.add_column("")
-    both = [plan["method"], plan["baseline"]]
-    for name in ("method", "baseline"):
+    both = [plan["method"], plan["comparison"]]
+    for name in ("method", "comparison"):
         table.add_column(f"{name}: {plan[name]['kind']}", justify="right")
 
     def row(name: str, of: Any) -> None:
         table.add_row(name, *(of(entry) for entry in both))
 
     for stage, name in (("warmup", "warm-up"), ("rest", "after it")):
-        row(f"{name}: optimiser steps", lambda e, s=stage: f"{e['steps'][s]:,}")
-        row("  labelled images a step", lambda e, s=stage: _images(e["step"][s], "labelled"))
-        row("  unlabelled images a step", lambda e, s=stage: _images(e["step"][s], "unlabelled"))
+        row(f"{name}: optimizer steps", lambda e, s=stage: f"{e['steps'][s]:,}")
+        row("  labeled images a step", lambda e, s=stage: _images(e["step"][s], "labeled"))
+        row("  unlabeled images a step", lambda e, s=stage: _images(e["step"][s], "unlabeled"))
         row("  forward passes a step", lambda e, s=stage: str(e["step"][s]["forwards"]))
         row("  backward passes a step", lambda e, s=stage: str(e["step"][s]["backwards"]))
         row("  GFLOP a step, forward + backward",
@@ -41,12 +41,12 @@ def plan_table(plan: Plan) -> Table:
                 f"{e['step'][s][f'{way}_flops'] / 1e9:,.1f}" for way in ("forward", "backward")
             ))  # fmt: skip
         table.add_section()
-    for part, name in (("warmup", "warm-up"), ("rest", "after it"), ("pseudo_labels", "labelling"),
+    for part, name in (("warmup", "warm-up"), ("rest", "after it"), ("pseudo_labels", "labeling"),
                        ("monitor", "monitor"), ("evaluation", "evaluation"),
                        ("total", "whole run")):  # fmt: skip
         row(f"PFLOP, {name}", lambda e, p=part: _number(e["flops"].get(p, 0), 1e15))
     table.add_section()
-    for part in ("parameters", "gradients", "optimiser", "activations", "total"):
+    for part in ("parameters", "gradients", "optimizer", "activations", "total"):
         row(f"memory, {part}, GiB", lambda e, p=part: _number(e["memory"][p], 2**30))
     table.add_section()
     for part in ("checkpoints", "predictions", "corrected", "occluders", "total"):
@@ -59,22 +59,22 @@ def plan_table(plan: Plan) -> Table:
 
 def markdown_row(environment: str, plan: Plan) -> str:
     """The environment's line of a table with ``COLUMNS``."""
-    method, baseline = plan["method"], plan["baseline"]
+    method, comparison = plan["method"], plan["comparison"]
     step = method["step"]["rest"]
     cells = (
         environment,
-        f"{step['labelled']} + {step['unlabelled']}",
+        f"{step['labeled']} + {step['unlabeled']}",
         f"{step['forwards']} / {step['backwards']}",
         f"{step['flops'] / 1e12:.2f}",
         f"{sum(method['steps'].values()):,}",
         f"{method['flops']['total'] / 1e15:,.0f}{_more(method['flops'])}",
-        f"{baseline['flops']['total'] / 1e15:,.0f}{_more(baseline['flops'])}",
+        f"{comparison['flops']['total'] / 1e15:,.0f}{_more(comparison['flops'])}",
         f"{method['memory']['total'] / 2**30:.1f}",
-        f"{(method['stored_bytes']['total'] + baseline['stored_bytes']['total']) / 1e9:.1f}"
+        f"{(method['stored_bytes']['total'] + comparison['stored_bytes']['total']) / 1e9:.1f}"
         f"{_more(method['stored_bytes'])}",
         _data(plan),
         f"{method['hours_per_tflops']:,.0f}{_more(method['flops'])}",
-        f"{baseline['hours_per_tflops']:,.0f}{_more(baseline['flops'])}",
+        f"{comparison['hours_per_tflops']:,.0f}{_more(comparison['flops'])}",
     )
     return f"| {' | '.join(cells)} |"
 
@@ -129,7 +129,7 @@ def _remarks(plan: Plan) -> list[str]:
         pace,
         "Memory and disk are lower bounds: no workspace or fragmentation, no figures and tables.",
     ]
-    entries = [plan[name][key] for name in ("method", "baseline") for key in _SUMMED]
+    entries = [plan[name][key] for name in ("method", "comparison") for key in _SUMMED]
     if lacking := sorted({part for parts in entries for part in _lacking(parts)}):
         remarks.append(
             f"Totals are without {', '.join(lacking)}, for lack of {', '.join(plan['unknown'])}."

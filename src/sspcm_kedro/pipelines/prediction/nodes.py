@@ -1,4 +1,4 @@
-"""From a folder of pictures to key points."""
+"""From a folder of images to keypoints."""
 
 import logging
 from pathlib import Path
@@ -11,22 +11,23 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
-from sspcm_kedro.data.checks import need_folder, verify_images
-from sspcm_kedro.data.coco import read_boxes
-from sspcm_kedro.data.coco_writer import coco_content
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.pictures import whole_pictures
+from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.predict import to_image
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig
-from sspcm_kedro.engine.student import Student
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pipelines.overlays import draw_people
+from sspcm_kedro.figures.overlays import draw_people
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pipelines.people import crops_of, spread
 from sspcm_kedro.pose.metrics import rescore
+from sspcm_kedro.sources.checks import need_folder, verify_images
+from sspcm_kedro.sources.coco_format import read_boxes
+from sspcm_kedro.sources.coco_writer import coco_content
+from sspcm_kedro.sources.image_folder import whole_images
 
 logger = logging.getLogger(__name__)
 
-WHOLE = "each picture was taken as one person"
+WHOLE = "each image was taken as one person"
 
 
 class PredictionConfig(Settings):
@@ -35,7 +36,7 @@ class PredictionConfig(Settings):
     Attributes:
         images: a folder.
         boxes: a COCO file with the people's boxes, its file names relative to ``images``. Without
-            it each picture, also of sub-folders, is taken as one person who fills it.
+            it each image, also of sub-folders, is taken as one person who fills it.
         detections: a detector's result list for the images of ``boxes``, instead of its boxes.
         shown: people on the overlay sheet, evenly spread.
     """
@@ -55,17 +56,17 @@ class PredictionConfig(Settings):
 
 
 def find_people(config: PredictionConfig) -> pd.DataFrame:
-    """The people to predict on, in whole pictures.
+    """The people to predict on, in whole images.
 
     Raises:
-        BadInput: no folder was given, a file breaks a rule, or a picture does not decode.
+        BadInput: no folder was given, a file breaks a rule, or an image does not decode.
     """
     if config.images is None:
         remedy = "kedro run --pipelines prediction --params prediction.images=FOLDER"
-        raise BadInput("parameter prediction.images", "must name a folder of pictures", remedy)
+        raise BadInput("parameter prediction.images", "must name a folder of images", remedy)
     need_folder(config.images)
     if config.boxes is None:
-        people = whole_pictures(config.images)
+        people = whole_images(config.images)
         logger.warning("No boxes were given (prediction.boxes): %s", WHOLE)
     else:
         people = read_boxes(config.boxes, config.images, detections=config.detections)
@@ -80,7 +81,7 @@ def predict_people(
     machine: MachineConfig,
 ) -> dict[str, Tensor]:
     """What the student sees: keypoints (n, k, 2) in canonical input pixels, scores (n, k)."""
-    shipped = Student.of(student)
+    shipped = TrainedModel.of(student)
     crops = crops_of(people, shipped.view, machine)
     return shipped.see(crops, evaluation, machine.pick(), "people")
 
@@ -92,12 +93,12 @@ def write_keypoints(
     config: PredictionConfig,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
-    """A COCO key-point file in image pixels; file names are relative to ``prediction.images``.
+    """A COCO keypoint file in image pixels; file names are relative to ``prediction.images``.
 
-    Each annotation also has a ``score``, that of the box times the mean of the clear joints', and
-    ``keypoint_scores`` (k). Every joint has v 2: a network places all of them.
+    Each annotation also has a ``score``, that of the box times the mean of the clear keypoints',
+    and ``keypoint_scores`` (k). Every keypoint has v 2: a network places all of them.
     """
-    shipped, instances = Student.of(student), Instances.from_frame(people)
+    shipped, instances = TrainedModel.of(student), Instances.from_frame(people)
     scores = seen["scores"].numpy()
     names = {path: Path(path).relative_to(str(config.images)).as_posix() for path in people["path"]}
     persons = rescore(instances.box_scores, scores, threshold=evaluation.score_threshold)
@@ -107,7 +108,7 @@ def write_keypoints(
         to_image(seen["keypoints"], instances, shipped.view.input_hw),
         np.full(scores.shape, 2),
         shipped.skeleton,
-        description=f"Predicted key points; {'boxes were given' if config.boxes else WHOLE}",
+        description=f"Predicted keypoints; {'boxes were given' if config.boxes else WHOLE}",
         further={
             "score": persons.astype(float).round(4).tolist(),
             "keypoint_scores": scores.astype(float).round(4).tolist(),
@@ -122,8 +123,8 @@ def draw_overlays(
     config: PredictionConfig,
     machine: MachineConfig,
 ) -> Figure:
-    """Some of the people with their key points, over the name of their picture."""
-    shipped, rows = Student.of(student), spread(len(people), config.shown)
+    """Some of the people with their keypoints, over the name of their image."""
+    shipped, rows = TrainedModel.of(student), spread(len(people), config.shown)
     instances = Instances.from_frame(people.iloc[rows])
     hw = shipped.view.input_hw
     points = to_image(seen["keypoints"][rows], instances, hw)

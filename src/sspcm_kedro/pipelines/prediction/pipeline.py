@@ -9,19 +9,19 @@ from sspcm_kedro.pipelines.prediction.nodes import (
     write_keypoints,
 )
 
-SEEN = {"seen": "picture_keypoints", "people": "picture_people", "student": "student"}
+SEEN = {"seen": "prediction_keypoints", "people": "prediction_instances", "student": "student"}
 
 
 def create_pipeline() -> Pipeline:
-    """A folder of pictures and the student to a COCO file and a sheet."""
+    """A folder of images and the student to a COCO file and a sheet."""
     return Pipeline(
         [
-            Node(find_people, "params:prediction", "picture_people", name="find_people"),
+            Node(find_people, "params:prediction", "prediction_instances", name="find_people"),
             Node(
                 predict_people,
-                {"student": "student", "people": "picture_people",
+                {"student": "student", "people": "prediction_instances",
                  "evaluation": "params:evaluation", "machine": "params:machine"},
-                "picture_keypoints",
+                "prediction_keypoints",
                 name="predict_people",
             ),
             Node(

@@ -1,4 +1,4 @@
-"""Pictures of what a run did."""
+"""Images of what a run did."""
 
 from typing import Any
 
@@ -12,15 +12,11 @@ from torch import Tensor
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.engine.settings import MachineConfig, ViewConfig
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
+from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pipelines.people import crops_of, spread
-from sspcm_kedro.pipelines.reporting.figures import (
-    learning_curves,
-    per_joint_bars,
-    prediction_sheet,
-    pseudo_label_quality,
-    pseudo_label_sheet,
-)
 from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -38,17 +34,17 @@ def curves(baseline: pd.DataFrame, *stages: pd.DataFrame) -> Figure:
 def draw_pseudo_labels(
     predictions: dict[str, Tensor],
     corrected: dict[str, Tensor],
-    unlabelled: pd.DataFrame,
+    unlabeled: pd.DataFrame,
     hidden_truth: pd.DataFrame,
     skeleton: dict[str, Any],
     view: ViewConfig,
     machine: MachineConfig,
 ) -> Figure:
-    """Unlabelled people, before and after correction; the truth where it is known."""
-    rows, joints = spread(len(unlabelled), SHOWN), Skeleton.from_dict(skeleton)
-    channels = list(joints.judged_channels)
+    """Unlabeled people, before and after correction; the truth where it is known."""
+    rows, joints = spread(len(unlabeled), SHOWN), Skeleton.from_dict(skeleton)
+    channels = list(joints.evaluated_channels)
     truth = Instances.from_frame(hidden_truth.iloc[rows]).gather(channels)
-    crops = bordered(unlabelled.iloc[rows], view, machine)
+    crops = bordered(unlabeled.iloc[rows], view, machine)
     a, b = predictions["keypoints"][:, rows][:, :, channels].numpy() + view.border
     known = bool((truth.visibility > 0).any())
     return pseudo_label_sheet(
@@ -57,7 +53,7 @@ def draw_pseudo_labels(
         corrected["kept"][rows][:, channels].numpy().astype(bool),
         in_crop(truth, view) + view.border if known else None,
         truth.visibility if known else None,
-        joints.judged.limbs,
+        joints.evaluated.limbs,
     )  # fmt: skip
 
 
@@ -71,7 +67,7 @@ def draw_predictions(
 ) -> Figure:
     """Validation people: truth, baseline and student side by side."""
     rows, joints = spread(len(validation), SHOWN), Skeleton.from_dict(skeleton)
-    channels = list(joints.judged_channels)
+    channels = list(joints.evaluated_channels)
     people = Instances.from_frame(validation.iloc[rows]).gather(channels)
     shown = {
         name: {**predictions, **baseline}[f"{name}.keypoints"][rows][:, channels].numpy()
@@ -79,29 +75,29 @@ def draw_predictions(
         for name in ("baseline", "student")
     }
     truth = in_crop(people, view) + view.border
-    labelled = people.visibility > 0
+    labeled = people.visibility > 0
     errors = {
-        name: np.nanmean(np.where(labelled, np.linalg.norm(points - truth, axis=2), np.nan), axis=1)
+        name: np.nanmean(np.where(labeled, np.linalg.norm(points - truth, axis=2), np.nan), axis=1)
         for name, points in shown.items()
     }
     return prediction_sheet(
         bordered(validation.iloc[rows], view, machine), shown, truth, people.visibility,
-        joints.judged.limbs, errors, names=joints.judged.names,
+        joints.evaluated.limbs, errors, names=joints.evaluated.names,
     )  # fmt: skip
 
 
-def joints_figure(metrics: dict[str, Any]) -> Figure:
-    """PCK joint by joint, networks side by side."""
-    per_joint = {
-        network: scores["PCK_per_joint"]
+def keypoints_figure(metrics: dict[str, Any]) -> Figure:
+    """PCK keypoint by keypoint, networks side by side."""
+    per_keypoint = {
+        network: scores["PCK_per_keypoint"]
         for network, scores in metrics.items()
         if network != "pseudo_labels"
     }
-    names = list(next(iter(per_joint.values())))
-    return per_joint_bars(
+    names = list(next(iter(per_keypoint.values())))
+    return per_keypoint_bars(
         {
             net: np.array([scores[name] for name in names], float)
-            for net, scores in per_joint.items()
+            for net, scores in per_keypoint.items()
         },
         names,
     )
@@ -112,7 +108,7 @@ def quality_figure(rounds: list[dict[str, float]]) -> Figure:
     if rounds:
         return pseudo_label_quality(rounds)
     figure = Figure(figsize=(6, 2))
-    figure.text(0.5, 0.5, "No truth is known of the unlabelled people.", ha="center", va="center")
+    figure.text(0.5, 0.5, "No truth is known of the unlabeled people.", ha="center", va="center")
     return figure
 
 
@@ -137,7 +133,7 @@ class PublishedConfig(Settings):
 def report(metrics: dict[str, Any], published: PublishedConfig, **figures: bytes) -> str:
     """One page with everything; prints the comparison on the terminal."""
     networks = {
-        name: {key: value for key, value in scores.items() if key != "PCK_per_joint"}
+        name: {key: value for key, value in scores.items() if key != "PCK_per_keypoint"}
         for name, scores in metrics.items()
         if name != "pseudo_labels"
     }
@@ -145,7 +141,7 @@ def report(metrics: dict[str, Any], published: PublishedConfig, **figures: bytes
     Console().print(comparison_table(networks, published=theirs))
     notes = [
         "The baseline learned from the same labels, with the same network, weak view and number "
-        "of optimiser steps as the student."
+        "of optimizer steps as the student."
     ]
     if theirs:
         notes.append(f"Published scores are not measured here: {published.source}.")

@@ -6,7 +6,7 @@ from sspcm_kedro.pipelines.reporting.nodes import (
     curves,
     draw_predictions,
     draw_pseudo_labels,
-    joints_figure,
+    keypoints_figure,
     quality_figure,
     report,
 )
@@ -15,34 +15,34 @@ PEOPLE = {"skeleton": "skeleton", "view": "params:view", "machine": "params:mach
 
 
 def create_pipeline(rounds: int) -> Pipeline:
-    """Histories, labels, predictions and metrics to pictures and a page."""
+    """Histories, labels, predictions and metrics to images and a page."""
     last = f"round_{rounds}"
     stages = ["warmup_history", *(f"round_{n}_history" for n in range(1, rounds + 1))]
     figures = {
         "learning_curves": "learning_curves",
         "predictions": "prediction_sheet",
-        "per_joint": "per_joint_pck",
+        "per_keypoint": "per_keypoint_pck",
         "pseudo_labels": "pseudo_label_sheet",
         "pseudo_label_quality": "pseudo_label_quality",
     }
     return Pipeline(
         [
-            Node(curves, ["baseline_history", *stages], "learning_curves", name="draw_curves"),
+            Node(curves, ["comparison_history", *stages], "learning_curves", name="draw_curves"),
             Node(
                 draw_pseudo_labels,
                 {"predictions": f"{last}_predictions", "corrected": f"{last}_corrected",
-                 "unlabelled": "unlabelled", "hidden_truth": "hidden_truth", **PEOPLE},
+                 "unlabeled": "unlabeled", "hidden_truth": "hidden_truth", **PEOPLE},
                 "pseudo_label_sheet",
                 name="draw_pseudo_labels",
             ),
             Node(
                 draw_predictions,
-                {"predictions": "validation_predictions", "baseline": "baseline_predictions",
+                {"predictions": "validation_predictions", "baseline": "comparison_predictions",
                  "validation": "validation", **PEOPLE},
                 "prediction_sheet",
                 name="draw_predictions",
             ),
-            Node(joints_figure, "metrics", "per_joint_pck", name="draw_joints"),
+            Node(keypoints_figure, "metrics", "per_keypoint_pck", name="draw_keypoints"),
             Node(
                 quality_figure, "pseudo_label_scores", "pseudo_label_quality", name="draw_quality"
             ),

@@ -8,7 +8,7 @@ from html import escape
 from rich.table import Table
 from rich.text import Text
 
-from sspcm_kedro.pipelines.reporting.style import readable
+from sspcm_kedro.figures.style import readable
 
 Metrics = Mapping[str, Mapping[str, float]]
 

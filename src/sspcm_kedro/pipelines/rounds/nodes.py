@@ -9,57 +9,65 @@ from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
 from sspcm_kedro.augment.occlude import Donors
-from sspcm_kedro.data.loader import Pseudo, mixed_seed, plain_view
+from sspcm_kedro.data.loader import PseudoLabels
+from sspcm_kedro.data.views import ViewConfig, plain_view
 from sspcm_kedro.engine.correction import correct, occluder_bank
-from sspcm_kedro.engine.learner import Learner, State, fingerprint, network_maker, networks_of
+from sspcm_kedro.engine.fingerprint import code_digests, fingerprint
+from sspcm_kedro.engine.learner import (
+    Learner,
+    State,
+    network_maker,
+    networks_of,
+)
+from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.predict import predict
-from sspcm_kedro.engine.settings import MachineConfig, MonitorConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.engine.stage import MonitorConfig, make_batches, make_monitor, train
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.figures.pixels import to_uint8
+from sspcm_kedro.figures.sheets import occlusion_sheet
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.learning import code, make_batches, make_monitor, train
 from sspcm_kedro.pipelines.people import content, crops_of, spread
-from sspcm_kedro.pipelines.reporting.pixels import to_uint8
-from sspcm_kedro.pipelines.reporting.sheets import occlusion_sheet
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.seeds import Stream, stream_seed
 
 
 def pseudo_labels(
     checkpoint: State,
-    unlabelled: pd.DataFrame,
+    unlabeled: pd.DataFrame,
     skeleton: dict[str, Any],
     view: ViewConfig,
     network: NetworkConfig,
     machine: MachineConfig,
 ) -> dict[str, Tensor]:
-    """What both teachers, as the last stage left them, see in every unlabelled person.
+    """What both teachers, as the last stage left them, see in every unlabeled person.
 
     Returns:
         ids (n), keypoints (2, n, k, 2) in canonical input pixels, scores (2, n, k); flip-averaged.
         The scores of a union's channels that no label teaches are 0: what they show is noise.
     """
     joints = Skeleton.from_dict(skeleton)
-    networks = networks_of(checkpoint, network, joints.size)
-    crops = crops_of(unlabelled, view, machine)
+    networks = networks_of(checkpoint, network, joints.size, stride=view.stride)
+    crops = crops_of(unlabeled, view, machine)
     seen = [
         predict(
-            networks[name].to(machine.pick()), crops, joints, flip_test=True,
-            refinement=view.refinement, blur=view.kernel(), device=machine.pick(),
-            title=f"pseudo-labels, {name}",
+            networks[name].to(machine.pick()), crops, joints, view.codec, flip_test=True,
+            device=machine.pick(), title=f"pseudo-labels, {name}",
         )
         for name in ("teacher_a", "teacher_b")
     ]  # fmt: skip
     keypoints, scores = (torch.stack(parts) for parts in zip(*seen, strict=True))
-    untaught = [channel for channel in range(joints.size) if channel not in joints.trained]
-    scores[..., untaught] = 0
+    untrained = [channel for channel in range(joints.size) if channel not in joints.trained]
+    scores[..., untrained] = 0
     return {"ids": torch.tensor(crops.instances.ids), "keypoints": keypoints, "scores": scores}
 
 
 def correction(
     now: dict[str, Tensor], earlier: dict[str, Tensor], view: ViewConfig, method: SSPCMConfig
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Of the four pairs of predictions, per joint the one that agrees best; and a report."""
+    """Of the four pairs of predictions, per keypoint the one that agrees best; and a report."""
     corrected = correct(
         (now["keypoints"], earlier["keypoints"]),
         (now["scores"], earlier["scores"]),
@@ -71,7 +79,7 @@ def correction(
     shares = torch.bincount(corrected["pair"].flatten(), minlength=4) / corrected["pair"].numel()
     report = {
         "kept": kept.float().mean().item(),
-        "kept_per_joint": kept.float().mean(dim=0).tolist(),
+        "kept_per_keypoint": kept.float().mean(dim=0).tolist(),
         "pair_shares": dict(zip(("now_now", "earlier_now", "now_earlier", "earlier_earlier"),
                                 shares.tolist(), strict=True)),
         "inconsistency_quantiles": {
@@ -83,25 +91,25 @@ def correction(
 
 def cut_occlude(
     corrected: dict[str, Tensor],
-    unlabelled: pd.DataFrame,
+    unlabeled: pd.DataFrame,
     skeleton: dict[str, Any],
     view: ViewConfig,
     method: SSPCMConfig,
     machine: MachineConfig,
     seed: int,
 ) -> tuple[dict[str, Tensor], Figure]:
-    """The bank of limbs worth pasting, all of reliable key points; and a sheet of samples."""
+    """The bank of limbs worth pasting, all of reliable keypoints; and a sheet of samples."""
     bank = occluder_bank(corrected["keypoints"], corrected["kept"].bool(), view.input_hw)
-    rows = spread(len(unlabelled), 10)
-    shown = crops_of(unlabelled.iloc[rows], view, machine)
-    rng = Generator().manual_seed(mixed_seed(seed, 7))
+    rows = spread(len(unlabeled), 10)
+    shown = crops_of(unlabeled.iloc[rows], view, machine)
+    rng = Generator().manual_seed(stream_seed(seed, Stream.OCCLUSION_SHEET))
     every, cpu = torch.arange(len(rows)), torch.device("cpu")
     images = plain_view(shown, every, cpu)
     keypoints, kept = corrected["keypoints"][rows], corrected["kept"][rows]
     donors = Donors(images, keypoints)
     if len(bank):
         chosen = bank[torch.randint(len(bank), (len(rows),), generator=rng)]
-        donor_crops = crops_of(unlabelled.iloc[chosen[:, 0].long().numpy()], view, machine)
+        donor_crops = crops_of(unlabeled.iloc[chosen[:, 0].long().numpy()], view, machine)
         pixels = plain_view(donor_crops, every, cpu)
         donors = Donors(pixels, chosen[:, None, 1:])
     occluded = method.occlude.occlude()(images, keypoints, kept, donors, rng)
@@ -113,8 +121,8 @@ def cut_occlude(
 def train_round(
     previous: State,
     resume: State | None,
-    labelled: pd.DataFrame,
-    unlabelled: pd.DataFrame,
+    labeled: pd.DataFrame,
+    unlabeled: pd.DataFrame,
     validation: pd.DataFrame,
     skeleton: dict[str, Any],
     predictions: dict[str, Tensor],
@@ -137,13 +145,13 @@ def train_round(
             "Run that stage to its end first (the same command goes on with it)",
         )
     number = done + 1
-    maker = network_maker(network, joints.size, seed)
-    learner = Learner(MethodConfig(method), maker, training, machine.pick())
+    maker = network_maker(network, joints.size, seed, stride=view.stride)
+    learner = Learner(MethodConfig(method), maker, view.codec, training, machine.pick())
     learner.restore(previous)
     learner.history = []
-    pseudo = Pseudo(predictions["keypoints"], predictions["scores"], occluders["occluders"])
+    pseudo = PseudoLabels(predictions["keypoints"], predictions["scores"], occluders["occluders"])
     batches = make_batches(
-        labelled, unlabelled, pseudo, joints, view=view, training=training, machine=machine,
+        labeled, unlabeled, pseudo, joints, view=view, training=training, machine=machine,
         seed=seed,
     )  # fmt: skip
     yield from train(
@@ -155,7 +163,11 @@ def train_round(
         training=training,
         seed=seed,
         fingerprint=fingerprint(
-            number, previous["fingerprint"], content(unlabelled), *pseudo.content(), code("rounds")
+            number,
+            previous["fingerprint"],
+            content(unlabeled),
+            *pseudo.content(),
+            code_digests("rounds"),
         ),
         resume=resume,
     )

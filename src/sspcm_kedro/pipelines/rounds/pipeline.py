@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from sspcm_kedro.pipelines.rounds.nodes import correction, cut_occlude, pseudo_labels, train_round
 
 SHARED = ("seed", "view", "network", "method", "training", "monitor", "machine")
-PEOPLE = {"labelled", "unlabelled", "validation", "skeleton"}
+PEOPLE = {"labeled", "unlabeled", "validation", "skeleton"}
 
 
 def _settings(*names: str) -> dict[str, str]:
@@ -22,7 +22,7 @@ def round_block(earlier: str) -> Pipeline:
         [
             Node(
                 pseudo_labels,
-                {"checkpoint": "previous", "unlabelled": "unlabelled", "skeleton": "skeleton",
+                {"checkpoint": "previous", "unlabeled": "unlabeled", "skeleton": "skeleton",
                  **_settings("view", "network", "machine")},
                 "predictions",
                 name="pseudo_labels",
@@ -37,7 +37,7 @@ def round_block(earlier: str) -> Pipeline:
             ),
             Node(
                 cut_occlude,
-                {"corrected": "corrected", "unlabelled": "unlabelled", "skeleton": "skeleton",
+                {"corrected": "corrected", "unlabeled": "unlabeled", "skeleton": "skeleton",
                  **_settings("view", "method", "machine", "seed")},
                 ["occluders", "occlusion_sheet"],
                 name="cut_occlude",

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.mpii_mat import read_test_images
-from sspcm_kedro.engine.settings import EvaluationConfig, MachineConfig
-from sspcm_kedro.engine.student import Student
-from sspcm_kedro.engine.submit import coco_submission, mpii_submission
+from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pipelines.people import crops_of
+from sspcm_kedro.pipelines.submission.predictions import coco_submission, mpii_submission
+from sspcm_kedro.sources.mpii_mat import read_test_images
 
 
 class SubmissionConfig(Settings):
@@ -23,12 +24,12 @@ class SubmissionConfig(Settings):
 
     Attributes:
         kind: the server's format: a zip with COCO's results, or MPII's mat.
-        network: whose predictions: the student, or what pipeline ``baseline`` trained.
+        network: whose predictions: the student, or what pipeline ``comparison`` trained.
         release: MPII's original mat, which says where the server looks for each person.
     """
 
     kind: Literal["coco", "mpii"] = "coco"
-    network: Literal["student", "baseline"] = "student"
+    network: Literal["student", "comparison"] = "student"
     release: Path | None = None
 
     @model_validator(mode="after")
@@ -52,7 +53,7 @@ def predict_test(
     """
     people = people_to_predict(instances)
     _images(people, submission)  # before the long work
-    shipped = Student.of(network)
+    shipped = TrainedModel.of(network)
     crops = crops_of(people, shipped.view, machine)
     return shipped.see(crops, evaluation, machine.pick(), "test people")
 
@@ -65,7 +66,7 @@ def submit_coco(
     evaluation: EvaluationConfig,
 ) -> list[dict[str, Any]]:
     """COCO's results."""
-    people, shipped = people_to_predict(instances), Student.of(network)
+    people, shipped = people_to_predict(instances), TrainedModel.of(network)
     return coco_submission(
         seen["keypoints"], seen["scores"], people, _images(people, submission),
         shipped.view.input_hw, shipped.skeleton, evaluation,
@@ -79,7 +80,7 @@ def submit_mpii(
     submission: SubmissionConfig,
 ) -> list[dict[str, Any]]:
     """MPII's ``pred``."""
-    people, shipped = people_to_predict(instances), Student.of(network)
+    people, shipped = people_to_predict(instances), TrainedModel.of(network)
     assert submission.release is not None
     images, places = read_test_images(submission.release), _images(people, submission)
     rectangles = _numbers(people.source_ids, "people", "Set the source's test to the original mat")

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sspcm_kedro.pipelines.evaluation.nodes import finished
+from sspcm_kedro.engine.export import export_model
 from sspcm_kedro.pipelines.submission.nodes import predict_test, submit_coco, submit_mpii
 
 
@@ -11,10 +11,10 @@ def create_pipeline(kind: str, network: str) -> Pipeline:
 
     Args:
         kind: ``submission.kind``, whose file is written.
-        network: ``submission.network``, "student" or "baseline".
+        network: ``submission.network``, "student" or "comparison".
     """
     settings = {name: f"params:{name}" for name in ("submission", "evaluation")}
-    network = "baseline_network" if network == "baseline" else network
+    network = "comparison_network" if network == "comparison" else network
     inputs = {"network": network, "instances": "instances", **settings}
     nodes = [
         Node(
@@ -28,8 +28,8 @@ def create_pipeline(kind: str, network: str) -> Pipeline:
         nodes.append(Node(submit_mpii, seen, "mpii_submission", name="submit_mpii"))
     else:
         nodes.append(Node(submit_coco, seen, "coco_submission", name="submit_coco"))
-    if network == "baseline_network":
-        of_baseline = {"checkpoint": "baseline_checkpoint", "skeleton": "skeleton",
+    if network == "comparison_network":
+        of_baseline = {"checkpoint": "comparison_checkpoint", "skeleton": "skeleton",
                        "view": "params:view", "network": "params:network"}  # fmt: skip
-        nodes.append(Node(finished, of_baseline, network, name="finish_baseline"))
+        nodes.append(Node(export_model, of_baseline, network, name="export_comparison"))
     return Pipeline(nodes)

@@ -5,18 +5,21 @@ from typing import Any
 
 import pandas as pd
 
-from sspcm_kedro.engine.learner import Learner, State, fingerprint, network_maker
-from sspcm_kedro.engine.settings import MachineConfig, MonitorConfig, TrainingConfig, ViewConfig
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.fingerprint import code_digests, fingerprint
+from sspcm_kedro.engine.learner import Learner, State, network_maker
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.stage import MonitorConfig, make_batches, make_monitor, train
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.learning import code, make_batches, make_monitor, train
 from sspcm_kedro.pipelines.people import content
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
 def warm_up(
-    labelled: pd.DataFrame,
+    labeled: pd.DataFrame,
     validation: pd.DataFrame,
     skeleton: dict[str, Any],
     resume: State | None,
@@ -31,10 +34,10 @@ def warm_up(
     """Yield checkpoint and history after each epoch of supervised training of three networks."""
     view.check(network)
     joints = Skeleton.from_dict(skeleton)
-    maker = network_maker(network, joints.size, seed)
-    learner = Learner(MethodConfig(method), maker, training, machine.pick())
+    maker = network_maker(network, joints.size, seed, stride=view.stride)
+    learner = Learner(MethodConfig(method), maker, view.codec, training, machine.pick())
     batches = make_batches(
-        labelled, None, None, joints, view=view, training=training, machine=machine, seed=seed
+        labeled, None, None, joints, view=view, training=training, machine=machine, seed=seed
     )
     settings = [x.model_dump() for x in (view, network, method, training)]
     yield from train(
@@ -46,7 +49,7 @@ def warm_up(
         training=training,
         seed=seed,
         fingerprint=fingerprint(
-            "warmup", seed, settings, skeleton, content(labelled), code("warmup")
+            "warmup", seed, settings, skeleton, content(labeled), code_digests("warmup")
         ),
         resume=resume,
     )

@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 warm_up,
                 {
-                    "labelled": "labelled",
+                    "labeled": "labeled",
                     "validation": "validation",
                     "skeleton": "skeleton",
                     "resume": "resume_warmup",

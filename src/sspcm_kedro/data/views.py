@@ -1,0 +1,105 @@
+"""How a person is shown to a network: its crop, the weak view of it, and the heatmaps."""
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from sspcm_kedro.augment.affine import AffineConfig
+from sspcm_kedro.config import Settings
+from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets import ROLES, NetworkConfig
+from sspcm_kedro.pose.geometry import warp
+from sspcm_kedro.pose.heatmap import HeatmapCodec, Refinement
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet statistics of RGB in 0..1, which pretrained backbones expect."""
+
+
+class ViewConfig(Settings):
+    """The crop of a person, its heatmaps, and the weak view.
+
+    The defaults of ``weak`` are those of the published code.
+    """
+
+    input_hw: tuple[int, int] = (64, 48)
+    border: int = Field(
+        default=12, ge=0, description="context in pixels that weak views may turn into"
+    )
+    stride: int = Field(default=4, ge=1, description="input pixels a heatmap cell")
+    sigma: float = Field(default=1.0, gt=0, description="of the target Gaussian, in heatmap cells")
+    sub_cell: bool = Field(
+        default=True, description="Gaussians centerd exactly; false rounds to cells, as published"
+    )
+    refinement: Refinement = Field(
+        default="parabola", description="from cells to pixels: of pseudo-labels and predictions"
+    )
+    blur: int | None = Field(
+        default=None,
+        ge=3,
+        description="DARK's kernel, odd; null fits it to sigma, the published code has 11 always",
+    )
+    weak: AffineConfig = AffineConfig(scale=0.25, rotation=30, rotated=0.6, flipped=0.5)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ViewConfig":
+        if any(size <= 0 or size % 16 for size in self.input_hw):
+            raise ValueError(f"input_hw must be multiples of 16, got {self.input_hw}")
+        if self.blur is not None and self.blur % 2 == 0:
+            raise ValueError(f"blur must be odd, got {self.blur}")
+        return self
+
+    def check(self, network: NetworkConfig) -> None:
+        """Refuse an input or a stride that the network does not have.
+
+        Raises:
+            BadInput: says by what the sides must be divisible, or which strides there are.
+        """
+        for chosen in map(network.of, ROLES):
+            if any(size % chosen.multiple for size in self.input_hw):
+                raise BadInput(
+                    f"view.input_hw {self.input_hw}",
+                    f"both sides must be multiples of {chosen.multiple} for a {chosen.kind}",
+                    "Change view.input_hw, e.g. to [256, 192].",
+                )
+            if self.stride not in chosen.strides:
+                raise BadInput(
+                    f"view.stride {self.stride}",
+                    f"must be one of {list(chosen.strides)} for a {chosen.kind}",
+                    "Change view.stride, e.g. to 4.",
+                )
+
+    @property
+    def codec(self) -> HeatmapCodec:
+        """Keypoints to heatmaps and back."""
+        return HeatmapCodec(self.stride, self.sigma, self.sub_cell, self.refinement, self.blur)
+
+
+def weak_view(crops: Crops, rows: Tensor, matrix: Tensor, device: torch.device) -> Tensor:
+    """Normalized views (b, 3, H, W) of crops through maps (b, 2, 3) in canonical input pixels.
+
+    Outside the crop is black, before normalization, as in the loaders of the field.
+    """
+    pixels = crops[rows].to(device, non_blocking=True).float() / 255
+    shift = matrix[:, :, :2].sum(dim=2) * crops.border  # the border moves the crop's origin
+    matrix = torch.cat([matrix[:, :, :2], (matrix[:, :, 2] - shift)[..., None]], dim=2)
+    views = warp(pixels, matrix, crops.input_hw)
+    return normalized(views).contiguous(memory_format=torch.channels_last)
+
+
+def plain_view(crops: Crops, rows: Tensor, device: torch.device) -> Tensor:
+    """Normalized crops (b, 3, H, W) as they are: a weak view through the identity, but cheaper."""
+    pixels = plain_pixels(crops, rows).to(device)
+    return normalized(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def plain_pixels(crops: Crops, rows: Tensor) -> Tensor:
+    """Crops (b, 3, H, W) without their border, uint8."""
+    (height, width), border = crops.input_hw, crops.border
+    return crops[rows][:, :, border : border + height, border : border + width]
+
+
+def normalized(images: Tensor) -> Tensor:
+    """RGB in 0..1 (b, 3, H, W), standardized by ImageNet's statistics."""
+    mean, std = (images.new_tensor(v)[None, :, None, None] for v in (MEAN, STD))
+    return (images - mean) / std

@@ -1,0 +1,112 @@
+"""The folder of drawn people: written whole or not at all, and not twice."""
+
+import io
+import json
+from base64 import b64encode
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview
+from PIL import Image
+
+from sspcm_kedro.data.progress import show_progress
+from sspcm_kedro.datasets.whole import replacing_folder
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.sources.drawn_folder import (
+    BOXES_FILE,
+    PARTS,
+    TRUTH_FILE,
+    CocoRecords,
+    DrawnPeople,
+    images_folder,
+    keypoints_file,
+)
+
+FINGERPRINT = "fingerprint.json"
+"""Written last: a folder that has it is complete."""
+
+
+class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
+    """A COCO folder of drawn people.
+
+    Saving draws them, unless the folder already holds exactly these; a run that is resumed
+    therefore does not draw again. Loading gives the folder's path.
+
+    Args:
+        filepath: the folder. It must be absent, empty, or one that this dataset wrote.
+    """
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: DrawnPeople) -> None:
+        """Draw the people into the folder."""
+        if _fingerprint(self._folder) == data.fingerprint():
+            return
+        _refuse_foreign(self._folder)
+        with replacing_folder(self._folder) as folder:
+            _write(folder, data)
+
+    def load(self) -> Path:
+        """The folder."""
+        if not self._exists():
+            rule = f"a folder of drawn people must have {FINGERPRINT}, found none"
+            raise BadInput(self._folder, rule, "Run node 'draw'")
+        return self._folder
+
+    def preview(self, pictures: int = 8, side: int = 128) -> ImagePreview:
+        """The first annotated images in rows of four, for kedro-viz."""
+        folder = self.load() / images_folder("train")
+        files = list(islice(sorted(folder.iterdir()), pictures))
+        sheet = Image.new("RGB", (4 * side, -(-len(files) // 4) * side))
+        for place, file in enumerate(files):
+            with Image.open(file) as picture:
+                tile = picture.convert("RGB").resize((side, side))
+            sheet.paste(tile, (place % 4 * side, place // 4 * side))
+        png = io.BytesIO()
+        sheet.save(png, format="PNG")
+        return ImagePreview(b64encode(png.getvalue()).decode())
+
+    def _exists(self) -> bool:
+        return (self._folder / FINGERPRINT).is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}
+
+
+def _write(folder: Path, people: DrawnPeople) -> None:
+    records = {part: CocoRecords(part, people.settings.image_hw) for part in PARTS}
+    for part in PARTS:
+        (folder / images_folder(part)).mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    for image in show_progress(people.images(), len(people), "drawing people"):
+        (folder / image.file).write_bytes(image.jpeg)
+        records[image.part].add(image)
+    files = {
+        keypoints_file("train"): records["train"].labeled(),
+        keypoints_file("val"): records["val"].labeled(),
+        BOXES_FILE: records["unlabeled"].boxes(),
+        TRUTH_FILE: records["unlabeled"].labeled(),
+        FINGERPRINT: people.fingerprint(),
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+
+
+def _fingerprint(folder: Path) -> Any:
+    """What the folder says it holds; ``None`` if it says nothing readable."""
+    try:
+        return json.loads((folder / FINGERPRINT).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Never replace files that this dataset did not write."""
+    ours = (folder / FINGERPRINT).is_file()
+    if folder.exists() and not ours and not (folder.is_dir() and not any(folder.iterdir())):
+        rule = f"only an empty folder or one with {FINGERPRINT} is replaced, found other files"
+        raise BadInput(folder, rule, "Give drawn_folder another filepath in the catalog")

@@ -1,0 +1,148 @@
+"""Members of a zip or tar to where they belong; nothing in an archive decides where it is written.
+
+Every member is held to the rules, also those that are left out: an archive with one that points
+elsewhere was not made by the people who publish images.
+"""
+
+import gzip
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from sspcm_kedro.data.progress import show_bytes
+from sspcm_kedro.downloads.fetch import write_all
+from sspcm_kedro.errors import BadInput
+
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
+    RuntimeError,  # of a zip that is encrypted, or packed in a way unknown here
+)  # fmt: skip
+_FROM_OWNERS = "Fetch the archive from its owners, or unpack by hand what you trust"
+
+
+def unpack(archive: Path, folder: Path, places: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Write the members that belong somewhere into a new folder; how many files each target has.
+
+    Args:
+        archive: a zip, a tar or a tar.gz.
+        folder: must not exist; without success it is removed again.
+        places: (pattern, target) as in ``downloads.Archive``; the first pattern counts.
+
+    Raises:
+        BadInput: a member is absolute, leads out of the folder or is no plain file; the archive is
+            damaged; a target stays empty; the disk is full.
+    """
+    places = tuple(places)
+    counts = {target.rstrip("/"): 0 for _, target in places}
+    folder.mkdir(parents=True)
+    try:
+        with show_bytes(f"unpacking {archive.name}", None, 0) as count:
+            for name, size, stream in _members(archive):
+                target = _target(name, places)
+                if target is None:
+                    continue
+                file = folder / target / PurePosixPath(name).name
+                if not target.endswith("/"):
+                    file = folder / target
+                _room(archive, name, size, folder)
+                _write(archive, name, stream, file)
+                counts[target.rstrip("/")] += 1
+                count(size)
+    except _BROKEN as error:
+        shutil.rmtree(folder)
+        remedy = "Remove the file and run the same command again, which fetches it anew"
+        raise BadInput(archive, f"must be a whole archive, but {error}", remedy) from error
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    empty = [target for target, number in counts.items() if not number]
+    if empty:
+        shutil.rmtree(folder)
+        patterns = ", ".join(pattern for pattern, target in places if target.rstrip("/") in empty)
+        remedy = "It is laid out otherwise than it was: unpack it by hand, docs/data.md says where"
+        raise BadInput(archive, f"must have members like {patterns}, found none", remedy)
+    return counts
+
+
+def unpacked_bytes(archive: Path) -> int | None:
+    """Bytes of all members; ``None`` if only unpacking could tell."""
+    if not zipfile.is_zipfile(archive):
+        return None
+    try:
+        with zipfile.ZipFile(archive) as pack:
+            return sum(info.file_size for info in pack.infolist())
+    except _BROKEN:
+        return None  # unpacking says what is wrong with it
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Name, size and content of the files; of a zip, all are looked at before the first is read."""
+    with archive.open("rb") as stream:
+        magic = stream.read(2)
+    if magic == b"PK":
+        with zipfile.ZipFile(archive) as pack:
+            infos = pack.infolist()
+            for info in infos:
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+                _check(archive, info.filename, None if plain else _KINDS.get(kind, "device"))
+            for info in infos:
+                if not info.is_dir():
+                    with pack.open(info) as content:
+                        yield info.filename, info.file_size, content
+        return
+    with (gzip.open if magic == b"\x1f\x8b" else open)(archive, "rb") as raw:
+        with tarfile.open(fileobj=raw, mode="r:") as pack:
+            for member in pack:
+                kind = None if member.isfile() or member.isdir() else _tar_kind(member)
+                _check(archive, member.name, kind)
+                content = pack.extractfile(member) if member.isfile() else None
+                if content is not None:
+                    yield member.name, member.size, content
+        while raw.read(1 << 20):
+            pass  # the checksum of a gzip stands at its end, behind what tar reads
+
+
+_KINDS = {stat.S_IFLNK: "link"}
+
+
+def _tar_kind(member: tarfile.TarInfo) -> str:
+    return "link" if member.issym() or member.islnk() else "device"
+
+
+def _check(archive: Path, name: str, kind: str | None) -> None:
+    paths = (PurePosixPath(name), PureWindowsPath(name))
+    if not name or "\\" in name or any(path.anchor or ".." in path.parts for path in paths):
+        rule = "a member's name must stay in the folder: relative, without '..' and backslashes"
+        raise BadInput(f"{archive}, member {name!r}", rule, _FROM_OWNERS)
+    if kind is not None:
+        rule = f"a member must be a plain file or folder, found a {kind}"
+        raise BadInput(f"{archive}, member {name!r}", rule, _FROM_OWNERS)
+
+
+def _target(name: str, places: tuple[tuple[str, str], ...]) -> str | None:
+    path = PurePosixPath(name)
+    return next((target for pattern, target in places if path.match(pattern)), None)
+
+
+def _room(archive: Path, name: str, size: int, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        rule = f"needs {size} bytes, and {free} are free on the disk of {folder}"
+        raise BadInput(f"{archive}, member {name!r}", rule, "Make room")
+
+
+def _write(archive: Path, name: str, stream: IO[bytes], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.exists():
+        rule = f"must be the only one for {file.name}, found another before"
+        raise BadInput(f"{archive}, member {name!r}", rule, _FROM_OWNERS)
+    with file.open("xb", buffering=0) as out:
+        while chunk := stream.read(1 << 20):
+            write_all(out, chunk, file)

@@ -1,0 +1,318 @@
+"""What training costs, before it is paid: counted on shapes alone, without numbers or data.
+
+Networks and batches live on the meta device, and the step that is counted there is the method's
+own. A multiplication and an addition are two FLOPs; convolutions and matrix products are counted,
+and nothing else (normalization, activation, warping, losses and the optimizer are small beside
+them, in FLOPs).
+"""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from sspcm_kedro.augment.occlude import Donors
+from sspcm_kedro.batch import Batch, Labeled, Unlabeled
+from sspcm_kedro.engine.optimizer import adam
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods.base import Method
+from sspcm_kedro.nets import ROLES, NetworkConfig
+from sspcm_kedro.pose.heatmap import HeatmapCodec
+
+META = torch.device("meta")
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One optimizer step of a method.
+
+    Attributes:
+        labeled: labeled images in the batch.
+        unlabeled: unlabeled images in the batch.
+        labeled_networks: how many networks the labeled images go through.
+        unlabeled_networks: how many the unlabeled ones go through, frozen copies included.
+        forwards: passes of a batch through a network.
+        backwards: of these, passes that a gradient goes back through.
+        forward_flops: of the whole step.
+        backward_flops: of the whole step.
+        activation_bytes: what the forward passes keep for the backward ones, all at once.
+    """
+
+    labeled: int
+    unlabeled: int
+    labeled_networks: int
+    unlabeled_networks: int
+    forwards: int
+    backwards: int
+    forward_flops: int
+    backward_flops: int
+    activation_bytes: int
+
+    @property
+    def flops(self) -> int:
+        """Forward and backward."""
+        return self.forward_flops + self.backward_flops
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a training holds. A lower bound: there is workspace and fragmentation on top.
+
+    Attributes:
+        parameters: of all networks, frozen copies and statistics of batch norm included.
+        gradients: of what is trained.
+        optimizer: Adam's two moments.
+        activations: what the largest step keeps for its backward passes.
+    """
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.parameters + self.gradients + self.optimizer + self.activations
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What a device did.
+
+    Attributes:
+        tflops: 10^12 counted FLOPs per second of whole training steps.
+        device: as torch calls it.
+        batch: people of each kind in the steps that were timed.
+    """
+
+    tflops: float
+    device: str
+    batch: int
+
+
+def blank_method(
+    config: MethodConfig,
+    network: NetworkConfig,
+    keypoints: int,
+    codec: HeatmapCodec,
+    device: torch.device = META,
+) -> Method:
+    """The method on a device, its networks at random; published weights are not looked for."""
+    bare = network.bare()
+    with device:
+        return config.build(
+            lambda index: bare.build(keypoints, ROLES[index], stride=codec.stride), codec
+        )
+
+
+def blank_batch(
+    size: int,
+    keypoints: int,
+    input_hw: tuple[int, int],
+    codec: HeatmapCodec,
+    *,
+    unlabeled: bool,
+    stored: bool,
+    device: torch.device = META,
+) -> Batch:
+    """A batch of noise, or on the meta device of nothing.
+
+    Args:
+        size: people of each kind.
+        keypoints: keypoints, k.
+        input_hw: size of the images.
+        codec: whose heatmaps are learned.
+        unlabeled: whether there are unlabeled people.
+        stored: whether they come with predictions and limbs of an earlier period, as in a round.
+        device: where.
+    """
+    with device:
+        heatmaps = (size, keypoints, *codec.heatmap_hw(input_hw))
+        weights = torch.ones(size, keypoints)
+        labeled = Labeled(torch.randn(size, 3, *input_hw), torch.rand(heatmaps), weights)
+        if not unlabeled:
+            return Batch(labeled)
+        images = torch.randn(size, 3, *input_hw)
+        if not stored:
+            return Batch(labeled, Unlabeled(images, weights))
+        donors = Donors(torch.randn(size, 3, *input_hw), torch.full((size, 1, 2), 8.0))
+        earlier = (torch.rand(heatmaps), torch.rand(heatmaps))
+        return Batch(labeled, Unlabeled(images, weights, earlier, donors))
+
+
+class _Undrawn(Generator):
+    """Says that it is on the meta device, where nothing is drawn and torch has no generator."""
+
+    @property
+    def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return META
+
+
+def step_cost(method: Method, batch: Batch) -> StepCost:
+    """Count a step of a method, both on the meta device: its own ``training_step``, and backward.
+
+    Raises:
+        ValueError: they are on another device, where the step would be computed.
+    """
+    if {t.device for t in (*method.parameters(), batch.labeled.images)} != {META}:
+        raise ValueError("a step is counted on the meta device; use blank_method and blank_batch")
+    passes, backwards, kept = Counter[tuple[str, bool]](), Counter[str](), _Kept(method)
+
+    def watch(name: str, net: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        def passed(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            passes[name, inputs[0] is batch.labeled.images] += 1
+            if output.requires_grad:
+                output.register_hook(lambda gradient: backwards.update([name]))
+
+        return net.register_forward_hook(passed)
+
+    handles = [watch(name, net) for name, net in networks_in(method).items()]
+    method.train()
+    forward, backward = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    with forward, saved_tensors_hooks(kept.keep, lambda tensor: tensor):
+        scalars = method.training_step(batch, _Undrawn())
+        loss = torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum()
+    with backward:
+        loss.backward()
+    for handle in handles:
+        handle.remove()
+    method.zero_grad(set_to_none=True)
+    return StepCost(
+        labeled=len(batch.labeled.images),
+        unlabeled=0 if batch.unlabeled is None else len(batch.unlabeled.images),
+        labeled_networks=len({name for name, labeled in passes if labeled}),
+        unlabeled_networks=len({name for name, labeled in passes if not labeled}),
+        forwards=passes.total(),
+        backwards=backwards.total(),
+        forward_flops=forward.get_total_flops(),
+        backward_flops=backward.get_total_flops(),
+        activation_bytes=kept.bytes,
+    )
+
+
+class _Kept:
+    """Storages that autograd keeps for backward, each counted once; parameters are not counted."""
+
+    def __init__(self, method: nn.Module) -> None:
+        self.bytes = 0
+        self._seen = {t.untyped_storage()._cdata for t in (*method.parameters(), *method.buffers())}
+        self._alive: list[Tensor] = []  # else a storage's address could be another's later
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        alias, storage = tensor.detach(), tensor.untyped_storage()
+        if storage._cdata not in self._seen:
+            self._seen.add(storage._cdata)
+            self._alive.append(alias)
+            self.bytes += storage.nbytes()
+        return alias
+
+
+def networks_in(method: Method) -> dict[str, nn.Module]:
+    """All networks of a method by their place in it, also frozen copies."""
+    kinds = {type(net) for net in method.networks.values()}
+    return {name: module for name, module in method.named_modules() if type(module) in kinds}
+
+
+def prediction_flops(network: nn.Module, input_hw: tuple[int, int]) -> int:
+    """FLOPs of one image through a network on the meta device, without flip test."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.eval()(torch.empty(1, 3, *input_hw, device=META))
+    return counter.get_total_flops()
+
+
+def memory_of(method: Method, steps: Iterable[StepCost]) -> Memory:
+    """What training a method needs, given the kinds of steps that it does one after another."""
+    trained = [p for p in method.parameters() if p.requires_grad]
+    return Memory(
+        parameters=_bytes((*method.parameters(), *method.buffers())),
+        gradients=_bytes(trained),
+        optimizer=_adam_bytes(trained),
+        activations=max(step.activation_bytes for step in steps),
+    )
+
+
+def checkpoint_bytes(method: Method) -> int:
+    """Tensors of a stored training state (``Learner.state``): networks, copies and Adam."""
+    trained = [p for p in method.parameters() if p.requires_grad]
+    return _bytes(method.state_dict().values()) + _adam_bytes(trained)
+
+
+def label_bytes(people: int, keypoints: int) -> dict[str, int]:
+    """What a round stores about unlabeled people; of the occluders the most that there can be."""
+    number, index = 4, 8
+    return {
+        "predictions": people * (index + 2 * keypoints * 3 * number),
+        "corrected": people * (index + keypoints * (2 + 1 + 1 + 1) * number + keypoints),
+        "occluders": people * (index + keypoints * 3 * number),
+    }
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _adam_bytes(trained: list[nn.Parameter]) -> int:
+    """Two moments the size of each parameter, and a counter of 4 bytes a parameter tensor."""
+    return 2 * _bytes(trained) + 4 * len(trained)
+
+
+def hours(flops: float, tflops: float) -> float:
+    """How long so many FLOPs take at 10^12 FLOPs a second times ``tflops``."""
+    return flops / (tflops * 1e12) / 3600
+
+
+def measure(
+    config: MethodConfig,
+    network: NetworkConfig,
+    keypoints: int,
+    input_hw: tuple[int, int],
+    codec: HeatmapCodec,
+    *,
+    size: int,
+    flops: int,
+    device: torch.device,
+    repeat: int = 5,
+) -> Throughput:
+    """Time real steps of a method on noise, its optimizer included; the median counts.
+
+    Args:
+        config: the method; it is given stored predictions, as in a round.
+        network: its networks, at random.
+        keypoints: keypoints.
+        input_hw: size of the images.
+        codec: whose heatmaps are learned.
+        size: people of each kind in a batch.
+        flops: what one such step was counted to be.
+        device: where.
+        repeat: steps that are timed; two go before, for the device to settle.
+    """
+    method = blank_method(config, network, keypoints, codec, device)
+    method.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+    optimizer, rng = adam(method, 1e-3), Generator(device).manual_seed(0)
+    batch = blank_batch(
+        size,
+        keypoints,
+        input_hw,
+        codec,
+        unlabeled=method.needs_unlabeled,
+        stored=True,
+        device=device,
+    )
+    seconds = []
+    for _ in range(repeat + 2):
+        began = time.perf_counter()
+        scalars = method.training_step(batch, rng)
+        loss = torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        next(method.parameters()).flatten()[0].item()  # waits for the device
+        seconds.append(time.perf_counter() - began)
+    return Throughput(flops / statistics.median(seconds[2:]) / 1e12, str(device), size)

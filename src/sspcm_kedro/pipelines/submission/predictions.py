@@ -1,0 +1,77 @@
+"""Predictions to what an evaluation server takes."""
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.evaluate import EvaluationConfig, detect, sigmas_of
+from sspcm_kedro.engine.predict import to_image
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import MPII, Skeleton
+from sspcm_kedro.pose.submission import coco_results, mpii_predictions
+
+
+def coco_submission(
+    keypoints: Tensor,
+    scores: Tensor,
+    people: Instances,
+    image_ids: np.ndarray,
+    input_hw: tuple[int, int],
+    skeleton: Skeleton,
+    config: EvaluationConfig,
+) -> list[dict[str, Any]]:
+    """COCO's results of predictions (n, k, 2) in canonical input pixels, scores (n, k).
+
+    Exactly what ``evaluate`` scores: re-scored, after OKS-NMS, of a union the evaluated keypoints.
+
+    Args:
+        keypoints: what a network saw.
+        scores: its heatmaps' maxima.
+        people: whose boxes were looked at (n), usually detected ones.
+        image_ids: (n) what COCO calls their images.
+        input_hw: the frame of the predictions.
+        skeleton: their keypoints, with OKS sigmas.
+        config: the thresholds.
+    """
+    channels = list(skeleton.evaluated_channels)
+    predicted, scores = to_image(keypoints[:, channels], people, input_hw), scores[:, channels]
+    skeleton = skeleton.evaluated
+    rows, found = detect(predicted, scores, people, input_hw, sigmas_of(skeleton, config), config)
+    return coco_results(image_ids[rows], found.keypoints, scores.numpy()[rows], found.scores)
+
+
+def mpii_submission(
+    keypoints: Tensor,
+    people: Instances,
+    input_hw: tuple[int, int],
+    skeleton: Skeleton,
+    *,
+    images: list[str],
+    rectangles: list[int],
+    image: np.ndarray,
+    rectangle: np.ndarray,
+) -> list[dict[str, Any]]:
+    """MPII's ``pred`` of predictions (n, k, 2) in canonical input pixels.
+
+    Args:
+        keypoints: what a network saw.
+        people: whom it looked at (n).
+        input_hw: the frame of the predictions.
+        skeleton: MPII's keypoints, or a union of which those are evaluated.
+        images: names of all test images in the order of the release.
+        rectangles: how many people each of them lists.
+        image: (n) places of the people's images among them.
+        rectangle: (n) the people's places in their image's list.
+
+    Raises:
+        BadInput: the evaluated keypoints are not MPII's.
+    """
+    if skeleton.evaluated.names != MPII.names:
+        rule = (
+            f"must be predictions of MPII's keypoints, found {', '.join(skeleton.evaluated.names)}"
+        )
+        raise BadInput("submission.kind = mpii", rule, "Use a source that is evaluated on MPII")
+    predicted = to_image(keypoints[:, list(skeleton.evaluated_channels)], people, input_hw)
+    return mpii_predictions(images, rectangles, image, rectangle, predicted)

@@ -1,0 +1,34 @@
+"""Seeds by name: every draw of an experiment comes from its seed, a stream and a place in it."""
+
+from enum import IntEnum
+
+
+class Stream(IntEnum):
+    """What is drawn. The numbers are part of every published result: they never change."""
+
+    VIEWS = 1
+    """Weak views and occluders of an epoch."""
+    LABELED_ORDER = 2
+    """Order of the labeled people."""
+    UNLABELED_ORDER = 3
+    """Order of the unlabeled people."""
+    WEIGHTS = 5
+    """First weights of a network."""
+    OCCLUSION_SHEET = 7
+    """Samples on the sheet of occlusions."""
+    STEPS = 9
+    """What the steps of an epoch draw: strong views, patches."""
+
+
+def stream_seed(seed: int, stream: Stream, *place: int) -> int:
+    """The seed of a stream of an experiment, at a place in it (e.g. the epoch)."""
+    return mixed_seed(seed, stream, *place)
+
+
+def mixed_seed(*parts: int) -> int:
+    """One seed, 0 to 2^63 - 1, from several numbers; neighbors do not resemble each other."""
+    mixed = 0
+    for part in parts:
+        mixed = (mixed * 0x5DEECE66D + part * 0x9E3779B97F4A7C15 + 0xB) % 2**63
+        mixed ^= mixed >> 29
+    return mixed

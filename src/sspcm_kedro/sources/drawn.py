@@ -1,0 +1,72 @@
+"""People drawn by this package, read back from their folder as any COCO folder."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sspcm_kedro.config import Settings
+from sspcm_kedro.data.source import Source
+from sspcm_kedro.drawn import DrawnSettings
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.sources.coco import CocoPart, CocoSource, UnlabeledPart
+from sspcm_kedro.sources.drawn_folder import (
+    BOXES_FILE,
+    PART_SPAN,
+    TRUTH_FILE,
+    DrawnPeople,
+    Part,
+    images_folder,
+    keypoints_file,
+)
+
+Images = Annotated[int, Field(ge=1, lt=PART_SPAN)]
+
+
+class DrawnSource(Settings):
+    """People drawn by this package; their folder is read back as any COCO folder.
+
+    Attributes:
+        annotated: annotated images; an image has one to a few people.
+        unlabeled: unlabeled images.
+        validation: validation images.
+        look: how the images look.
+        processes: how many processes draw.
+    """
+
+    kind: Literal["drawn"] = "drawn"
+    annotated: Images
+    unlabeled: Images
+    validation: Images
+    look: DrawnSettings = DrawnSettings()
+    processes: Annotated[int, Field(ge=1)] = 1
+
+    def people(self, seed: int) -> DrawnPeople:
+        """What the drawing node has to draw."""
+        counts: dict[Part, int] = {
+            "train": self.annotated,
+            "val": self.validation,
+            "unlabeled": self.unlabeled,
+        }
+        return DrawnPeople(self.look, seed, counts, self.processes)
+
+    def read(self, drawn_folder: Path | None = None) -> Source:
+        """The people of the drawn folder."""
+        if drawn_folder is None:
+            rule = "a drawn source is read from the folder that node 'draw' writes, got none"
+            raise BadInput("source", rule, "Run node 'draw' first")
+        unlabeled = UnlabeledPart(
+            annotations=Path(BOXES_FILE),
+            images=Path(images_folder("unlabeled")),
+            truth=Path(TRUTH_FILE),
+        )
+        return CocoSource(
+            root=drawn_folder,
+            train=_drawn_part("train"),
+            validation=_drawn_part("val"),
+            unlabeled=unlabeled,
+        ).read()
+
+
+def _drawn_part(part: Part) -> CocoPart:
+    return CocoPart(annotations=Path(keypoints_file(part)), images=Path(images_folder(part)))

@@ -1,0 +1,42 @@
+"""The learning rate is a function of the step alone; Adam trains what is trainable."""
+
+import pytest
+import torch
+from torch import nn
+
+from sspcm_kedro.engine.optimizer import StepDecay, adam
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 1e-3), (69, 1e-3), (70, 1e-4), (89, 1e-4), (90, 1e-5), (99, 1e-5), (500, 1e-5)],
+)
+def test_a_tenth_after_each_milestone(step, rate):
+    assert StepDecay(1e-3, (0.7, 0.9), 100).at(step) == pytest.approx(rate)
+
+
+def test_without_milestones_the_rate_stays():
+    assert StepDecay(0.5, (), 10).at(9) == 0.5
+
+
+def test_apply_sets_every_group_whatever_it_was():
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (1.0, 7.0)]
+    optimizer = torch.optim.SGD(groups)
+    schedule = StepDecay(0.1, (0.5,), 10)
+    for step, rate in ((7, 0.01), (2, 0.1)):
+        schedule.apply(optimizer, step)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([rate, rate])
+
+
+def test_adam_has_no_weight_decay_and_leaves_frozen_parameters():
+    net = nn.Linear(2, 1)
+    net.bias.requires_grad_(False)
+    optimizer = adam(net, 0.01)
+    (group,) = optimizer.param_groups
+    assert [id(p) for p in group["params"]] == [id(net.weight)]
+    assert group["weight_decay"] == 0 and group["betas"] == (0.9, 0.999)
+    before = net.weight.detach().clone()
+    net(torch.tensor([[1.0, -2.0]])).sum().backward()
+    optimizer.step()
+    # The first step of Adam is the rate, against the sign of the gradient.
+    torch.testing.assert_close(net.weight - before, torch.tensor([[-0.01, 0.01]]))

@@ -1,0 +1,142 @@
+"""What training nodes yield: after each epoch all that the catalog has to keep."""
+
+import io
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from sspcm_kedro.batch import Batch, Labeled
+from sspcm_kedro.engine.learner import Learner
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.stage import StepProgress, described, train
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.pose.heatmap import HeatmapCodec
+
+TRAINING = TrainingConfig(batch=2, steps=2, warmup_epochs=2, round_epochs=2, rounds=1)
+
+
+def make_learner() -> Learner:
+    """A network of one convolution: training it takes no time."""
+
+    def make(index: int) -> nn.Module:
+        net = nn.Conv2d(3, 1, 1, stride=4)
+        nn.init.constant_(net.weight, 0.1 * (index + 1))
+        nn.init.zeros_(net.bias)
+        return net
+
+    method = MethodConfig.model_validate({"kind": "supervised"})
+    return Learner(method, make, HeatmapCodec(), TRAINING, torch.device("cpu"))
+
+
+def batches(epoch: int):
+    for i in range(TRAINING.steps):
+        rng = torch.Generator().manual_seed(10 * epoch + i)
+        images = torch.randn(2, 3, 8, 8, generator=rng)
+        yield Batch(Labeled(images, torch.rand(2, 1, 2, 2, generator=rng), torch.ones(2, 1)))
+
+
+def outputs(span: range, resume=None, fingerprint: str = "mine", learner=None):
+    """Copies of all that a training yields."""
+    seen = []
+    for output in train(
+        learner or make_learner(), batches, lambda method: {"student/PCK": 0.5}, stage="warmup",
+        span=span, training=TRAINING, seed=0, fingerprint=fingerprint, resume=resume,
+    ):  # fmt: skip
+        state = output["checkpoint"]
+        method = {key: value.clone() for key, value in state["method"].items()}
+        seen.append(SimpleNamespace(state={**state, "method": method}, history=output["history"]))
+    return seen
+
+
+def snapshot(learner: Learner) -> dict:
+    """As a file would keep it."""
+    file = io.BytesIO()
+    torch.save(learner, file)
+    return torch.load(io.BytesIO(file.getvalue()), weights_only=True)
+
+
+def equal(a: dict, b: dict) -> bool:
+    return all(torch.equal(a["method"][key], b["method"][key]) for key in a["method"])
+
+
+def test_every_epoch_is_yielded_with_its_history():
+    seen = outputs(range(3))
+    assert [output.state["epoch"] for output in seen] == [1, 2, 3]
+    assert [len(output.history) for output in seen] == [1, 2, 3]
+    assert not equal(seen[0].state, seen[1].state)
+    last = seen[-1].history
+    assert last["stage"].tolist() == ["warmup"] * 3
+    assert last["epoch"].tolist() == [1, 2, 3] and last["step"].tolist() == [2, 4, 6]
+    assert last["student/PCK"].tolist() == [0.5] * 3
+    assert (last["loss/supervised"] > 0).all()
+    assert all(output.state["fingerprint"] == "mine" for output in seen)
+
+
+def test_a_checkpoint_of_the_same_fingerprint_is_gone_on_from(caplog):
+    whole = outputs(range(3))
+    first = next(iter(train_once(make_learner())))
+    with caplog.at_level(logging.INFO):
+        rest = outputs(range(3), resume=snapshot(first))
+    assert [output.state["epoch"] for output in rest] == [2, 3]
+    assert rest[-1].history["epoch"].tolist() == [1, 2, 3]
+    assert equal(rest[-1].state, whole[-1].state)
+    assert "warmup goes on after epoch 1 of 3" in caplog.text
+
+
+def train_once(learner: Learner):
+    """The checkpoints of a training of three epochs, one at a time."""
+    for output in train(
+        learner, batches, lambda method: {"student/PCK": 0.5}, stage="warmup", span=range(3),
+        training=TRAINING, seed=0, fingerprint="mine", resume=None,
+    ):  # fmt: skip
+        yield output["checkpoint"]
+
+
+def test_a_checkpoint_of_another_fingerprint_is_left_alone(caplog):
+    resume = snapshot(next(iter(train_once(make_learner()))))
+    with caplog.at_level(logging.WARNING):
+        seen = outputs(range(3), resume=resume, fingerprint="other")
+    assert [output.state["epoch"] for output in seen] == [1, 2, 3]
+    assert equal(seen[-1].state, outputs(range(3))[-1].state)
+    assert "warmup has a checkpoint of other settings, data or code: starts afresh" in caplog.text
+
+
+def test_a_finished_stage_yields_what_it_has():
+    *_, last = (snapshot(state) for state in train_once(make_learner()))
+    seen = outputs(range(3), resume=last)
+    assert len(seen) == 1
+    assert equal(seen[0].state, last)
+    assert seen[0].history["epoch"].tolist() == [1, 2, 3]
+
+
+def test_a_stage_starts_where_the_one_before_ended():
+    learner = make_learner()
+    *_, last = (snapshot(state) for state in train_once(learner))
+    new = make_learner()
+    new.restore({**last, "history": []})
+    seen = outputs(range(3, 4), learner=new)
+    assert [output.state["epoch"] for output in seen] == [4]
+    assert seen[0].history["step"].tolist() == [8]
+
+
+def test_a_line_of_the_log():
+    line = {"stage": "warmup", "epoch": 2, "step": 6, "learning_rate": 1e-3, "loss": 0.012345}
+    assert described(line) == "warmup epoch 2 (step 6): loss 0.01235"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_shows_the_loss_on_a_terminal_only(monkeypatch, terminal):
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(
+        isatty=lambda: terminal, write=lambda text: None, flush=lambda: None, encoding="utf-8",
+    ))  # fmt: skip
+    bar = StepProgress("warmup", 20)
+    with bar as on_step:
+        for _ in range(20):
+            on_step(
+                {"loss/a": torch.tensor(0.25), "loss/b": torch.tensor(0.5), "kept": torch.ones(1)}
+            )
+    shown = bar.bar.tasks[0].fields["loss"]
+    assert shown == ("0.75000" if terminal else "-")

@@ -1,0 +1,87 @@
+"""COCO 2017 with all its parts, in its own layout."""
+
+import json
+
+import numpy as np
+import pytest
+
+from formats import pictures, write_coco
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import COCO
+from sspcm_kedro.sources.checks import read_coco_json
+from sspcm_kedro.sources.coco import CocoSource
+
+
+@pytest.fixture
+def parts():
+    return [pictures(3, seed, people=2) for seed in range(4)]
+
+
+def read(record) -> CocoSource:
+    return CocoSource.model_validate(record)
+
+
+def test_all_parts(tmp_path, parts):
+    source = read(write_coco(tmp_path, *parts)).read()
+    assert source.skeleton == COCO
+    assert [len(p) for p in (source.annotated, source.validation, source.unlabeled, source.test)] \
+        == [6, 6, 6, 6]  # fmt: skip
+    drawn = parts[0][2].people[0].triples(COCO)
+    np.testing.assert_allclose(source.annotated.keypoints[4], drawn[:, :2], rtol=1e-6)
+    assert source.annotated.visibility[4].tolist() == drawn[:, 2].tolist()
+    assert source.hidden_truth is None
+
+
+def test_detected_people_are_unlabeled_people_in_raw_boxes(tmp_path, parts):
+    people = read(write_coco(tmp_path, *parts)).read().unlabeled
+    shown = [person for picture in parts[2] for person in picture.people]
+    assert people.box_scores.tolist() == pytest.approx([person.score for person in shown])
+    x0, y0, x1, y1 = shown[0].box
+    assert people.boxes[0].tolist() == pytest.approx([x0 - 1.5, y0 - 1, x1 + 0.5, y1 + 1.5])
+    assert not people.visibility.any()
+
+
+def test_the_first_people_are_the_first_of_the_file(tmp_path, parts):
+    """Images are not sorted in COCO's own files, and a reader that sorts them takes others."""
+    record = write_coco(tmp_path, *parts)
+    file = tmp_path / "annotations" / "person_keypoints_train2017.json"
+    content = json.loads(file.read_text())
+    listed = [image["id"] for image in content["images"]]
+    assert listed != sorted(listed)
+    content["annotations"].reverse()
+    file.write_text(json.dumps(content))
+    people = read(record).read().annotated
+    assert people.image_ids.tolist() == np.repeat(listed, 2).tolist()
+    assert people.ids.tolist() == [2, 1, 4, 3, 6, 5]
+
+
+def test_files_to_hand_in_get_the_ids_of_the_images(tmp_path, parts):
+    """Ids of two parts that collide are changed, but not those that a server wants."""
+    record = write_coco(tmp_path, *parts)
+    for file in tmp_path.rglob("*test-dev*"):
+        content = json.loads(file.read_text())
+        for item in content["images"] if isinstance(content, dict) else content:
+            key = "id" if isinstance(content, dict) else "image_id"
+            item[key] -= 3000  # now they are those of train2017
+        file.write_text(json.dumps(content))
+    source = read(record).read()
+    assert not set(source.test.image_ids) & set(source.annotated.image_ids)
+    image_names = [int(path[-16:-4]) for path in source.test.paths]
+    wanted = [str(image - 3000) for image in image_names]
+    assert source.test.source_image_ids.tolist() == wanted
+
+
+def test_a_test_image_to_train_on_is_refused(tmp_path, parts):
+    record = write_coco(tmp_path, *parts)
+    with pytest.raises(BadInput, match=r"a test image must not be a training image, and 3 are"):
+        read({**record, "test": record["train"]}).read()
+    with pytest.raises(BadInput, match=r"a test image must not be a unlabeled image"):
+        read({**record, "test": record["unlabeled"]}).read()
+
+
+def test_segmentations_do_not_stay_in_memory(tmp_path, parts):
+    write_coco(tmp_path, *parts)
+    file = tmp_path / "annotations" / "person_keypoints_train2017.json"
+    assert "segmentation" in file.read_text()
+    content = read_coco_json(file, ["annotations"])
+    assert all("segmentation" not in record for record in content["annotations"])

@@ -1,0 +1,115 @@
+"""COCO files become people in file order, with cleaned boxes and the file's own skeleton."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import COCO, DEFAULT_SIGMA, Skeleton
+from sspcm_kedro.sources.coco_format import clean_boxes, read_coco
+
+
+def test_people_come_in_file_order_and_without_crowds_and_unlabeled(coco):
+    people, _ = read_coco(coco.write(), coco.images)
+    assert people.ids.tolist() == [2, 5, 1]
+    assert people.image_ids.tolist() == [30, 30, 10]
+    assert people.paths.tolist() == [str(coco.images / f"{i}.jpg") for i in (30, 30, 10)]
+    assert people.image_hw.tolist() == [[40, 60], [40, 60], [50, 30]]
+
+
+def test_columns_of_an_annotation(coco):
+    people, _ = read_coco(coco.write(), coco.images)
+    assert people.boxes.tolist() == [[0, 10, 19, 39], [2, 3, 5, 7], [5, 6, 14, 25]]
+    assert people.areas.tolist() == [7, 7, 7]
+    assert people.box_scores.tolist() == [1, 1, 1]
+    assert people.visibility.tolist()[1] == [1, 0, 2]
+    assert people.keypoints.tolist()[1] == [[7, 8], [0, 0], [3, 4]]
+
+
+def test_skeleton_of_a_new_convention(coco):
+    _, skeleton = read_coco(coco.write(), coco.images)
+    assert skeleton == Skeleton(
+        names=("left_wrist", "right_wrist", "nose"),
+        flip_pairs=((0, 1),),
+        sigmas=(DEFAULT_SIGMA,) * 3,
+        limbs=((0, 2), (1, 2)),
+    )
+
+
+def test_sigmas_and_flip_pairs_can_be_given(coco):
+    _, skeleton = read_coco(coco.write(), coco.images, sigmas=[0.1, 0.2, 0.3], flip_pairs=[(0, 2)])
+    assert skeleton.sigmas == (0.1, 0.2, 0.3)
+    assert skeleton.flip_pairs == ((0, 2),)
+
+
+def test_coco_names_give_the_coco_skeleton(coco):
+    for record in coco.content["annotations"]:
+        record["keypoints"] = [1, 2, 2] * 17
+    category = {"id": 1, "name": "person", "keypoints": list(COCO.names)}
+    _, skeleton = read_coco(coco.write(categories=[category]), coco.images)
+    assert skeleton == COCO
+
+
+def test_limbs_of_another_convention_are_ignored(coco):
+    coco.content["categories"][0]["skeleton"] = [[16, 14], [1, 2]]
+    _, skeleton = read_coco(coco.write(), coco.images)
+    assert skeleton.limbs == ()
+
+
+def test_a_file_without_keypoints_keeps_everyone_unlabeled(coco):
+    for record in coco.content["annotations"]:
+        del record["keypoints"], record["area"]
+    people, _ = read_coco(coco.write(), coco.images)
+    assert people.ids.tolist() == [2, 5, 1, 4]
+    assert people.areas[1] == pytest.approx(0.53 * 4 * 5)
+    assert not people.visibility.any()
+    assert people.keypoints.shape == (4, 3, 2)
+
+
+def test_keypoints_may_be_named_by_another_file(coco):
+    _, skeleton = read_coco(coco.write(), coco.images)
+    coco.content["categories"] = [{"id": 1, "name": "person"}]
+    assert read_coco(coco.write(), coco.images, skeleton=skeleton)[1] == skeleton
+    with pytest.raises(BadInput, match=r"must list its 'keypoints'.*Add their names"):
+        read_coco(coco.write(), coco.images)
+
+
+def test_another_skeleton_than_the_train_part_is_refused(coco):
+    other = Skeleton(names=("left_wrist", "nose", "right_wrist"))
+    with pytest.raises(BadInput, match=r"category 1: the keypoints must be .*found .*train part"):
+        read_coco(coco.write(), coco.images, skeleton=other)
+
+
+def test_other_categories_are_left_out(coco):
+    coco.content["categories"] = [{"id": 3, "name": "dog"}, *coco.content["categories"]]
+    coco.content["annotations"][1]["category_id"] = 3
+    people, _ = read_coco(coco.write(), coco.images)
+    assert people.ids.tolist() == [5, 1]
+
+
+def test_no_usable_person_is_refused(coco):
+    with pytest.raises(BadInput, match=r"people\.json: .*at least one person.*iscrowd 0"):
+        read_coco(coco.write(annotations=coco.content["annotations"][2:4]), coco.images)
+
+
+def test_detections_are_used_raw_and_in_their_order(coco, tmp_path):
+    found = [
+        {"image_id": 10, "category_id": 1, "bbox": [-2.5, 1, 9, 60], "score": 0.25},
+        {"image_id": 30, "category_id": 2, "bbox": [1, 1, 9, 9], "score": 0.9},
+        {"image_id": 30, "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.5},
+    ]
+    file = tmp_path / "detections.json"
+    file.write_text(json.dumps(found))
+    people, _ = read_coco(coco.write(annotations=None), coco.images, detections=file)
+    assert people.ids.tolist() == [1, 3]
+    assert people.image_ids.tolist() == [10, 30]
+    assert people.boxes.tolist() == [[-2.5, 1, 6.5, 61], [1, 1, 10, 10]]
+    assert people.box_scores.tolist() == [0.25, 0.5]
+    assert not people.visibility.any()
+
+
+def test_clean_boxes_by_hand():
+    xywh = np.array([[2, 3, 10, 5], [-5, -5, 20, 20], [55, 35, 20, 20], [4, 4, 0.5, 0.5]])
+    cleaned = clean_boxes(xywh, np.tile([40, 60], (4, 1)))
+    assert cleaned.tolist() == [[2, 3, 11, 7], [0, 0, 19, 19], [55, 35, 59, 39], [4, 4, 4, 4]]
