@@ -117,6 +117,7 @@ class Instances:
         Columns ``head_size``, ``source_id``, ``source_image_id`` and ``crowd`` are there where they
         say more than their defaults.
         """
+        size = self.visibility.shape[1]
         frame = pd.DataFrame(
             {
                 "id": self.ids,
@@ -130,10 +131,11 @@ class Instances:
                 "y1": self.boxes[:, 3],
                 "area": self.areas,
                 "box_score": self.box_scores,
-                "keypoints": list(self.keypoints.reshape(len(self), 2 * self.keypoints.shape[1])),
+                "keypoints": list(self.keypoints.reshape(len(self), 2 * size)),
                 "visibility": list(self.visibility),
             }
         )
+        frame.attrs["keypoints"] = size  # which a table of nobody could not tell
         more = {}
         if not np.isnan(self.head_sizes).all():
             more["head_size"] = self.head_sizes
@@ -147,9 +149,14 @@ class Instances:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> "Instances":
-        """The people of a table (with at least one row) that ``to_frame`` made."""
+        """The people of a table that ``to_frame`` made."""
         n = len(frame)
-        visibility = np.array(frame["visibility"].tolist(), dtype=np.int64)
+        size = (
+            frame.attrs["keypoints"]
+            if "keypoints" in frame.attrs
+            else len(frame["visibility"].iloc[0])
+        )
+        visibility = np.array(frame["visibility"].tolist(), dtype=np.int64).reshape(n, size)
         keypoints = np.array(frame["keypoints"].tolist(), dtype=np.float32)
 
         def text(column: str, default: str) -> np.ndarray:
@@ -164,7 +171,7 @@ class Instances:
             boxes=frame[["x0", "y0", "x1", "y1"]].to_numpy(np.float32),
             areas=frame["area"].to_numpy(np.float32),
             box_scores=frame["box_score"].to_numpy(np.float32),
-            keypoints=keypoints.reshape(n, visibility.shape[1], 2),
+            keypoints=keypoints.reshape(n, size, 2),
             visibility=visibility,
             head_sizes=frame["head_size"].to_numpy(np.float32)
             if "head_size" in frame
@@ -173,3 +180,8 @@ class Instances:
             source_image_ids=text("source_image_id", "image_id"),
             crowds=crowds_of(frame),
         )
+
+
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """Up to ``most`` row numbers, evenly over ``count`` rows, always the same."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int))

@@ -7,7 +7,9 @@ from torch import Tensor
 from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.geometry import warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec, Refinement
@@ -73,6 +75,14 @@ class ViewConfig(Settings):
     def codec(self) -> HeatmapCodec:
         """Keypoints to heatmaps and back."""
         return HeatmapCodec(self.stride, self.sigma, self.sub_cell, self.refinement, self.blur)
+
+
+def crops_of(people: Instances, view: ViewConfig, machine: MachineConfig) -> Crops:
+    """The pixels of people, read once and kept if the machine's limit allows."""
+    return Crops(
+        people, view.input_hw, border=view.border, workers=machine.workers,
+        memory=int(machine.crop_memory_gib * 2**30),
+    )  # fmt: skip
 
 
 def weak_view(crops: Crops, rows: Tensor, matrix: Tensor, device: torch.device) -> Tensor:

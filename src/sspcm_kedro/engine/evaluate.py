@@ -60,8 +60,7 @@ def evaluate(
     input_hw: tuple[int, int],
     skeleton: Skeleton,
     config: EvaluationConfig,
-    head_sizes: np.ndarray | None = None,
-    ignored: IgnoredInstances | None = None,
+    ignored: Instances | None = None,
 ) -> Scores:
     """Compare predictions (n, k, 2) in canonical input pixels, scores (n, k), with the labels.
 
@@ -74,7 +73,6 @@ def evaluate(
         input_hw: the frame of the predictions.
         skeleton: their keypoints. Without OKS sigmas protocol ``coco`` has PCK only.
         config: the protocol and its thresholds.
-        head_sizes: (n) pixels, for protocol ``pckh``.
         ignored: people without labels on the same images, for protocol ``coco``; those of the
             annotation file belong here to compare with published numbers.
 
@@ -91,13 +89,13 @@ def evaluate(
     )
     protocol, found = config.protocol, {}
     if protocol == "pckh":
-        sizes = _head_sizes(head_sizes)
+        sizes = _head_sizes(people)
         found = pckh(predicted, people.keypoints, people.visibility, sizes, skeleton.names)
     elif protocol == "aic" or (protocol == "coco" and skeleton.sigmas):
         sigmas = sigmas_of(skeleton, config)
         _, detections = detect(predicted, scores, people, input_hw, sigmas, config)
         if protocol == "coco":
-            found = coco_ap(people, detections, sigmas, ignored)
+            found = coco_ap(people, detections, sigmas, _ignored(ignored))
         else:
             found = {"AIC_AP": aic_ap(people, detections, sigmas)}
     return Scores({**found, "PCK": hits.mean}, hits)
@@ -162,11 +160,19 @@ def sigmas_of(skeleton: Skeleton, config: EvaluationConfig) -> np.ndarray:
     return np.asarray(skeleton.sigmas)
 
 
-def _head_sizes(sizes: np.ndarray | None) -> np.ndarray:
-    if sizes is None or not (sizes > 0).all():
+def _head_sizes(people: Instances) -> np.ndarray:
+    """MPII's head sizes (n), image pixels."""
+    sizes = people.head_sizes.astype(np.float64)
+    if not (sizes > 0).all():
         raise BadInput(
             "evaluation.protocol = pckh",
             "every person must have a head size (column head_size), and some have none",
             "Use a source that has them (MPII), or protocol pck",
         )
     return sizes
+
+
+def _ignored(people: Instances | None) -> IgnoredInstances | None:
+    if people is None:
+        return None
+    return IgnoredInstances(people.image_ids, people.boxes, people.areas, people.crowds)

@@ -74,16 +74,15 @@ class TrainedModel:
 
 
 def export_model(
-    checkpoint: State, skeleton: dict[str, Any], view: ViewConfig, network: NetworkConfig
+    checkpoint: State, skeleton: Skeleton, view: ViewConfig, network: NetworkConfig
 ) -> dict[str, Any]:
     """The deployed network's weights, with all that is needed to use them without other files."""
-    joints = Skeleton.from_dict(skeleton)
-    deployed = networks_of(checkpoint, network, joints.size, stride=view.stride)[
+    deployed = networks_of(checkpoint, network, skeleton.size, stride=view.stride)[
         checkpoint["deployed"]
     ]
     return {
         **deployed.state_dict(),
-        "skeleton": json.dumps(joints.to_dict()),
+        "skeleton": json.dumps(skeleton.to_dict()),
         "network": network.of("student").bare().model_dump_json(),
         "view": view.model_dump_json(),
     }

@@ -5,10 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sspcm_kedro.data.instances import Instances
+
 PACKAGE = Path(__file__).parents[1]
 CODE = (
     "augment", "batch.py", "config.py", "data/crops.py", "data/instances.py", "data/loader.py",
-    "engine", "methods", "nets", "engine/stage.py", "pipelines/people.py", "pose",
+    "data/views.py", "engine", "machine.py", "methods", "nets", "pose",
+    "seeds.py",
 )  # fmt: skip
 """What every training is made of. How people are read and split shows in their tables."""
 
@@ -38,3 +41,15 @@ def code_digests(pipeline: str) -> dict[str, str]:
         file.relative_to(PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(files)
     }
+
+
+def people_content(people: Instances) -> str:
+    """What people's rows say and the sizes of their image files, to be fingerprinted.
+
+    Not where on this machine the files lie, nor when they came here. Sizes tell one JPEG or PNG
+    from another without reading it.
+    """
+    table = people.to_frame()
+    sizes = {path: Path(path).stat().st_size for path in table["path"].unique()}
+    table = table.assign(path=[sizes[path] for path in table["path"]])
+    return str(table.to_json(orient="values", double_precision=6))

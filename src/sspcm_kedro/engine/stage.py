@@ -11,8 +11,9 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
-from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.engine.evaluate import HEADLINES, EvaluationConfig, evaluate
 from sspcm_kedro.engine.fit import EpochReport, fit
 from sspcm_kedro.engine.learner import Learner, State
@@ -20,7 +21,6 @@ from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods.base import Method
-from sspcm_kedro.pipelines.people import crops_of, head_sizes_of, spread
 from sspcm_kedro.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ class MonitorConfig(EvaluationConfig):
 
 
 def make_batches(
-    labeled: pd.DataFrame,
-    unlabeled: pd.DataFrame | None,
+    labeled: Instances,
+    unlabeled: Instances | None,
     pseudo: PseudoLabels | None,
     skeleton: Skeleton,
     *,
@@ -45,7 +45,7 @@ def make_batches(
     machine: MachineConfig,
     seed: int,
 ) -> Batches:
-    """The batches of a stage, from tables of people."""
+    """The batches of a stage."""
     pools = [
         InstancePool.of(crops_of(people, view, machine)) if people is not None else None
         for people in (labeled, unlabeled)
@@ -58,15 +58,14 @@ def make_batches(
 
 
 def make_monitor(
-    validation: pd.DataFrame, skeleton: Skeleton, view: ViewConfig,
+    validation: Instances, skeleton: Skeleton, view: ViewConfig,
     config: MonitorConfig, machine: MachineConfig,
 ) -> Monitor:  # fmt: skip
     """Scores of every network of a method on some validation people."""
     if config.people == 0:
         return lambda method: {}
-    rows = spread(len(validation), config.people)
-    crops = crops_of(validation.iloc[rows], view, machine)
-    heads = head_sizes_of(validation.iloc[rows])
+    rows = evenly_spaced(len(validation), config.people)
+    crops = crops_of(validation.take(rows), view, machine)
 
     def monitor(method: Method) -> dict[str, float]:
         found = {}
@@ -75,7 +74,7 @@ def make_monitor(
                 net, crops, skeleton, view.codec, flip_test=config.flip_test, device=machine.pick()
             )
             evaluated = evaluate(
-                keypoints, scores, crops.instances, view.input_hw, skeleton, config, heads
+                keypoints, scores, crops.instances, view.input_hw, skeleton, config
             ).scores
             found |= {f"{name}/{k}": evaluated[k] for k in HEADLINES if k in evaluated}
         return found

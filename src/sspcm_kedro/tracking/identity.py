@@ -6,14 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 from kedro.framework.project import pipelines
 from kedro.validation.parameter_validator import ParameterValidator
 from pydantic import BaseModel
 
 import sspcm_kedro
-from sspcm_kedro.engine.fingerprint import fingerprint
-from sspcm_kedro.pipelines.people import content
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.fingerprint import fingerprint, people_content
 
 Trained = Literal["method", "comparison"]
 """The two trainings of the project, by the parameter that says what is trained."""
@@ -92,10 +91,13 @@ def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix: json.dumps(settings) if isinstance(settings, list) else settings}
 
 
-def people_of(tables: dict[str, pd.DataFrame | None]) -> str:
+def people_of(tables: dict[str, Instances | None]) -> str:
     """Twelve digits that change when any person or label does; not with where the files lie."""
     return fingerprint(
-        *((name, None if table is None else content(table)) for name, table in tables.items())
+        *(
+            (name, None if table is None else people_content(table))
+            for name, table in tables.items()
+        )
     )
 
 

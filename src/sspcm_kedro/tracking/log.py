@@ -15,13 +15,12 @@ import torch
 from kedro.framework.context import KedroContext
 from kedro.io import CatalogProtocol
 
-from sspcm_kedro.data.views import plain_pixels
+from sspcm_kedro.data.views import crops_of, plain_pixels
 from sspcm_kedro.datasets.figure import FigureDataset
 from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.export import export_model
 from sspcm_kedro.engine.fingerprint import fingerprint
 from sspcm_kedro.methods.sspcm import SSPCM
-from sspcm_kedro.pipelines.people import crops_of
 from sspcm_kedro.serving import DECODING, WEIGHTS
 from sspcm_kedro.tracking.identity import Trained, identify, people_of, typed
 from sspcm_kedro.tracking.run import Point, Run
@@ -140,7 +139,7 @@ class Log:
         if run.tag("model") == content:
             return
         view, machine = self._settings["view"], self._settings["machine"]
-        person = crops_of(self._catalog.load("validation").iloc[:1], view, machine)
+        person = crops_of(self._catalog.load("validation").take(slice(1)), view, machine)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "network"
             TensorsDataset(str(folder / WEIGHTS)).save(network)

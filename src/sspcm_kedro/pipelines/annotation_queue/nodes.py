@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
@@ -37,9 +36,9 @@ class QueueConfig(Settings):
 
 def queue(
     corrected: dict[str, Tensor],
-    labeled: pd.DataFrame,
-    unlabeled: pd.DataFrame,
-    skeleton: dict[str, Any],
+    labeled: Instances,
+    unlabeled: Instances,
+    skeleton: Skeleton,
     view: ViewConfig,
     config: QueueConfig,
     machine: MachineConfig,
@@ -62,7 +61,7 @@ def queue(
     Raises:
         BadInput: the labels are of other people, or nobody is unlabeled.
     """
-    if corrected["ids"].tolist() != unlabeled["id"].tolist():
+    if corrected["ids"].tolist() != unlabeled.ids.tolist():
         raise BadInput(
             "corrected labels of the last round",
             "must be of the unlabeled people, who are others by now",
@@ -70,17 +69,17 @@ def queue(
         )
     inconsistency = corrected["inconsistency"].double().mean(dim=1).numpy()
     order = np.argsort(-inconsistency, kind="stable")
-    unknown = ~np.isin(unlabeled["id"].to_numpy()[order], labeled["id"].to_numpy())
+    unknown = ~np.isin(unlabeled.ids[order], labeled.ids)
     rows = order[unknown][: config.people]
     if not len(rows):
         rule = "at least one person must have no label yet, and every one has"
         raise BadInput("unlabeled people", rule, "Add people to the source")
-    people, joints = Instances.from_frame(unlabeled.iloc[rows]), Skeleton.from_dict(skeleton)
-    names = flat_names(unlabeled["path"])
+    people = unlabeled.take(rows)
+    names = flat_names(unlabeled.paths)
     points = to_image(corrected["keypoints"][rows], people, view.input_hw)
     kept = corrected["kept"][rows].numpy().astype(bool)
     annotations = coco_content(
-        people, names, inside(points, people), np.where(kept, VISIBLE, DOUBTFUL), joints,
+        people, names, inside(points, people), np.where(kept, VISIBLE, DOUBTFUL), skeleton,
         description="Drafts: pseudo-labels, the most inconsistent person first",
         further={"inconsistency": inconsistency[rows].round(4).tolist()},
     )  # fmt: skip
@@ -91,7 +90,7 @@ def queue(
         for place, (row, path) in enumerate(zip(rows, people.paths, strict=True), start=1)
     ]
     sheet = draw_people(
-        people.take(shown), points[shown], titles[shown], joints, view.input_hw, machine,
+        people.take(shown), points[shown], titles[shown], skeleton, view.input_hw, machine,
         kept=kept[shown],
     )  # fmt: skip
     return {"annotations": annotations, "images": images}, sheet

@@ -3,26 +3,23 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from torch import Tensor
 
-from sspcm_kedro.data.instances import Instances, crowds_of
-from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.predict import predict, to_image
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.people import crops_of, head_sizes_of
-from sspcm_kedro.pose.coco_ap import IgnoredInstances
 from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
 def predict_validation(
     checkpoint: State,
-    validation: pd.DataFrame,
-    skeleton: dict[str, Any],
+    validation: Instances,
+    skeleton: Skeleton,
     view: ViewConfig,
     network: NetworkConfig,
     evaluation: EvaluationConfig,
@@ -33,12 +30,11 @@ def predict_validation(
     Returns:
         ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k).
     """
-    joints = Skeleton.from_dict(skeleton)
     crops = crops_of(validation, view, machine)
     found: dict[str, Tensor] = {}
-    for name, net in networks_of(checkpoint, network, joints.size, stride=view.stride).items():
+    for name, net in networks_of(checkpoint, network, skeleton.size, stride=view.stride).items():
         found[f"{name}.keypoints"], found[f"{name}.scores"] = predict(
-            net.to(machine.pick()), crops, joints, view.codec, flip_test=evaluation.flip_test,
+            net.to(machine.pick()), crops, skeleton, view.codec, flip_test=evaluation.flip_test,
             device=machine.pick(), title=f"validation people, {name}",
         )  # fmt: skip
     return found
@@ -53,9 +49,9 @@ def predict_comparison(checkpoint: State, **others: Any) -> dict[str, Tensor]:
 
 def score_networks(
     predictions: dict[str, Tensor],
-    validation: pd.DataFrame,
-    ignored: pd.DataFrame,
-    skeleton: dict[str, Any],
+    validation: Instances,
+    ignored: Instances,
+    skeleton: Skeleton,
     view: ViewConfig,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
@@ -69,33 +65,22 @@ def score_networks(
         view: the frame of the predictions.
         evaluation: the protocol.
     """
-    joints, people = Skeleton.from_dict(skeleton), Instances.from_frame(validation)
     scores: dict[str, Any] = {}
     for name in (key.removesuffix(".keypoints") for key in predictions if "keypoints" in key):
         evaluated = evaluate(
-            predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], people,
-            view.input_hw, joints, evaluation, head_sizes_of(validation), _ignored(ignored),
+            predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], validation,
+            view.input_hw, skeleton, evaluation, ignored,
         )  # fmt: skip
         per_keypoint = dict(
-            zip(joints.evaluated.names, evaluated.pck.per_keypoint.tolist(), strict=True)
+            zip(skeleton.evaluated.names, evaluated.pck.per_keypoint.tolist(), strict=True)
         )
         scores[name] = {**evaluated.scores, "PCK_per_keypoint": per_keypoint}
     return scores
 
 
-def _ignored(people: pd.DataFrame) -> IgnoredInstances:
-    """Whom COCO's evaluation ignores, of a table that may have no rows."""
-    return IgnoredInstances(
-        image_ids=people["image_id"].to_numpy(np.int64),
-        boxes=people[["x0", "y0", "x1", "y1"]].to_numpy(np.float64),
-        areas=people["area"].to_numpy(np.float64),
-        crowds=crowds_of(people),
-    )
-
-
 def score_pseudo_labels(
-    hidden_truth: pd.DataFrame,
-    skeleton: dict[str, Any],
+    hidden_truth: Instances,
+    skeleton: Skeleton,
     view: ViewConfig,
     evaluation: EvaluationConfig,
     *rounds: dict[str, Tensor],
@@ -114,11 +99,10 @@ def score_pseudo_labels(
         and kept_mean (corrected labels and plain mean, over the kept keypoints alone), rejected,
         and the share kept of the keypoints whose truth is known. Empty where no truth is known.
     """
-    people = Instances.from_frame(hidden_truth)
+    people = hidden_truth
     if not (people.visibility > 0).any():
         return []
-    torso = Skeleton.from_dict(skeleton).torso
-    reference = pck_reference(people.keypoints, people.visibility, people.boxes, torso)
+    reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
 
     def quality(keypoints: Tensor, among: np.ndarray | bool = True) -> float:
         predicted = to_image(keypoints, people, view.input_hw)

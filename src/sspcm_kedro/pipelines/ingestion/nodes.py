@@ -2,9 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
@@ -31,43 +28,31 @@ def draw_people(source: SourceConfig, seed: int) -> DrawnPeople:
 
 def read_people(
     source: SourceConfig, drawn_folder: Path | None = None
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """All people in one table, told apart by the column ``part``, and their skeleton."""
+) -> tuple[dict[str, Instances], Skeleton]:
+    """The people of a source by part, and their skeleton."""
     read = source.root.read(drawn_folder)
     parts = {name: getattr(read, name) for name in PARTS}
-    tables = [
-        people.to_frame().assign(part=name) for name, people in parts.items() if people is not None
-    ]
-    instances = pd.concat(tables, ignore_index=True)
-    verify_images(Instances.from_frame(instances))
-    return instances, read.skeleton.to_dict()
+    known = {name: people for name, people in parts.items() if people is not None}
+    verify_images(Instances.join(list(known.values())))
+    return known, read.skeleton
 
 
 def split_people(
-    instances: pd.DataFrame,
-    skeleton: dict[str, Any],
+    instances: dict[str, Instances],
+    skeleton: Skeleton,
     config: SplitConfig,
     annotation_import: AnnotationImportConfig,
     seed: int,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Tables of the labeled, unlabeled and validation people, the hidden truth, the ignored.
+) -> tuple[Instances, Instances, Instances, Instances, Instances]:
+    """The labeled, unlabeled and validation people, the hidden truth, the ignored.
 
-    People whom somebody has labeled since (``returned``) are among the labeled ones.
+    People whom somebody has labeled since (``annotation_import``) are among the labeled ones.
     """
-    parts = {
-        str(name): Instances.from_frame(table)
-        for name, table in instances.groupby("part", sort=False)
-    }
-    joints = Skeleton.from_dict(skeleton)
-    chosen = split(Source(joints, **parts), config, seed)
-    people = merge(chosen, annotation_import, joints)
+    chosen = split(Source(skeleton, **instances), config, seed)
+    people = merge(chosen, annotation_import, skeleton)
     more = len(people.labeled) - len(chosen.labeled)
     if more:
         logger.info("%d people with returned labels join %d labeled ones", more, config.labeled)
     return (
-        people.labeled.to_frame(),
-        people.unlabeled.to_frame(),
-        people.validation.to_frame(),
-        people.hidden_truth.to_frame(),
-        people.ignored.to_frame(),
-    )
+        people.labeled, people.unlabeled, people.validation, people.hidden_truth, people.ignored,
+    )  # fmt: skip

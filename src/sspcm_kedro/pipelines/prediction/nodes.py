@@ -5,20 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
-from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.instances import Instances, evenly_spaced
+from sspcm_kedro.data.views import crops_of
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.overlays import draw_people
 from sspcm_kedro.machine import MachineConfig
-from sspcm_kedro.pipelines.people import crops_of, spread
 from sspcm_kedro.pose.metrics import rescore
 from sspcm_kedro.sources.checks import need_folder, verify_images
 from sspcm_kedro.sources.coco_format import read_boxes
@@ -55,7 +54,7 @@ class PredictionConfig(Settings):
         return self
 
 
-def find_people(config: PredictionConfig) -> pd.DataFrame:
+def find_people(config: PredictionConfig) -> Instances:
     """The people to predict on, in whole images.
 
     Raises:
@@ -71,12 +70,12 @@ def find_people(config: PredictionConfig) -> pd.DataFrame:
     else:
         people = read_boxes(config.boxes, config.images, detections=config.detections)
     verify_images(people)
-    return people.to_frame()
+    return people
 
 
 def predict_people(
     student: dict[str, Any],
-    people: pd.DataFrame,
+    people: Instances,
     evaluation: EvaluationConfig,
     machine: MachineConfig,
 ) -> dict[str, Tensor]:
@@ -88,7 +87,7 @@ def predict_people(
 
 def write_keypoints(
     seen: dict[str, Tensor],
-    people: pd.DataFrame,
+    people: Instances,
     student: dict[str, Any],
     config: PredictionConfig,
     evaluation: EvaluationConfig,
@@ -98,9 +97,9 @@ def write_keypoints(
     Each annotation also has a ``score``, that of the box times the mean of the clear keypoints',
     and ``keypoint_scores`` (k). Every keypoint has v 2: a network places all of them.
     """
-    shipped, instances = TrainedModel.of(student), Instances.from_frame(people)
+    shipped, instances = TrainedModel.of(student), people
     scores = seen["scores"].numpy()
-    names = {path: Path(path).relative_to(str(config.images)).as_posix() for path in people["path"]}
+    names = {path: Path(path).relative_to(str(config.images)).as_posix() for path in people.paths}
     persons = rescore(instances.box_scores, scores, threshold=evaluation.score_threshold)
     return coco_content(
         instances,
@@ -118,14 +117,14 @@ def write_keypoints(
 
 def draw_overlays(
     seen: dict[str, Tensor],
-    people: pd.DataFrame,
+    people: Instances,
     student: dict[str, Any],
     config: PredictionConfig,
     machine: MachineConfig,
 ) -> Figure:
     """Some of the people with their keypoints, over the name of their image."""
-    shipped, rows = TrainedModel.of(student), spread(len(people), config.shown)
-    instances = Instances.from_frame(people.iloc[rows])
+    shipped, rows = TrainedModel.of(student), evenly_spaced(len(people), config.shown)
+    instances = people.take(rows)
     hw = shipped.view.input_hw
     points = to_image(seen["keypoints"][rows], instances, hw)
     titles = [Path(path).name for path in instances.paths]

@@ -11,12 +11,11 @@ from rich.console import Console
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
-from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.data.instances import Instances, evenly_spaced
+from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
 from sspcm_kedro.machine import MachineConfig
-from sspcm_kedro.pipelines.people import crops_of, spread
 from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -34,17 +33,17 @@ def curves(baseline: pd.DataFrame, *stages: pd.DataFrame) -> Figure:
 def draw_pseudo_labels(
     predictions: dict[str, Tensor],
     corrected: dict[str, Tensor],
-    unlabeled: pd.DataFrame,
-    hidden_truth: pd.DataFrame,
-    skeleton: dict[str, Any],
+    unlabeled: Instances,
+    hidden_truth: Instances,
+    skeleton: Skeleton,
     view: ViewConfig,
     machine: MachineConfig,
 ) -> Figure:
     """Unlabeled people, before and after correction; the truth where it is known."""
-    rows, joints = spread(len(unlabeled), SHOWN), Skeleton.from_dict(skeleton)
-    channels = list(joints.evaluated_channels)
-    truth = Instances.from_frame(hidden_truth.iloc[rows]).gather(channels)
-    crops = bordered(unlabeled.iloc[rows], view, machine)
+    rows = evenly_spaced(len(unlabeled), SHOWN)
+    channels = list(skeleton.evaluated_channels)
+    truth = hidden_truth.take(rows).gather(channels)
+    crops = bordered(unlabeled.take(rows), view, machine)
     a, b = predictions["keypoints"][:, rows][:, :, channels].numpy() + view.border
     known = bool((truth.visibility > 0).any())
     return pseudo_label_sheet(
@@ -53,22 +52,22 @@ def draw_pseudo_labels(
         corrected["kept"][rows][:, channels].numpy().astype(bool),
         in_crop(truth, view) + view.border if known else None,
         truth.visibility if known else None,
-        joints.evaluated.limbs,
+        skeleton.evaluated.limbs,
     )  # fmt: skip
 
 
 def draw_predictions(
     predictions: dict[str, Tensor],
     baseline: dict[str, Tensor],
-    validation: pd.DataFrame,
-    skeleton: dict[str, Any],
+    validation: Instances,
+    skeleton: Skeleton,
     view: ViewConfig,
     machine: MachineConfig,
 ) -> Figure:
     """Validation people: truth, baseline and student side by side."""
-    rows, joints = spread(len(validation), SHOWN), Skeleton.from_dict(skeleton)
-    channels = list(joints.evaluated_channels)
-    people = Instances.from_frame(validation.iloc[rows]).gather(channels)
+    rows = evenly_spaced(len(validation), SHOWN)
+    channels = list(skeleton.evaluated_channels)
+    people = validation.take(rows).gather(channels)
     shown = {
         name: {**predictions, **baseline}[f"{name}.keypoints"][rows][:, channels].numpy()
         + view.border
@@ -81,8 +80,8 @@ def draw_predictions(
         for name, points in shown.items()
     }
     return prediction_sheet(
-        bordered(validation.iloc[rows], view, machine), shown, truth, people.visibility,
-        joints.evaluated.limbs, errors, names=joints.evaluated.names,
+        bordered(validation.take(rows), view, machine), shown, truth, people.visibility,
+        skeleton.evaluated.limbs, errors, names=skeleton.evaluated.names,
     )  # fmt: skip
 
 
@@ -153,7 +152,7 @@ def report(metrics: dict[str, Any], published: PublishedConfig, **figures: bytes
     )
 
 
-def bordered(people: pd.DataFrame, view: ViewConfig, machine: MachineConfig) -> np.ndarray:
+def bordered(people: Instances, view: ViewConfig, machine: MachineConfig) -> np.ndarray:
     """Crops (n, 3, H, W) with border; points lie ``view.border`` further right and down."""
     return crops_of(people, view, machine)[torch.arange(len(people))].numpy()
 

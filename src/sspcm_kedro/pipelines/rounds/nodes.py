@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
 from sspcm_kedro.augment.occlude import Donors
+from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import PseudoLabels
-from sspcm_kedro.data.views import ViewConfig, plain_view
+from sspcm_kedro.data.views import ViewConfig, crops_of, plain_view
 from sspcm_kedro.engine.correction import correct, occluder_bank
-from sspcm_kedro.engine.fingerprint import code_digests, fingerprint
+from sspcm_kedro.engine.fingerprint import code_digests, fingerprint, people_content
 from sspcm_kedro.engine.learner import (
     Learner,
     State,
@@ -29,15 +29,14 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.people import content, crops_of, spread
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.seeds import Stream, stream_seed
 
 
 def pseudo_labels(
     checkpoint: State,
-    unlabeled: pd.DataFrame,
-    skeleton: dict[str, Any],
+    unlabeled: Instances,
+    skeleton: Skeleton,
     view: ViewConfig,
     network: NetworkConfig,
     machine: MachineConfig,
@@ -48,18 +47,17 @@ def pseudo_labels(
         ids (n), keypoints (2, n, k, 2) in canonical input pixels, scores (2, n, k); flip-averaged.
         The scores of a union's channels that no label teaches are 0: what they show is noise.
     """
-    joints = Skeleton.from_dict(skeleton)
-    networks = networks_of(checkpoint, network, joints.size, stride=view.stride)
+    networks = networks_of(checkpoint, network, skeleton.size, stride=view.stride)
     crops = crops_of(unlabeled, view, machine)
     seen = [
         predict(
-            networks[name].to(machine.pick()), crops, joints, view.codec, flip_test=True,
+            networks[name].to(machine.pick()), crops, skeleton, view.codec, flip_test=True,
             device=machine.pick(), title=f"pseudo-labels, {name}",
         )
         for name in ("teacher_a", "teacher_b")
     ]  # fmt: skip
     keypoints, scores = (torch.stack(parts) for parts in zip(*seen, strict=True))
-    untrained = [channel for channel in range(joints.size) if channel not in joints.trained]
+    untrained = [channel for channel in range(skeleton.size) if channel not in skeleton.trained]
     scores[..., untrained] = 0
     return {"ids": torch.tensor(crops.instances.ids), "keypoints": keypoints, "scores": scores}
 
@@ -91,8 +89,8 @@ def correction(
 
 def cut_occlude(
     corrected: dict[str, Tensor],
-    unlabeled: pd.DataFrame,
-    skeleton: dict[str, Any],
+    unlabeled: Instances,
+    skeleton: Skeleton,
     view: ViewConfig,
     method: SSPCMConfig,
     machine: MachineConfig,
@@ -100,8 +98,8 @@ def cut_occlude(
 ) -> tuple[dict[str, Tensor], Figure]:
     """The bank of limbs worth pasting, all of reliable keypoints; and a sheet of samples."""
     bank = occluder_bank(corrected["keypoints"], corrected["kept"].bool(), view.input_hw)
-    rows = spread(len(unlabeled), 10)
-    shown = crops_of(unlabeled.iloc[rows], view, machine)
+    rows = evenly_spaced(len(unlabeled), 10)
+    shown = crops_of(unlabeled.take(rows), view, machine)
     rng = Generator().manual_seed(stream_seed(seed, Stream.OCCLUSION_SHEET))
     every, cpu = torch.arange(len(rows)), torch.device("cpu")
     images = plain_view(shown, every, cpu)
@@ -109,11 +107,11 @@ def cut_occlude(
     donors = Donors(images, keypoints)
     if len(bank):
         chosen = bank[torch.randint(len(bank), (len(rows),), generator=rng)]
-        donor_crops = crops_of(unlabeled.iloc[chosen[:, 0].long().numpy()], view, machine)
+        donor_crops = crops_of(unlabeled.take(chosen[:, 0].long().numpy()), view, machine)
         pixels = plain_view(donor_crops, every, cpu)
         donors = Donors(pixels, chosen[:, None, 1:])
     occluded = method.occlude.occlude()(images, keypoints, kept, donors, rng)
-    limbs = Skeleton.from_dict(skeleton).limbs
+    limbs = skeleton.limbs
     sheet = occlusion_sheet(to_uint8(images), to_uint8(occluded), keypoints.numpy(), limbs)
     return {"ids": corrected["ids"], "occluders": bank}, sheet
 
@@ -121,10 +119,10 @@ def cut_occlude(
 def train_round(
     previous: State,
     resume: State | None,
-    labeled: pd.DataFrame,
-    unlabeled: pd.DataFrame,
-    validation: pd.DataFrame,
-    skeleton: dict[str, Any],
+    labeled: Instances,
+    unlabeled: Instances,
+    validation: Instances,
+    skeleton: Skeleton,
     predictions: dict[str, Tensor],
     occluders: dict[str, Tensor],
     seed: int,
@@ -136,7 +134,6 @@ def train_round(
     machine: MachineConfig,
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch of SSPCM, from where the last stage ended."""
-    joints = Skeleton.from_dict(skeleton)
     done, rest = divmod(previous["epoch"] - training.warmup_epochs, training.round_epochs)
     if rest or done < 0:
         raise BadInput(
@@ -145,19 +142,19 @@ def train_round(
             "Run that stage to its end first (the same command goes on with it)",
         )
     number = done + 1
-    maker = network_maker(network, joints.size, seed, stride=view.stride)
+    maker = network_maker(network, skeleton.size, seed, stride=view.stride)
     learner = Learner(MethodConfig(method), maker, view.codec, training, machine.pick())
     learner.restore(previous)
     learner.history = []
     pseudo = PseudoLabels(predictions["keypoints"], predictions["scores"], occluders["occluders"])
     batches = make_batches(
-        labeled, unlabeled, pseudo, joints, view=view, training=training, machine=machine,
+        labeled, unlabeled, pseudo, skeleton, view=view, training=training, machine=machine,
         seed=seed,
     )  # fmt: skip
     yield from train(
         learner,
         batches.epoch,
-        make_monitor(validation, joints, view, monitor, machine),
+        make_monitor(validation, skeleton, view, monitor, machine),
         stage=f"round_{number}",
         span=training.span(number),
         training=training,
@@ -165,7 +162,7 @@ def train_round(
         fingerprint=fingerprint(
             number,
             previous["fingerprint"],
-            content(unlabeled),
+            people_content(unlabeled),
             *pseudo.content(),
             code_digests("rounds"),
         ),

@@ -4,17 +4,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import model_validator
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.views import crops_of
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
-from sspcm_kedro.pipelines.people import crops_of
 from sspcm_kedro.pipelines.submission.predictions import coco_submission, mpii_submission
 from sspcm_kedro.sources.mpii_mat import read_test_images
 
@@ -41,7 +40,7 @@ class SubmissionConfig(Settings):
 
 def predict_test(
     network: dict[str, Any],
-    instances: pd.DataFrame,
+    instances: dict[str, Instances],
     submission: SubmissionConfig,
     evaluation: EvaluationConfig,
     machine: MachineConfig,
@@ -60,7 +59,7 @@ def predict_test(
 
 def submit_coco(
     seen: dict[str, Tensor],
-    instances: pd.DataFrame,
+    instances: dict[str, Instances],
     network: dict[str, Any],
     submission: SubmissionConfig,
     evaluation: EvaluationConfig,
@@ -75,7 +74,7 @@ def submit_coco(
 
 def submit_mpii(
     seen: dict[str, Tensor],
-    instances: pd.DataFrame,
+    instances: dict[str, Instances],
     network: dict[str, Any],
     submission: SubmissionConfig,
 ) -> list[dict[str, Any]]:
@@ -96,17 +95,16 @@ def submit_mpii(
     )  # fmt: skip
 
 
-def people_to_predict(instances: pd.DataFrame) -> Instances:
+def people_to_predict(instances: dict[str, Instances]) -> Instances:
     """The people of part ``test``.
 
     Raises:
         BadInput: there are none.
     """
-    table = instances.loc[instances["part"] == "test", :]
-    if table.empty:
+    if "test" not in instances:
         rule = "must have people to hand in predictions for (test), and has none"
         raise BadInput("parameter source", rule, "Give the source a test part; docs/data.md shows")
-    return Instances.from_frame(table.reset_index(drop=True))
+    return instances["test"]
 
 
 def _numbers(names: np.ndarray, what: str, remedy: str) -> np.ndarray:

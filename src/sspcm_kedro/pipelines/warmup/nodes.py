@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
-
+from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
-from sspcm_kedro.engine.fingerprint import code_digests, fingerprint
+from sspcm_kedro.engine.fingerprint import code_digests, fingerprint, people_content
 from sspcm_kedro.engine.learner import Learner, State, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.stage import MonitorConfig, make_batches, make_monitor, train
@@ -14,14 +13,13 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.people import content
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
 def warm_up(
-    labeled: pd.DataFrame,
-    validation: pd.DataFrame,
-    skeleton: dict[str, Any],
+    labeled: Instances,
+    validation: Instances,
+    skeleton: Skeleton,
     resume: State | None,
     seed: int,
     view: ViewConfig,
@@ -33,23 +31,27 @@ def warm_up(
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch of supervised training of three networks."""
     view.check(network)
-    joints = Skeleton.from_dict(skeleton)
-    maker = network_maker(network, joints.size, seed, stride=view.stride)
+    maker = network_maker(network, skeleton.size, seed, stride=view.stride)
     learner = Learner(MethodConfig(method), maker, view.codec, training, machine.pick())
     batches = make_batches(
-        labeled, None, None, joints, view=view, training=training, machine=machine, seed=seed
+        labeled, None, None, skeleton, view=view, training=training, machine=machine, seed=seed
     )
     settings = [x.model_dump() for x in (view, network, method, training)]
     yield from train(
         learner,
         batches.epoch,
-        make_monitor(validation, joints, view, monitor, machine),
+        make_monitor(validation, skeleton, view, monitor, machine),
         stage="warmup",
         span=training.span(0),
         training=training,
         seed=seed,
         fingerprint=fingerprint(
-            "warmup", seed, settings, skeleton, content(labeled), code_digests("warmup")
+            "warmup",
+            seed,
+            settings,
+            skeleton.to_dict(),
+            people_content(labeled),
+            code_digests("warmup"),
         ),
         resume=resume,
     )
