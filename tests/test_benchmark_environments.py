@@ -43,7 +43,7 @@ SIZES = {
 """Settings that a miniature may have otherwise; and where files lie, and the network's size."""
 
 MACHINE = {"device": "cpu", "workers": 1}
-SMALL = {"kind": "small_baseline", "width": 16}  # a SimpleBaseline without weights to start from
+TINY_BASELINE = {"kind": "simple_baseline", "backbone": "test_resnet", "head_width": 16}
 TINY_HRNET = {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1}
 AS_PUBLISHED = "coco_1k"
 """The environment whose miniature has the published network, ResNet-18."""
@@ -85,7 +85,7 @@ def small(network: dict[str, Any], starts: dict[str, str], whole: bool) -> dict[
         return {"kind": "teacher_student", **parts}
     if network["kind"] == "hrnet":
         return {**TINY_HRNET, "weights": starts["hrnet"]}
-    return {**network, "weights": starts["resnet18"]} if whole else SMALL
+    return {**network, "weights": starts["resnet18"]} if whole else TINY_BASELINE
 
 
 def moved(value: Any, raw: Path) -> Any:

@@ -11,8 +11,7 @@ from sspcm_kedro.engine.fingerprint import fingerprint
 from sspcm_kedro.engine.learner import Learner, network_maker, networks_of
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.nets.simple_baseline import parameter_count
+from sspcm_kedro.nets import NetworkConfig, parameter_count
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 NETWORK = NetworkConfig.model_validate({"kind": "small_baseline", "width": 16})

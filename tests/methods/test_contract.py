@@ -23,9 +23,9 @@ METHODS = {
 }
 NETWORKS = {
     "small_baseline": {"kind": "small_baseline", "width": 16},
-    "simple_baseline": {"kind": "simple_baseline", "depth": 18},
+    "simple_baseline": {"kind": "simple_baseline", "backbone": "resnet18"},
     "hrnet": {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1},
-    "mixed": {
+    "teacher_student": {
         "kind": "teacher_student",
         "teacher": {"kind": "small_baseline", "width": 32},
         "student": {"kind": "small_baseline", "width": 16},

@@ -9,9 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.nets.hrnet import HRNet, imagenet_names
-from sspcm_kedro.nets.simple_baseline import parameter_count
+from sspcm_kedro.nets import NetworkConfig, parameter_count
+from sspcm_kedro.nets.hrnet import HRNet
 
 WIDTH, MODULES, BLOCKS, JOINTS = 8, (1, 2, 2), 1, 5
 SMALL = {"kind": "hrnet", "width": WIDTH, "modules": MODULES, "blocks": BLOCKS}
@@ -227,12 +226,6 @@ def test_timms_own_classifier_fits():
     assert any(key.startswith("incre_modules.") for key in classifier)
 
 
-def test_imagenet_weights_have_names_where_there_are_any():
-    assert imagenet_names(32) == ["hrnet_w32.ms_in1k"]
-    assert "hrnet_w48.ms_in1k" in imagenet_names(48)
-    assert imagenet_names(WIDTH) == []
-
-
 def test_an_unknown_name_is_bad_input(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = NetworkConfig.model_validate({**SMALL, "width": 32, "weights": "hrnet_w48.ms_in1k"})
@@ -252,3 +245,8 @@ def test_it_starts_as_published():
     assert weights.mean().item() == pytest.approx(0, abs=1e-5)
     for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
         assert (norm.weight == 1).all() and (norm.bias == 0).all() and norm.momentum == 0.1
+
+
+def test_there_is_one_stride():
+    with pytest.raises(BadInput, match=r"view\.stride 8: must be 4 for an HRNet"):
+        NetworkConfig.model_validate(SMALL).build(JOINTS, stride=8)

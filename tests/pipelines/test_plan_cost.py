@@ -143,7 +143,11 @@ def test_the_published_network_has_its_parameters_and_is_not_downloaded(monkeypa
 
     monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", refuse)
     network = NetworkConfig.model_validate(
-        {"kind": "simple_baseline", "depth": 18, "weights": "ResNet18_Weights.IMAGENET1K_V1"}
+        {
+            "kind": "simple_baseline",
+            "backbone": "resnet18",
+            "weights": "ResNet18_Weights.IMAGENET1K_V1",
+        }
     )
     method, step = blank_method(config("supervised"), network, 17, CODEC), two_layer_cost()[1]
     backbone = sum(p.numel() for p in torchvision.models.resnet18().parameters()) - 513_000  # fc
@@ -206,6 +210,6 @@ def test_a_probe_divides_the_counted_flops_by_the_time_of_real_steps(monkeypatch
     ticks = iter(range(100))  # each step takes one second
     monkeypatch.setattr("sspcm_kedro.pipelines.plan.cost.time.perf_counter", lambda: next(ticks))
     seen = measure(
-        config("rounds"), SMALL, K, (64, 32), size=2, flops=5 * 10**12, device=CPU, repeat=1
+        config("rounds"), SMALL, K, (64, 32), CODEC, size=2, flops=5 * 10**12, device=CPU, repeat=1
     )
     assert (seen.tflops, seen.device, seen.batch) == (5.0, "cpu", 2)

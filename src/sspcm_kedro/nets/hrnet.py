@@ -7,13 +7,14 @@ pose network into the highest alone. The other three fuse layers are dropped her
 the published number of parameters, to the last one, and each of them gets a gradient.
 """
 
-from typing import Any
+from typing import Any, Literal
 
-import timm
+from pydantic import Field, model_validator
 from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 
-from sspcm_kedro.nets.weights import Weights, fit_weights
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets.weights import PublishedConfig, Weights, fit_weights
 
 Modules = tuple[int, int, int]
 """How many modules stages 2, 3 and 4 have; published: 1, 4, 3."""
@@ -74,14 +75,44 @@ class HRNet(nn.Module):
         fit_weights(self, state, where, rename=ours)
 
 
-def imagenet_names(width: int) -> list[str]:
-    """timm's names of ImageNet weights for a width, e.g. hrnet_w32.ms_in1k; often none."""
-    return timm.list_pretrained(f"hrnet_w{width}.*")
+class HRNetConfig(PublishedConfig):
+    """HRNet; ``weights`` may be a timm name (hrnet_w32.ms_in1k) or its tag (ms_in1k).
 
+    ``width`` 32 and 48 are published; ``modules`` and ``blocks`` make smaller ones of its class.
+    """
 
-def imagenet_weights(name: str) -> Weights:
-    """The ImageNet weights of one of these names, downloaded once."""
-    return timm.create_model(name, pretrained=True).state_dict()
+    kind: Literal["hrnet"]
+    width: int = Field(default=32, ge=4, description="channels of the highest resolution")
+    modules: Modules = Field(default=(1, 4, 3), description="of stages 2, 3 and 4")
+    blocks: int = Field(default=4, ge=1, description="residual blocks a branch")
+
+    @model_validator(mode="after")
+    def _every_stage(self) -> "HRNetConfig":
+        if min(self.modules) < 1:
+            raise ValueError(f"modules: every stage has at least one, got {self.modules}")
+        return self
+
+    @property
+    def multiple(self) -> int:
+        """Input sizes are multiples of this."""
+        return 32
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels a heatmap cell may have."""
+        return (4,)
+
+    def build(self, keypoints: int, *, stride: int = 4) -> HRNet:
+        """The network.
+
+        Raises:
+            BadInput: it has no such stride, or its weights are not found or do not fit.
+        """
+        if stride not in self.strides:
+            raise BadInput(f"view.stride {stride}", "must be 4 for an HRNet", "Change view.stride")
+        net = HRNet(keypoints, width=self.width, modules=self.modules, blocks=self.blocks)
+        self.start(net, f"hrnet_w{self.width}")
+        return net
 
 
 _CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")

@@ -1,14 +1,57 @@
-"""SimpleBaseline (Xiao, Wu and Wei, ECCV 2018): a residual backbone and a deconvolution head."""
+"""SimpleBaseline (Xiao, Wu and Wei, ECCV 2018): deconvolutions on a backbone, any of timm's."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-import torchvision
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
-from sspcm_kedro.nets.weights import Weights, fit_weights
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets.backbone import Backbone, known_backbone, reduction_of
+from sspcm_kedro.nets.weights import PublishedConfig, Weights, fit_weights
 
-Depth = Literal[18, 34, 50, 101, 152]
+
+class SimpleBaseline(nn.Module):
+    """Images (b, 3, H, W) to heatmaps (b, k, H / stride, W / stride).
+
+    H and W are multiples of the backbone's reduction.
+
+    Args:
+        keypoints: output channels, k.
+        backbone: with random weights.
+        width: channels of the deconvolutions (published: 256).
+        stride: input pixels a heatmap cell: the backbone's reduction, halved as often as there are
+            deconvolutions (published: 32 halved thrice, 4).
+    """
+
+    def __init__(self, keypoints: int, backbone: Backbone, *, width: int, stride: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        layers = (backbone.reduction // stride).bit_length() - 1
+        self.head = deconvolution_head(backbone.channels, width, keypoints, layers=layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.backbone(images))
+
+    def load_backbone(self, state: Weights, where: object) -> None:
+        """Take a classifier's weights for the backbone, see ``Backbone.load``."""
+        self.backbone.load(state, where)
+
+    def load_published(self, state: Weights, where: object) -> None:
+        """Take the weights of a whole published network (human-pose-estimation.pytorch).
+
+        The layout does not tell where a bottleneck strides. Here it is the 3x3 convolution, as in
+        torchvision; the authors' "caffe" files, which stride in the first 1x1, fit and are wrong.
+
+        Raises:
+            BadInput: they are not those of this network; says which keys.
+        """
+        parts = {"deconv_layers": "head", "final_layer": f"head.{len(self.head) - 1}"}
+
+        def ours(key: str) -> str:
+            part, _, rest = key.partition(".")
+            return f"{parts[part]}.{rest}" if part in parts else f"backbone.net.{key}"
+
+        fit_weights(self, state, where, rename=ours)
 
 
 def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int) -> nn.Sequential:
@@ -29,118 +72,48 @@ def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int
     return nn.Sequential(*modules, final)
 
 
-class SimpleBaseline(nn.Module):
-    """Images (b, 3, H, W) to heatmaps (b, k, H / stride, W / stride).
+class SimpleBaselineConfig(PublishedConfig):
+    """SimpleBaseline on a backbone of timm's.
 
-    H and W are multiples of 32, of 16 for the small relative.
+    ``weights`` are named by timm (resnet50.a1_in1k, or its tag a1_in1k) or, for a ResNet, by
+    torchvision (ResNet50_Weights.IMAGENET1K_V1).
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.backbone(images))
-
-
-def resnet_baseline(depth: Depth, keypoints: int, *, stride: int = 4) -> SimpleBaseline:
-    """The published network on torchvision's ResNet, with random weights.
-
-    Args:
-        depth: ResNet depth.
-        keypoints: output channels.
-        stride: input pixels a heatmap cell, a power of two up to 32 (published: 4).
-    """
-    resnet = getattr(torchvision.models, f"resnet{depth}")(weights=None)
-    backbone = nn.Sequential(*(getattr(resnet, name) for name in _RESNET))
-    layers = (32 // stride).bit_length() - 1
-    return SimpleBaseline(
-        backbone, deconvolution_head(resnet.fc.in_features, 256, keypoints, layers=layers)
+    kind: Literal["simple_baseline"]
+    backbone: Annotated[str, AfterValidator(known_backbone)] = Field(
+        default="resnet18", description="architecture of timm"
     )
+    reduction: int | None = Field(
+        default=None, ge=1, description="input pixels a cell of its features; null: the last level"
+    )
+    head_width: int = Field(default=256, ge=1, description="channels of the deconvolutions")
 
+    @property
+    def multiple(self) -> int:
+        """Input sizes are multiples of this."""
+        return reduction_of(self.backbone, self.reduction)
 
-def load_backbone(net: SimpleBaseline, state: Weights, where: object) -> None:
-    """Take a ResNet's weights in torchvision's layout, all but the classifier (``fc``).
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Input pixels a heatmap cell may have: the backbone's, halved while they are even."""
+        strides = [self.multiple]
+        while strides[0] % 2 == 0:
+            strides.insert(0, strides[0] // 2)
+        return tuple(strides)
 
-    Raises:
-        BadInput: they are not those of this ResNet; says which keys.
-    """
+    def build(self, keypoints: int, *, stride: int = 4) -> SimpleBaseline:
+        """The network.
 
-    def ours(key: str) -> str | None:
-        return None if key.startswith("fc.") else _place(key)
-
-    fit_weights(net.backbone, state, where, rename=ours)
-
-
-def load_published(net: SimpleBaseline, state: Weights, where: object) -> None:
-    """Take the weights of a whole published network (human-pose-estimation.pytorch).
-
-    The layout does not tell where a bottleneck strides. Here it is the 3x3 convolution, as in
-    torchvision; the authors' "caffe" files, which stride in the first 1x1, fit and are wrong.
-
-    Raises:
-        BadInput: they are not those of this network; says which keys.
-    """
-    final = f"head.{len(net.head) - 1}."  # type: ignore[arg-type]
-
-    def ours(key: str) -> str:
-        if key.startswith("deconv_layers."):
-            return key.replace("deconv_layers.", "head.", 1)
-        if key.startswith("final_layer."):
-            return key.replace("final_layer.", final, 1)
-        return f"backbone.{_place(key)}"
-
-    fit_weights(net, state, where, rename=ours)
-
-
-_RESNET = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-
-
-def _place(key: str) -> str:
-    """A ResNet's key in a sequence of its parts; an unknown one stays as it is."""
-    part, _, rest = key.partition(".")
-    return f"{_RESNET.index(part)}.{rest}" if part in _RESNET else key
-
-
-def small_baseline(keypoints: int, *, width: int, blocks: int, stride: int = 4) -> SimpleBaseline:
-    """A CPU-sized relative: 3x3 stem at stride 2, three residual stages to stride 16, two deconvs.
-
-    Args:
-        keypoints: output channels.
-        width: channels of the first stage (at stride 4); the others have 2 and 4 times as many.
-        blocks: residual blocks a stage.
-        stride: input pixels a heatmap cell, a power of two up to 16.
-    """
-    stem = [
-        nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
-    ]
-    stages: list[nn.Module] = []
-    channels = width
-    for planes in (width, 2 * width, 4 * width):
-        for block in range(blocks):
-            stages.append(_residual_block(channels, planes, stride=2 if block == 0 else 1))
-            channels = planes
-    backbone = nn.Sequential(*stem, *stages)
-    for module in backbone.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    layers = (16 // stride).bit_length() - 1
-    head = deconvolution_head(channels, 2 * width, keypoints, layers=layers)
-    return SimpleBaseline(backbone, head)
-
-
-def _residual_block(channels: int, planes: int, *, stride: int) -> BasicBlock:
-    shortcut = None
-    if stride != 1 or channels != planes:
-        shortcut = nn.Sequential(
-            nn.Conv2d(channels, planes, 1, stride=stride, bias=False), nn.BatchNorm2d(planes)
-        )
-    return BasicBlock(channels, planes, stride, shortcut)
-
-
-def parameter_count(net: nn.Module) -> int:
-    """Trainable numbers in a network."""
-    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+        Raises:
+            BadInput: it has no such stride, or its weights are not found or do not fit.
+        """
+        if stride not in self.strides:
+            raise BadInput(
+                f"view.stride {stride}",
+                f"must be one of {list(self.strides)} for a {self.backbone}",
+                "Change view.stride, or network.reduction",
+            )
+        backbone = Backbone(self.backbone, self.reduction)
+        net = SimpleBaseline(keypoints, backbone, width=self.head_width, stride=stride)
+        self.start(net, self.backbone)
+        return net

@@ -1,15 +1,112 @@
-"""Weights of others from local files: read without executing code, fitted without a leftover."""
+"""Weights of others: found by name or file, read without executing code, fitted without a rest."""
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Protocol, Self
 
+import timm
 import torch
+import torchvision
+from pydantic import Field, model_validator
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 
 Weights = Mapping[str, Tensor]
+
+
+class Published(Protocol):
+    """A network that others have trained."""
+
+    def load_backbone(self, state: Weights, where: object) -> None:
+        """Take a classifier's weights, all but its head."""
+        ...
+
+    def load_published(self, state: Weights, where: object) -> None:
+        """Take the weights of a whole network in its authors' layout."""
+        ...
+
+
+class PublishedConfig(Settings):
+    """A network that others have trained: it starts at random, from ImageNet, or from a pose."""
+
+    weights: str | None = Field(
+        default=None,
+        description="of the backbone: a name to download, or a local file of ImageNet weights",
+    )
+    checkpoint: str | None = Field(
+        default=None,
+        description="of the whole network: a local file in the layout its authors publish",
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if self.weights is not None and self.checkpoint is not None:
+            raise ValueError("weights and checkpoint exclude each other: a checkpoint is whole")
+        return self
+
+    def bare(self) -> Self:
+        """The same network without weights to start from."""
+        return self.model_copy(update={"weights": None, "checkpoint": None})
+
+    def start(self, net: Published, architecture: str) -> None:
+        """Load what the network starts from; ``architecture`` is timm's name of its backbone.
+
+        Raises:
+            BadInput: it is not found, cannot be downloaded, or does not fit.
+        """
+        if self.checkpoint is not None:
+            net.load_published(read_weights(Path(self.checkpoint)), self.checkpoint)
+        if self.weights is not None:
+            net.load_backbone(find_weights(self.weights, architecture), self.weights)
+
+
+def pretrained_names(architecture: str) -> list[str]:
+    """Names of the weights that can be downloaded for one of timm's architectures; often none.
+
+    torchvision's (ResNet18_Weights.IMAGENET1K_V1) for its ResNets, whose layout is timm's too,
+    then timm's (resnet18.a1_in1k).
+    """
+    names = []
+    if architecture in torchvision.models.list_models(include="resnet*"):
+        names = [str(weights) for weights in torchvision.models.get_model_weights(architecture)]
+    return names + timm.list_pretrained(f"{architecture}.*")
+
+
+def find_weights(name: str, architecture: str) -> Weights:
+    """A classifier's weights: downloaded once, if that is their name, else read from a file.
+
+    Args:
+        name: one of ``pretrained_names``, a tag of timm's (a1_in1k), or the path of a local file.
+        architecture: timm's.
+
+    Raises:
+        BadInput: it is neither (says what is near), or cannot be downloaded or read.
+    """
+    known = pretrained_names(architecture)
+    named = next((n for n in (name, f"{architecture}.{name}") if n in known), None)
+    if named is None:
+        if not Path(name).is_file():
+            raise BadInput(
+                f"network.weights = {name}",
+                "must be a file that exists or one of "
+                f"{get_close_matches(name, known, n=4) or known[:8]}",
+                "Give a local path to a .safetensors or .pth file, or null for random weights",
+            )
+        return read_weights(Path(name))
+    try:
+        if named.startswith(f"{architecture}."):
+            return timm.create_model(named, pretrained=True).state_dict()
+        return torchvision.models.get_weight(named).get_state_dict(progress=True)
+    except (OSError, RuntimeError) as error:
+        raise BadInput(
+            f"network.weights = {name}",
+            f"{named} could not be downloaded ({str(error).partition(chr(10))[0]})",
+            "Connect to the network once, or give a local .safetensors or .pth file instead",
+        ) from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -18,8 +18,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import ComparisonConfig, MethodConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
-from sspcm_kedro.nets import ROLES, NetworkConfig, OneNetwork
-from sspcm_kedro.nets.simple_baseline import parameter_count
+from sspcm_kedro.nets import ROLES, NetworkConfig, OneNetwork, parameter_count
 from sspcm_kedro.pipelines.plan.cost import (
     Memory,
     Throughput,

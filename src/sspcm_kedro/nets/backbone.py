@@ -1,0 +1,122 @@
+"""Feature maps of any timm network, and which sizes they have."""
+
+from contextlib import suppress
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets.weights import Weights, fit_weights
+
+
+class Backbone(nn.Module):
+    """Images (b, 3, H, W) to features (b, channels, H / reduction, W / reduction).
+
+    The timm network with its random weights, cut after the level that is taken, so that every
+    parameter gets a gradient. The last level of a transformer passes its final norm.
+
+    Args:
+        name: timm architecture, e.g. resnet18, convnext_tiny, vit_small_patch14_dinov2.
+        reduction: input pixels a feature cell; the deepest level that has it. None: the last level.
+
+    Attributes:
+        channels: of the features.
+        reduction: input pixels a feature cell.
+
+    Raises:
+        BadInput: the network has no level of this reduction; says which it has.
+    """
+
+    def __init__(self, name: str, reduction: int | None = None) -> None:
+        super().__init__()
+        self.net = _timm_network(name)
+        levels = list(self.net.feature_info)
+        found = [level["reduction"] for level in levels]
+        if reduction is not None and reduction not in found:
+            raise BadInput(
+                f"network.reduction = {reduction}",
+                f"must be one of {sorted(set(found))} for a {name}",
+                "Choose one of these, or null for the last level",
+            )
+        last = len(levels) - 1
+        index = last if reduction is None else last - found[::-1].index(reduction)
+        self.normed = index == last
+        whole = self.net.state_dict().keys()
+        self.indices = self.net.prune_intermediate_layers([index], prune_norm=not self.normed)
+        self.cut = frozenset(whole - self.net.state_dict().keys())
+        self.channels: int = levels[index].get("num_chs_norm", levels[index]["num_chs"])
+        self.reduction: int = levels[index]["reduction"]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net.forward_intermediates(
+            images, indices=self.indices, norm=self.normed, intermediates_only=True
+        )[-1]
+
+    def load(self, state: Weights, where: object) -> None:
+        """Take the weights of a classifier in timm's layout, for ResNets torchvision's as well.
+
+        Raises:
+            BadInput: they are not those of this network; says which keys.
+        """
+        fit_weights(self.net, state, where, rename=lambda k: None if k in self.cut else k)
+
+
+@cache
+def reduction_of(name: str, reduction: int | None) -> int:
+    """Input pixels a feature cell of a ``Backbone`` that is not built, and that it can be.
+
+    Raises:
+        BadInput: it has no level of this reduction, or no maps of features for every input that
+            the reduction divides (networks of a fixed image size).
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
+        try:
+            backbone = Backbone(name, reduction).eval()
+            height, width = 7 * backbone.reduction, 5 * backbone.reduction
+            features = backbone(torch.zeros(1, 3, height, width))
+            if features.shape != (1, backbone.channels, 7, 5):
+                raise ValueError(f"{tuple(features.shape)} from an image {height} x {width}")
+        except BadInput:
+            raise
+        except Exception as error:  # each of timm's families fails in its own way
+            raise BadInput(
+                f"network.backbone = {name}",
+                "must give maps of features for every image that its reduction divides "
+                f"({type(error).__name__}: {error})",
+                "Choose another; those of a fixed image size do not fit",
+            ) from error
+    return backbone.reduction
+
+
+def known_backbone(name: str) -> str:
+    """The name, if timm has it.
+
+    Raises:
+        BadInput: it has not; says which names are near.
+    """
+    known = timm.list_models()
+    if name not in known:
+        near = get_close_matches(name.partition(".")[0], known, n=5)
+        raise BadInput(
+            f"network.backbone = {name}",
+            f"must be an architecture of timm{f', e.g. one of {near}' if near else ''}",
+            "See timm.list_models(); the tag of pretrained weights goes into network.weights",
+        )
+    return name
+
+
+def _timm_network(name: str) -> Any:
+    """The whole classifier: a transformer for images of any size, a ResNet as torchvision's.
+
+    Left to itself, timm starts the last batch norm of a residual block at zero; torchvision and
+    the published code do not.
+    """
+    choices: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"zero_init_last": False}]
+    for options in choices:
+        with suppress(TypeError):  # it has no such option
+            return timm.create_model(name, **options)
+    return timm.create_model(name)

@@ -1,0 +1,133 @@
+"""Weights of others: names, files, and what cannot be read or downloaded."""
+
+import os
+import pickle
+from urllib.error import URLError
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.nets.weights import find_weights, pretrained_names
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_come_from_a_local_file(state, suffix, tmp_path):
+    path = tmp_path / f"resnet18{suffix}"
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    config = NetworkConfig.model_validate(
+        {"kind": "simple_baseline", "backbone": "resnet18", "weights": str(path)}
+    )
+    net = config.build(3)
+    assert net.backbone.net.conv1.weight.equal(state["conv1.weight"])
+    assert net.backbone.net.layer4[1].bn2.running_var.equal(state["layer4.1.bn2.running_var"])
+
+
+class Malicious:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def built_with(weights) -> nn.Module:
+    record = {"kind": "simple_baseline", "backbone": "resnet18", "weights": str(weights)}
+    return NetworkConfig.model_validate(record).build(3)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))])
+def test_a_file_never_executes_code(save, tmp_path):
+    """Reading this file with a plain unpickler makes a folder; here it must not."""
+    path, made = tmp_path / "weights.pth", tmp_path / "made"
+    save({"conv1.weight": Malicious(made)}, path)
+    with pytest.raises(BadInput, match="torch file of tensors"):
+        built_with(path)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\xff" * 64])
+def test_unreadable_files_are_bad_input(name, content, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=name):
+        built_with(path)
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [1, 2], {"conv1.weight": 1.0}])
+def test_a_torch_file_of_something_else_is_bad_input(content, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(content, path)
+    with pytest.raises(BadInput, match="tensors"):
+        built_with(path)
+
+
+@pytest.mark.parametrize("name", ["nowhere.pth", "ResNet50_Weights.IMAGENET1K_V1"])
+def test_a_name_that_is_neither_file_nor_of_this_backbone_is_bad_input(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"ResNet18_Weights\.IMAGENET1K_V1"):
+        built_with(name)
+
+
+def test_imagenet_weights_have_names_where_there_are_any():
+    assert pretrained_names("hrnet_w32") == ["hrnet_w32.ms_in1k"]
+    assert "hrnet_w48.ms_in1k" in pretrained_names("hrnet_w48")
+    assert pretrained_names("hrnet_w8") == []
+    assert pretrained_names("resnet18")[0] == "ResNet18_Weights.IMAGENET1K_V1"
+    assert "resnet18.a1_in1k" in pretrained_names("resnet18")
+    assert pretrained_names("convnext_tiny")[0].startswith("convnext_tiny.")
+
+
+def test_an_unknown_name_is_answered_with_near_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"one of \['resnet18.a1_in1k'"):
+        find_weights("resnet18.a1_in1", "resnet18")
+
+
+@pytest.mark.parametrize("name", ["resnet18.a1_in1k", "a1_in1k"])
+def test_timms_weights_are_found_by_name_or_tag(name, state, monkeypatch):
+    """Asked of timm; the hub is replaced by a network of known weights."""
+
+    def create_model(asked: str, *, pretrained: bool) -> nn.Module:
+        assert (asked, pretrained) == ("resnet18.a1_in1k", True)
+        net = torchvision.models.resnet18(weights=None)
+        net.load_state_dict(state)
+        return net
+
+    monkeypatch.setattr(timm, "create_model", create_model)
+    found = find_weights(name, "resnet18")
+    assert found.keys() == state.keys()
+    assert all(found[key].equal(value) for key, value in state.items())
+
+
+def test_torchvisions_weights_are_found_by_name(state, monkeypatch):
+    monkeypatch.setattr(
+        torchvision.models.ResNet18_Weights, "get_state_dict", lambda self, **_: state
+    )
+    net = built_with("ResNet18_Weights.IMAGENET1K_V1")
+    assert net.backbone.net.conv1.weight.equal(state["conv1.weight"])
+
+
+@pytest.mark.parametrize("name", ["ResNet18_Weights.IMAGENET1K_V1", "tv_in1k"])
+def test_without_a_connection_a_name_is_bad_input(name, monkeypatch, tmp_path):
+    """Says what was asked for, and that a file will do."""
+
+    def offline(*_, **__):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", offline)
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", offline)
+    with pytest.raises(BadInput, match=rf"{name}: .*not known.*\. Connect .*local \.safetensors"):
+        built_with(name)
