@@ -8,7 +8,7 @@ from sspcm_kedro.augment.occlude import (
     Donors,
     JointCutout,
     draw_keypoints,
-    jittered,
+    jitter_points,
     paste,
     pixel_range,
 )
@@ -212,7 +212,7 @@ def test_half_sizes_are_drawn_for_each_axis_within_their_range():
 def test_jitter_is_whole_pixels_of_the_given_spread():
     """Truncated towards zero, as the released code does."""
     points = torch.tensor([[-0.7, 10.9], [0.7, -3.2]])
-    assert jittered(points, 0.0, rng()).tolist() == [[0, 10], [0, -3]]
-    noise = jittered(torch.full((4000, 2), 1000.5), 10.0, rng()).float() - 1000
+    assert jitter_points(points, 0.0, rng()).tolist() == [[0, 10], [0, -3]]
+    noise = jitter_points(torch.full((4000, 2), 1000.5), 10.0, rng()).float() - 1000
     assert noise.mean(dim=0).tolist() == pytest.approx([0, 0], abs=0.5)
     assert noise.std(dim=0).tolist() == pytest.approx([10, 10], rel=0.05)

@@ -19,7 +19,7 @@ from sspcm_kedro.data.loader import (
 from sspcm_kedro.data.views import (
     MEAN,
     STD,
-    normalized,
+    normalize,
     plain_view,
     weak_view,
 )
@@ -66,7 +66,7 @@ def pools(tmp_path_factory) -> tuple[InstancePool, InstancePool]:
     """Five labeled and seven unlabeled people; the latter's labels are there to be ignored."""
     folder = tmp_path_factory.mktemp("pictures")
     return tuple(
-        InstancePool.of(Crops(make_people(folder, n, seed), INPUT, border=BORDER))
+        InstancePool.from_crops(Crops(make_people(folder, n, seed), INPUT, border=BORDER))
         for n, seed in ((5, 1), (7, 2))
     )
 
@@ -319,12 +319,12 @@ def test_the_border_is_context_and_moves_nothing(pools):
     rows = torch.tensor([3, 1])
     view = weak_view(crops, rows, torch.eye(2, 3).expand(2, 2, 3), CPU)
     inner = crops[rows].float()[:, :, BORDER:-BORDER, BORDER:-BORDER] / 255
-    torch.testing.assert_close(view, normalized(inner), atol=2e-3, rtol=0)
+    torch.testing.assert_close(view, normalize(inner), atol=2e-3, rtol=0)
     shifted = torch.eye(2, 3).repeat(2, 1, 1)
     shifted[:, :, 2] = torch.tensor([BORDER, BORDER / 2])
     view = weak_view(crops, rows, shifted, CPU)
     context = crops[rows].float()[:, :, BORDER // 2 : -BORDER - BORDER // 2, : -2 * BORDER] / 255
-    torch.testing.assert_close(view, normalized(context), atol=2e-3, rtol=0)
+    torch.testing.assert_close(view, normalize(context), atol=2e-3, rtol=0)
 
 
 def test_beyond_the_border_is_black_before_normalization(pools):

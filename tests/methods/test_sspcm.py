@@ -16,7 +16,7 @@ H, W, K, B = 64, 48, 4, 5
 MAPS = (B, K, H // 4, W // 4)
 PLAIN = {
     "kind": "sspcm",
-    "affine": {"scale": 0, "rotation": 0, "rotated": 0, "flipped": 0},
+    "affine": {"scale": 0, "rotation": 0, "rotation_probability": 0, "flip_probability": 0},
     "occlude": {"patches": 0},
 }
 """No augmentation: the strong view is the weak one."""

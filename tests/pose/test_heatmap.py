@@ -14,7 +14,11 @@ HW = (16, 12)
 
 def encode(x: float, y: float, visibility: float = 2, hw=HW, sigma: float = 2.0):
     heatmaps, weights = encode_heatmaps(
-        torch.tensor([[[x, y]]]), torch.tensor([[visibility]]), hw, stride=4, sigma=sigma
+        torch.tensor([[[x, y]]], dtype=torch.float),
+        torch.tensor([[visibility]]),
+        hw,
+        stride=4,
+        sigma=sigma,
     )
     return heatmaps[0, 0], weights.item()
 

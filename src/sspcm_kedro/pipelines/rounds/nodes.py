@@ -166,7 +166,7 @@ def train_round(
             number,
             previous["fingerprint"],
             content(unlabeled),
-            *pseudo.content(),
+            *pseudo.to_bytes(),
             code_digests("rounds"),
         ),
         resume=resume,
