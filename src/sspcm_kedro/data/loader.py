@@ -154,7 +154,7 @@ class Batches:
         matrix: Float[Tensor, "b 2 3"],
         flip: Bool[Tensor, " b"],
     ) -> Float[Tensor, "b k h w"]:
-        """A teacher's stored predictions, moved with the image, as Gaussians as high as their scores."""
+        """A teacher's stored predictions, moved with the image: Gaussians as high as its scores."""
         assert self.pseudo is not None and self.unlabeled is not None
         keypoints = move_points(self.pseudo.keypoints[teacher, rows].to(self.device), matrix)
         scores = self.pseudo.scores[teacher, rows].to(self.device)
