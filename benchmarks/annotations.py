@@ -94,7 +94,7 @@ def main() -> None:
         file = write(Path(folder), options.people)
         megabytes = file.stat().st_size / 1e6
         # A fresh interpreter: what writing needed does not count as memory of reading.
-        with multiprocessing.get_context("spawn").InstancePool(1) as pool:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
             people, seconds, busy, before, peak = pool.apply(read, (file,))
     Console().print(
         f"{people} people from a file of {megabytes:.0f} MB: {seconds:.1f} s, {busy:.1f} s of them "

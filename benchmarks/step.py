@@ -94,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pool = InstancePool.of(NoisePool(256, (64, 48), 12))
+    pool = InstancePool.from_crops(NoisePool(256, (64, 48), 12))
     pseudo = PseudoLabels(
         torch.rand(2, 256, COCO.size, 2) * 48, torch.rand(2, 256, COCO.size),
         torch.tensor([[row, 20.0, 30.0] for row in range(256)]),
@@ -109,10 +109,10 @@ def main() -> None:
         )
         method.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         optimizer, rng = adam(method, 1e-3), torch.Generator(device).manual_seed(0)
-        weak = AffineConfig(rotated=0.6, flipped=0.5).build()
+        weak = AffineConfig(rotation_probability=0.6, flip_probability=0.5).build()
         batches = Batches(
             pool, pool if method.needs_unlabeled else None,
-            pseudo if name == "sspcm (rounds)" else None, COCO(4, 1.0), weak,
+            pseudo if name == "sspcm (rounds)" else None, COCO, HeatmapCodec(4, 1.0), weak,
             options.people, 1, 0, device,
         )  # fmt: skip
         images = next(batches.epoch(0)).labeled.images

@@ -59,7 +59,7 @@ def test_the_step_benchmark_counts_the_passes_that_the_method_makes(kind):
     step = load("step")
     maker = network_maker(NetworkConfig.model_validate({"kind": "small_baseline"}), 17, 0)
     method = MethodConfig.model_validate(step.METHODS[kind]).build(maker, step.HeatmapCodec())
-    pool = step.InstancePool.of(step.NoisePool(8, (64, 48), 12))
+    pool = step.InstancePool.from_crops(step.NoisePool(8, (64, 48), 12))
     pseudo = step.PseudoLabels(
         torch.rand(2, 8, 17, 2) * 48, torch.rand(2, 8, 17), torch.tensor([[0, 20.0, 30.0]])
     )

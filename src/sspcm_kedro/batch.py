@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from sspcm_kedro.augment.occlude import Donors
@@ -9,11 +10,17 @@ from sspcm_kedro.augment.occlude import Donors
 
 @dataclass(frozen=True)
 class Labeled:
-    """Weak views with targets: images (b, 3, H, W), heatmaps (b, k, h, w), weights (b, k)."""
+    """Weak views with their targets.
 
-    images: Tensor
-    heatmaps: Tensor
-    weights: Tensor
+    Attributes:
+        images: normalized.
+        heatmaps: the targets, in cells.
+        weights: 0 where a keypoint has no target.
+    """
+
+    images: Float[Tensor, "b 3 H W"]
+    heatmaps: Float[Tensor, "b k h w"]
+    weights: Float[Tensor, "b k"]
 
 
 @dataclass(frozen=True)
@@ -21,16 +28,16 @@ class Unlabeled:
     """Weak views without labels.
 
     Attributes:
-        images: (b, 3, H, W).
-        weights: (b, k) 1 for the keypoints that the labeled people have.
-        earlier: what teachers A and B saw in an earlier period, (b, k, h, w) each, moved with the
+        images: normalized.
+        weights: 1 for the keypoints that the labeled people have.
+        earlier: heatmaps that teachers A and B predicted in an earlier period, moved with the
             image; None where a method keeps its own past.
         donors: people to cut occluders from; None where the batch itself serves.
     """
 
-    images: Tensor
-    weights: Tensor
-    earlier: tuple[Tensor, Tensor] | None = None
+    images: Float[Tensor, "b 3 H W"]
+    weights: Float[Tensor, "b k"]
+    earlier: tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]] | None = None
     donors: Donors | None = None
 
 

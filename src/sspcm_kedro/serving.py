@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from sspcm_kedro.data.views import ViewConfig, normalized
+from sspcm_kedro.data.views import ViewConfig, normalize
 from sspcm_kedro.engine.predict import locate
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
@@ -79,7 +79,7 @@ class Served:
         images = torch.tensor(model_input).permute(0, 3, 1, 2)
         found = [torch.zeros(0, self.skeleton.size, 3)]
         for part in images.split(BATCH) if len(images) else ():
-            views = normalized(part.to(self.device).float() / 255)
+            views = normalize(part.to(self.device).float() / 255)
             views = views.contiguous(memory_format=torch.channels_last)
             xy, scores = locate(self.net, views, self.skeleton, **self.decoding)
             found.append(torch.cat([xy, scores[..., None]], dim=2).cpu())

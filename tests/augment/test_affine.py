@@ -31,7 +31,9 @@ def test_every_map_is_rigid_in_pixels_about_the_middle_of_the_crop():
 
 def test_scales_and_angles_are_clipped_normals():
     """Scale within 1 -+ 0.25 and angle within -+60; the bounds hold the tails of the normals."""
-    _, singular, degrees, _ = drawn(RandomAffine(scale=0.25, rotation=30, rotated=1, flipped=0.5))
+    _, singular, degrees, _ = drawn(
+        RandomAffine(scale=0.25, rotation=30, rotation_probability=1, flip_probability=0.5)
+    )
     scale = singular[:, 0]
     assert scale.min() == pytest.approx(0.75, abs=1e-5)
     assert scale.max() == pytest.approx(1.25, abs=1e-5)
@@ -46,7 +48,9 @@ def test_scales_and_angles_are_clipped_normals():
 
 @pytest.mark.parametrize(("rotated", "flipped"), [(0.6, 0.5), (0.8, 0.0), (0.0, 1.0)])
 def test_shares_of_rotated_and_mirrored_people(rotated, flipped):
-    _, _, degrees, flip = drawn(RandomAffine(rotated=rotated, flipped=flipped))
+    _, _, degrees, flip = drawn(
+        RandomAffine(rotation_probability=rotated, flip_probability=flipped)
+    )
     assert (degrees.abs() > 1e-4).float().mean() == pytest.approx(rotated, abs=0.03)
     assert flip.float().mean() == pytest.approx(flipped, abs=0.03)
 

@@ -8,7 +8,7 @@ from sspcm_kedro.augment.occlude import (
     Donors,
     JointCutout,
     draw_keypoints,
-    jittered,
+    jitter_points,
     paste,
     pixel_range,
 )
@@ -212,7 +212,40 @@ def test_half_sizes_are_drawn_for_each_axis_within_their_range():
 def test_jitter_is_whole_pixels_of_the_given_spread():
     """Truncated towards zero, as the released code does."""
     points = torch.tensor([[-0.7, 10.9], [0.7, -3.2]])
-    assert jittered(points, 0.0, rng()).tolist() == [[0, 10], [0, -3]]
-    noise = jittered(torch.full((4000, 2), 1000.5), 10.0, rng()).float() - 1000
+    assert jitter_points(points, 0.0, rng()).tolist() == [[0, 10], [0, -3]]
+    noise = jitter_points(torch.full((4000, 2), 1000.5), 10.0, rng()).float() - 1000
     assert noise.mean(dim=0).tolist() == pytest.approx([0, 0], abs=0.5)
     assert noise.std(dim=0).tolist() == pytest.approx([10, 10], rel=0.05)
+
+
+def test_patches_lie_about_keypoints_and_about_donor_points_as_jitter_says():
+    """Normally, each on its own; a donor's rows tell where it was cut."""
+    n, std = 1500, 4.0
+    rows = torch.arange(H).float().reshape(1, 1, H, 1).expand(1, 3, H, W) + 1
+    points = torch.tensor([[[16.0, 32.0]]])
+    out = CutOcclude(1, (2 / H, 2 / H), jitter=std / H)(
+        torch.zeros(n, 3, H, W), points.expand(n, 1, 2), torch.ones(n, 1), Donors(rows, points),
+        rng(),
+    )[:, 0]  # fmt: skip
+    out = out[(out > 0).sum(dim=(1, 2)) == 4 * 4]  # all but the few at the sides
+    assert len(out) > 0.95 * n
+    x, y = ((out > 0).any(dim=axis).int().argmax(dim=1) + 2.0 for axis in (1, 2))
+    cut = out.amax(dim=(1, 2)) - 2  # the fourth of the rows, counted from 1
+    for centers, middle in ((x, 16), (y, 32), (cut, 32)):
+        assert centers.mean().item() == pytest.approx(middle - 0.5, abs=0.4), "truncated"
+        assert centers.std().item() == pytest.approx(std, rel=0.1)
+    assert torch.corrcoef(torch.stack([x, y, cut])).triu(1).abs().max() < 0.1
+
+
+def test_cutouts_lie_about_keypoints_as_jitter_says():
+    n, std = 1500, 4.0
+    out = JointCutout(1, (2 / H, 2 / H), jitter=std / H)(
+        torch.ones(n, 3, H, W), torch.tensor([[[16.0, 32.0]]]).expand(n, 1, 2), torch.ones(n, 1),
+        rng(),
+    )[:, 0]  # fmt: skip
+    out = out[(out == 0).sum(dim=(1, 2)) == 4 * 4]
+    assert len(out) > 0.95 * n
+    for axis, middle in ((1, 16), (2, 32)):
+        centers = (out == 0).any(dim=axis).int().argmax(dim=1) + 2.0
+        assert centers.mean().item() == pytest.approx(middle - 0.5, abs=0.4), "truncated"
+        assert centers.std().item() == pytest.approx(std, rel=0.1)

@@ -16,21 +16,16 @@ from sspcm_kedro.data.loader import (
     PseudoLabels,
     shuffled_rows,
 )
-from sspcm_kedro.data.views import (
-    MEAN,
-    STD,
-    normalized,
-    plain_view,
-    weak_view,
-)
+from sspcm_kedro.data.views import normalize, plain_view, weak_view
 from sspcm_kedro.pose.geometry import move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec, decode_heatmaps
 from sspcm_kedro.pose.skeleton import Skeleton
-from sspcm_kedro.seeds import mixed_seed
 
 INPUT, BORDER = (128, 96), 12
 SKELETON = Skeleton(names=("left_hand", "right_hand", "nose"), flip_pairs=((0, 1),))
 CPU = torch.device("cpu")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet's statistics, from torchvision's documentation and not from the code."""
 
 
 def picture(path, points, hw=(150, 130)) -> None:
@@ -66,7 +61,7 @@ def pools(tmp_path_factory) -> tuple[InstancePool, InstancePool]:
     """Five labeled and seven unlabeled people; the latter's labels are there to be ignored."""
     folder = tmp_path_factory.mktemp("pictures")
     return tuple(
-        InstancePool.of(Crops(make_people(folder, n, seed), INPUT, border=BORDER))
+        InstancePool.from_crops(Crops(make_people(folder, n, seed), INPUT, border=BORDER))
         for n, seed in ((5, 1), (7, 2))
     )
 
@@ -128,17 +123,6 @@ class TestShuffledRows:
         assert not shuffled_rows(50, 1, 0, 50).equal(shuffled_rows(50, 2, 0, 50))
 
 
-def test_mixed_seeds_differ_and_fit_a_generator():
-    """Order and position count, and neighbors do not share their leading bits."""
-    seeds = [mixed_seed(a, b) for a in range(30) for b in range(30)]
-    assert len(set(seeds)) == 900
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    assert mixed_seed(1, 2) != mixed_seed(2, 1)
-    assert mixed_seed(0) != mixed_seed(0, 0)
-    bits = [bin(mixed_seed(0, i) ^ mixed_seed(0, i + 1)).count("1") for i in range(50)]
-    assert min(bits) > 8
-
-
 def test_the_same_seed_and_epoch_give_the_same_batches(pools):
     """Bit by bit, in new objects, whatever was drawn before; other epochs and seeds differ."""
     pseudo = stored(pools, occluders=torch.tensor([[0.0, 30, 40], [3, 50, 60]]))
@@ -149,6 +133,27 @@ def test_the_same_seed_and_epoch_give_the_same_batches(pools):
     assert equal(first, again.epoch(3))
     assert not equal(first, again.epoch(4))
     assert not equal(first, make_batches(pools, pseudo=pseudo, seed=12).epoch(3))
+
+
+def test_each_epoch_has_views_of_its_own(pools):
+    """One person of each kind: nothing but the views can differ."""
+    one = tuple(
+        InstancePool.from_crops(Crops(pool.crops.instances.take([0]), INPUT, border=BORDER))
+        for pool in pools
+    )
+    epochs = [next(make_batches(one, size=1, steps=1).epoch(epoch)) for epoch in range(4)]
+    for kind in ("labeled", "unlabeled"):
+        views = [getattr(batch, kind).images for batch in epochs]
+        assert not any(a.equal(b) for i, a in enumerate(views) for b in views[:i]), kind
+
+
+def test_labeled_and_unlabeled_people_are_shuffled_apart(pools):
+    """Were it one stream, pools of one size would always show the same rows together."""
+    same = make_batches((pools[1], pools[1]), affine=RandomAffine(0, 0, 0, 0), size=7, steps=1)
+    for epoch in range(3):
+        batch = next(same.epoch(epoch))
+        together = (batch.labeled.images == batch.unlabeled.images).flatten(1).all(dim=1)
+        assert not together.all(), "both pools in one order"
 
 
 def test_batches_do_not_depend_on_whether_crops_are_kept(pools):
@@ -319,12 +324,19 @@ def test_the_border_is_context_and_moves_nothing(pools):
     rows = torch.tensor([3, 1])
     view = weak_view(crops, rows, torch.eye(2, 3).expand(2, 2, 3), CPU)
     inner = crops[rows].float()[:, :, BORDER:-BORDER, BORDER:-BORDER] / 255
-    torch.testing.assert_close(view, normalized(inner), atol=2e-3, rtol=0)
+    torch.testing.assert_close(view, normalize(inner), atol=2e-3, rtol=0)
     shifted = torch.eye(2, 3).repeat(2, 1, 1)
     shifted[:, :, 2] = torch.tensor([BORDER, BORDER / 2])
     view = weak_view(crops, rows, shifted, CPU)
     context = crops[rows].float()[:, :, BORDER // 2 : -BORDER - BORDER // 2, : -2 * BORDER] / 255
-    torch.testing.assert_close(view, normalized(context), atol=2e-3, rtol=0)
+    torch.testing.assert_close(view, normalize(context), atol=2e-3, rtol=0)
+
+
+def test_images_are_standardized_by_imagenets_statistics():
+    """The mean color is 0, one standard deviation more is 1, channel by channel."""
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1).expand(1, 3, 4, 5) for v in (MEAN, STD))
+    torch.testing.assert_close(normalize(mean), torch.zeros(1, 3, 4, 5))
+    torch.testing.assert_close(normalize(mean + std), torch.ones(1, 3, 4, 5))
 
 
 def test_beyond_the_border_is_black_before_normalization(pools):

@@ -64,6 +64,24 @@ def predictions(people, spread: float):
     return torch.tensor(view, dtype=torch.float32), torch.tensor(scores).float(), image
 
 
+def test_people_are_suppressed_by_the_area_of_the_padded_box(people):
+    """A box of 48x64 is padded to 60x80: at 28 pixels OKS is exp(-28^2 / 9600) = 0.92, not 0.88.
+
+    With sigma 1/2, e is d^2 / (2 area); the boxes' own area is 3072, and 2000 is annotated.
+    """
+    box = np.tile(np.array([100, 100, 148, 164], np.float32), (2, 1))
+    twins = replace(
+        people.take([0, 1]), boxes=box, areas=np.full(2, 2000, np.float32),
+        image_ids=np.array([1, 1]), box_scores=np.ones(2, np.float32),
+    )  # fmt: skip
+    scores = torch.tensor([[0.9] * 4, [0.8] * 4])
+    for distance, kept in ((28, [0]), (33, [0, 1])):
+        predicted = np.full((2, 4, 2), 120.0)
+        predicted[1, :, 0] += distance
+        rows, _ = detect(predicted, scores, twins, HW, np.full(4, 0.5), EvaluationConfig())
+        assert rows.tolist() == kept
+
+
 @pytest.mark.parametrize("threshold", [0.1, 0.5])
 def test_pck_is_that_of_the_loop(people, threshold):
     keypoints, scores, image = predictions(people, 12)

@@ -61,7 +61,7 @@ def people(tmp_path_factory) -> Instances:
 @pytest.fixture(scope="module")
 def batches(people) -> Batches:
     pools = [
-        InstancePool.of(Crops(people.take(rows), INPUT, border=4))
+        InstancePool.from_crops(Crops(people.take(rows), INPUT, border=4))
         for rows in (slice(0, 4), slice(4, 10))
     ]
     guesses = torch.rand((2, 6, 2, 2), generator=torch.Generator().manual_seed(1))

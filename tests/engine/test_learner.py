@@ -1,6 +1,9 @@
 """Learners: weights from (seed, index) alone, states that go on, fingerprints that tell apart."""
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -176,6 +179,15 @@ def test_fingerprints_change_with_every_part():
 
 def test_fingerprints_do_not_depend_on_the_order_of_keys_or_on_the_process():
     assert fingerprint({"a": 1, "b": (2, 3)}) == fingerprint({"b": [2, 3], "a": 1})
-    assert (
-        fingerprint("sspcm") == "be390614a88c"
-    )  # SHA-256 of its length, 7, in 8 bytes and itself, quoted
+    code = (
+        "from sspcm_kedro.engine.fingerprint import fingerprint;"
+        "print(fingerprint({'b': (2, 3), 'a': 1}, b'ab'))"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
+            capture_output=True, text=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert printed == {fingerprint({"a": 1, "b": (2, 3)}, b"ab")}

@@ -12,7 +12,7 @@ from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 H, W, K, B = 64, 48, 3, 4
 PLAIN = {
-    "affine": {"scale": 0, "rotation": 0, "rotated": 0, "flipped": 0},
+    "affine": {"scale": 0, "rotation": 0, "rotation_probability": 0, "flip_probability": 0},
     "cutout": {"patches": 0},
 }
 
@@ -77,7 +77,7 @@ def test_pose_dual_is_the_slow_reference(batch):
 
 def test_pose_cons_is_the_slow_reference_under_a_strong_view(batch):
     """The whole supervised loss; the strong view of the image towards the warped reading."""
-    quarter = {"scale": 0, "rotation": 0, "rotated": 0, "flipped": 1}
+    quarter = {"scale": 0, "rotation": 0, "rotation_probability": 0, "flip_probability": 1}
     method = build("pose_cons", affine=quarter, cutout={"patches": 0}, weight=0.5)
     labeled, unlabeled = batch.labeled, batch.unlabeled
     (predicted,) = read(method, labeled.images)

@@ -16,7 +16,7 @@ H, W, K, B = 64, 48, 4, 5
 MAPS = (B, K, H // 4, W // 4)
 PLAIN = {
     "kind": "sspcm",
-    "affine": {"scale": 0, "rotation": 0, "rotated": 0, "flipped": 0},
+    "affine": {"scale": 0, "rotation": 0, "rotation_probability": 0, "flip_probability": 0},
     "occlude": {"patches": 0},
 }
 """No augmentation: the strong view is the weak one."""
@@ -173,23 +173,52 @@ def planted_batch(n: int = 40, **more) -> Batch:
     )
 
 
+EXACT = {"patches": 1, "half_size": (2 / H, 2 / H), "jitter": 0.0}
+"""One patch of 4x4 pixels, right at a keypoint."""
+WHITE = Donors(torch.ones(1, 3, H, W), torch.tensor([[[24.0, 32.0]]]))
+
+
+def centers(net: Planted) -> set[tuple[int, int]]:
+    """Where the strong views that a network saw are occluded, in input pixels."""
+    (images,) = net.seen[1:]
+    assert images.count_nonzero() == len(images) * 3 * 4 * 4, "one patch of 4x4 a person"
+    return {(int(i[0].any(dim=0).nonzero()[2]), int(i[0].any(dim=1).nonzero()[2]))
+            for i in images}  # fmt: skip
+
+
 def test_each_network_is_occluded_where_the_others_see_keypoints():
     """A's view at B's keypoints, B's at A's, the student's at those of the corrected map."""
-    donors = Donors(torch.ones(1, 3, H, W), torch.tensor([[[24.0, 32.0]]]))
-    exact = {"patches": 1, "half_size": (2 / H, 2 / H), "jitter": 0.0}
-    method = planted_method(occlude=exact)
-    step(method, planted_batch(donors=donors))
-
-    def centers(name: str) -> set[tuple[int, int]]:
-        (images,) = method.networks[name].seen[1:]
-        assert images.count_nonzero() == len(images) * 3 * 4 * 4, "one patch of 4x4 a person"
-        return {(int(i[0].any(dim=0).nonzero()[2]), int(i[0].any(dim=1).nonzero()[2]))
-                for i in images}  # fmt: skip
-
-    assert centers("teacher_a") == {(36, 52), (32, 12)}
-    assert centers("teacher_b") == {(8, 8), (32, 12)}
+    method = planted_method(occlude=EXACT)
+    step(method, planted_batch(donors=WHITE))
+    assert centers(method.networks["teacher_a"]) == {(36, 52), (32, 12)}
+    assert centers(method.networks["teacher_b"]) == {(8, 8), (32, 12)}
     # Keypoint 0: A earlier (9, 12) and B now (9, 13) agree best; the first of their equal peaks.
-    assert centers("student") == {(36, 48), (32, 12)}
+    assert centers(method.networks["student"]) == {(36, 48), (32, 12)}
+
+
+def test_only_keypoints_that_teach_are_occluded():
+    """All agree on keypoint 0, A and B differ about 1, and 2 is fainter than ``min_score``."""
+    faint = planted((0, 0), (0, 0), (4, 10), height=0.05) * torch.tensor([0, 0, 1.0])[:, None, None]
+    seen = [
+        planted((8, 3), place, (4, 10)) * torch.tensor([1, 1, 0.0])[:, None, None] + faint
+        for place in ((2, 2), (9, 13))
+    ]
+    nets = [*map(Planted, seen), Planted(torch.zeros_like(faint))]
+    settings = {**PLAIN, "occlude": EXACT, "min_score": 0.1, "max_inconsistency": 0.1}
+    method = MethodConfig.model_validate(settings).build(nets.__getitem__, HeatmapCodec())
+    n = 40
+    images, maps = torch.zeros(n, 3, H, W), torch.zeros(n, *faint.shape)
+    earlier = tuple(heatmaps.expand(n, -1, -1, -1) for heatmaps in seen)
+    step(
+        method,
+        Batch(
+            Labeled(images, maps, torch.ones(n, 3)),
+            Unlabeled(images, torch.ones(n, 3), earlier, WHITE),
+        ),
+    )
+    assert centers(nets[0]) == {(32, 12), (36, 52)}
+    assert centers(nets[1]) == {(32, 12), (8, 8)}
+    assert centers(nets[2]) == {(32, 12)}
 
 
 def test_without_donors_the_batch_itself_serves():

@@ -29,7 +29,7 @@ from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
 from sspcm_kedro.sources.coco_format import read_coco
 
 HW = (64, 48)
-STILL = AffineConfig(scale=0, rotation=0, rotated=0, flipped=0)
+STILL = AffineConfig(scale=0, rotation=0, rotation_probability=0, flip_probability=0)
 VIEW = ViewConfig(input_hw=HW, border=0, weak=STILL)
 MACHINE = MachineConfig(device="cpu", workers=1)
 SPLIT = {"drawn": {}, "coco": {"validation": 1}, "lspet": {"validation": 1}}

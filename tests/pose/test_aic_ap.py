@@ -95,3 +95,16 @@ def test_of_nobody_it_is_nan(sides):
     assert math.isnan(aic_ap(nobody, found, SIGMAS))
     none = Detections(found.image_ids[:0], found.keypoints[:0], found.scores[:0])
     assert aic_ap(truth, none, SIGMAS) == 0
+
+
+def test_a_boxs_area_is_counted_with_one_pixel_more():
+    """A box of one pixel, an error of one, sigma 1/2: OKS is exp(-1 / (2 x 2)) = 0.78, not 0.61.
+
+    So six of the ten thresholds are passed, .50 to .75, and not three.
+    """
+    truth = SimpleNamespace(
+        image_ids=np.array([1]), keypoints=np.array([[[5.0, 5.0]]]), visibility=np.array([[2]]),
+        areas=np.ones(1), boxes=np.array([[5.0, 5, 6, 6]]),
+    )  # fmt: skip
+    found = Detections(np.array([1]), np.array([[[6.0, 5.0]]]), np.ones(1))
+    assert aic_ap(truth, found, [0.5]) == pytest.approx(0.6)

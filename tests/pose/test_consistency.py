@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sspcm_kedro.pose.consistency import choose_pair, least_inconsistent, members
+from sspcm_kedro.pose.consistency import choose_pair, correct_heatmaps, gather_pair
 
 H, W = 16, 12
 ORDER = ((0, 0), (1, 0), (0, 1), (1, 1))
@@ -60,7 +60,7 @@ def test_pcm_is_the_slow_loop_over_pairs():
         return heatmaps
 
     first, second = (teacher(), teacher()), (teacher(), teacher())
-    mean, choice = least_inconsistent(first, second)
+    mean, choice = correct_heatmaps(first, second)
     pair, inconsistency, expected = slow_pcm(first, second)
     assert choice.pair.tolist() == pair.tolist()
     assert set(pair.flatten().tolist()) == {0, 1, 2, 3}
@@ -77,7 +77,7 @@ def test_four_planted_peaks_choose_their_pair_and_average_it(pair):
     places[0][a], places[1][b] = (4, 6), (7, 10)
     first = tuple(planted(places[0][i], height=1.0 + i) for i in (0, 1))
     second = tuple(planted(places[1][i], height=5.0 + i) for i in (0, 1))
-    mean, choice = least_inconsistent(first, second)
+    mean, choice = correct_heatmaps(first, second)
     assert choice.pair.item() == pair
     assert choice.inconsistency.item() == pytest.approx(5 / 20)  # the diagonal of 16 x 12 is 20
     assert mean[0, 0, 6, 4].item() == (1 + a) / 2
@@ -87,7 +87,7 @@ def test_four_planted_peaks_choose_their_pair_and_average_it(pair):
 
 def test_all_equal_distances_keep_the_current_pair():
     same = planted((3, 3), (8, 2))
-    mean, choice = least_inconsistent((same, same.clone()), (same.clone(), same.clone()))
+    mean, choice = correct_heatmaps((same, same.clone()), (same.clone(), same.clone()))
     assert choice.pair.tolist() == [[0, 0]]
     assert choice.inconsistency.tolist() == [[0, 0]]
     assert mean.equal(same)
@@ -96,7 +96,7 @@ def test_all_equal_distances_keep_the_current_pair():
 def test_keypoints_choose_independently():
     now_a, earlier_a = planted((0, 0), (5, 5)), planted((9, 9), (0, 0))
     b = planted((9, 9), (5, 5))
-    _, choice = least_inconsistent((now_a, earlier_a), (b, b))
+    _, choice = correct_heatmaps((now_a, earlier_a), (b, b))
     assert choice.pair.tolist() == [[1, 0]]
 
 
@@ -115,14 +115,14 @@ def test_the_coordinate_form_agrees_with_the_heatmap_form():
         return heatmaps
 
     maps = [drawn(positions) for positions in cells]
-    mean, from_maps = least_inconsistent((maps[0], maps[1]), (maps[2], maps[3]))
+    mean, from_maps = correct_heatmaps((maps[0], maps[1]), (maps[2], maps[3]))
     points = [positions * 4.0 for positions in cells]
     first, second = (points[0], points[1]), (points[2], points[3])
     from_points = choose_pair(first, second, (4 * H, 4 * W))
     assert from_points.pair.equal(from_maps.pair)
     torch.testing.assert_close(from_points.distances, from_maps.distances)
 
-    a, b = members(from_points, first, second)
+    a, b = gather_pair(from_points, first, second)
     for n in range(3):
         for j in range(6):
             ends = {tuple((end[n, j] / 4).long().tolist()) for end in (a, b)}

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from sspcm_kedro.pose.heatmap import decode_heatmaps, encode_heatmaps, flip_back, peaks
+from sspcm_kedro.pose.geometry import move_points, similarity
+from sspcm_kedro.pose.heatmap import (
+    HeatmapCodec,
+    decode_heatmaps,
+    encode_heatmaps,
+    flip_back,
+    peaks,
+)
 
 HW = (16, 12)
 """Cells of a 64x48 input."""
@@ -14,7 +21,11 @@ HW = (16, 12)
 
 def encode(x: float, y: float, visibility: float = 2, hw=HW, sigma: float = 2.0):
     heatmaps, weights = encode_heatmaps(
-        torch.tensor([[[x, y]]]), torch.tensor([[visibility]]), hw, stride=4, sigma=sigma
+        torch.tensor([[[x, y]]], dtype=torch.float),
+        torch.tensor([[visibility]]),
+        hw,
+        stride=4,
+        sigma=sigma,
     )
     return heatmaps[0, 0], weights.item()
 
@@ -272,3 +283,74 @@ def test_sub_cell_and_rounded_encodings_agree_on_cell_centers_and_only_there():
     torch.testing.assert_close(exact[:, 0], rounded[:, 0])
     assert exact[0, 1, 8, 5] == pytest.approx(np.exp(-(0.25**2) / 2), abs=1e-6)
     assert rounded[0, 1, 8, 5] == 1
+
+
+@pytest.mark.parametrize("faint", [1e-6, 0.0, -0.2])
+def test_parabola_takes_what_is_fainter_than_a_thousandth_for_a_thousandth(faint):
+    """Networks put any small number there, also below 0. By hand, of logarithms 0, ln .5, ln .001:
+    the slope is half of their difference, and so on."""
+    heatmap = torch.full((1, 1, *HW), faint)
+    heatmap[0, 0, 7, 5], heatmap[0, 0, 7, 6] = 1, 0.5
+    right, left = math.log(0.5), math.log(0.001)
+    shift = -0.5 * (right - left) / (right + left)
+    keypoints, _ = decode_heatmaps(heatmap, stride=4, refinement="parabola")
+    assert keypoints[0, 0].tolist() == pytest.approx([4 * (5 + shift), 4 * 7], abs=1e-4)
+    assert 0.4 < shift < 0.5
+
+
+INPUT = (96, 64)
+POINTS = torch.tensor(
+    [[[20.3, 40.9], [31.0, 55.5], [42.7, 33.2]], [[24.0, 48.0], [40, 56], [32, 40]]]
+)
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8])
+class TestCodec:
+    def test_decode_undoes_encode(self, stride):
+        """Exactly with centers between cells, within half a cell with rounded ones."""
+        exact = HeatmapCodec(stride, sigma=1.5, sub_cell=True, refinement="parabola")
+        heatmaps, weights = exact.encode(POINTS, torch.ones(2, 3), INPUT)
+        assert heatmaps.shape == (2, 3, 96 // stride, 64 // stride)
+        assert exact.heatmap_hw(INPUT) == heatmaps.shape[2:]
+        assert weights.tolist() == [[1] * 3] * 2
+        keypoints, scores = exact.decode(heatmaps)
+        torch.testing.assert_close(keypoints, POINTS, atol=1e-2, rtol=0)
+        assert (scores > 0.75).all() and (scores <= 1).all()
+
+        rounded = HeatmapCodec(stride, sigma=1.5, refinement="none")
+        heatmaps, _ = rounded.encode(POINTS, torch.ones(2, 3), INPUT)
+        keypoints, scores = rounded.decode(heatmaps)
+        assert (keypoints - POINTS).abs().max() <= stride / 2
+        assert scores.tolist() == [[1] * 3] * 2
+
+    def test_peaks_are_whole_input_pixels_of_the_highest_cells(self, stride):
+        codec = HeatmapCodec(stride, sigma=1.0)
+        heatmaps, _ = codec.encode(POINTS, torch.ones(2, 3), INPUT)
+        expected = [[[stride * math.floor(v / stride + 0.5) for v in point] for point in person]
+                    for person in POINTS.tolist()]  # fmt: skip
+        assert codec.peaks(heatmaps).tolist() == expected
+
+    def test_heatmaps_move_as_their_images_do(self, stride):
+        """Decoded keypoints of moved heatmaps are the moved keypoints."""
+        codec = HeatmapCodec(stride, sigma=1.5, sub_cell=True, refinement="parabola")
+        heatmaps, _ = codec.encode(POINTS, torch.ones(2, 3), INPUT)
+        matrix = similarity(
+            torch.tensor([0.9, 1.1]), torch.tensor([20.0, -35]), torch.tensor([False, True]), INPUT
+        )
+        moved, _ = codec.decode(codec.warp(heatmaps, matrix))
+        apart = (moved - move_points(POINTS, matrix)).norm(dim=2)
+        assert apart.max() < 0.15 * stride, "bilinear, so a little off"
+        assert (moved - POINTS).norm(dim=2).max() > 8
+
+    def test_every_refinement_and_kernel_reaches_the_decoder(self, stride):
+        """DARK fits its kernel to sigma unless one is given; none stays on cells."""
+        assert HeatmapCodec(stride, sigma=3.0, refinement="dark").kernel == 17
+        assert HeatmapCodec(stride, sigma=2.0, refinement="dark").kernel == 11
+        heatmaps, _ = HeatmapCodec(stride, 2.0, True).encode(POINTS, torch.ones(2, 3), INPUT)
+        for refinement, blur in (("none", 11), ("shift", 11), ("dark", 11), ("dark", 5),
+                                 ("parabola", 11)):  # fmt: skip
+            codec = HeatmapCodec(stride, 2.0, refinement=refinement, blur=blur)
+            expected = decode_heatmaps(heatmaps, stride=stride, refinement=refinement, blur=blur)
+            assert codec.decode(heatmaps)[0].equal(expected[0])
+            cells = codec.decode(heatmaps)[0] / stride
+            assert (cells == cells.round()).all() == (refinement == "none")

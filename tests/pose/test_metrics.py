@@ -1,12 +1,13 @@
-"""PCK and OKS against slow loops; suppression and rescoring against numbers worked by hand."""
+"""PCK and OKS-NMS against slow loops; suppression and rescoring, numbers worked by hand."""
 
 import math
 
 import numpy as np
 import pytest
 
-from sspcm_kedro.pose.metrics import oks, oks_nms, pck, pck_reference, rescore
+from sspcm_kedro.pose.metrics import oks_nms, pck, pck_reference, rescore
 from sspcm_kedro.pose.skeleton import COCO, LSP
+from typechecker import unchecked
 
 
 @pytest.fixture
@@ -61,9 +62,9 @@ def test_pck_of_nobody_is_nan():
 def test_pck_refuses_other_people():
     points = np.zeros((2, 4, 2))
     with pytest.raises(ValueError, match=r"reference must have the shape \(2,\).*got \(1,\)"):
-        pck(points, points, np.ones((2, 4)), np.ones(1))
+        unchecked(pck)(points, points, np.ones((2, 4)), np.ones(1))
     with pytest.raises(ValueError, match="predicted"):
-        pck(points[:1], points, np.ones((2, 4)), np.ones(2))
+        unchecked(pck)(points[:1], points, np.ones((2, 4)), np.ones(2))
 
 
 def test_reference_is_the_torso_or_the_longer_side():
@@ -78,34 +79,51 @@ def test_reference_is_the_torso_or_the_longer_side():
     assert pck_reference(truth, visibility, boxes, None).tolist() == [80, 100]
 
 
-def test_oks_is_the_slow_loop(people):
-    predicted, truth, visibility, areas = people
-    sigmas = [0.026, 0.079, 0.107, 0.087, 0.062]
-    similarity = oks(predicted, truth, visibility, areas, sigmas)
-    assert math.isnan(similarity[2])
-    for n in (0, 1, 3, 4, 5, 6):
-        terms = []
-        for k, sigma in enumerate(sigmas):
-            if visibility[n, k] > 0:
-                (x, y), (u, v) = predicted[n, k], truth[n, k]
+def slow_nms(keypoints, scores, areas, sigmas, threshold) -> list[int]:
+    """The best of those left; all that resemble a better one go."""
+    kept = []
+    for i in sorted(range(len(scores)), key=lambda i: -scores[i]):
+        for j in kept:
+            scale, terms = (areas[i] + areas[j]) / 2, []
+            for (x, y), (u, v), sigma in zip(keypoints[i], keypoints[j], sigmas, strict=True):
                 squared = (x - u) ** 2 + (y - v) ** 2
-                terms.append(math.exp(-squared / ((2 * sigma) ** 2 * 2 * areas[n])))
-        assert similarity[n] == pytest.approx(sum(terms) / len(terms))
+                terms.append(math.exp(-squared / ((2 * sigma) ** 2 * 2 * scale)))
+            if sum(terms) / len(terms) > threshold:
+                break
+        else:
+            kept.append(i)
+    return kept
+
+
+def test_nms_is_the_slow_loop():
+    """Forty people about eight places: neighbors resemble each other more or less."""
+    rng = np.random.default_rng(5)
+    places = np.repeat(rng.uniform(0, 400, (8, 5, 2)), 5, axis=0)
+    keypoints = (places + rng.normal(0, 6, places.shape)).astype(np.float32)
+    scores, areas = rng.random(40), rng.uniform(400, 9000, 40)
+    sigmas = [0.026, 0.079, 0.107, 0.087, 0.062]
+    for threshold in (0.3, 0.5, 0.7):
+        kept = oks_nms(keypoints, scores, areas, sigmas, threshold=threshold).tolist()
+        assert kept == slow_nms(keypoints.tolist(), scores, areas, sigmas, threshold)
+        assert 8 < len(kept) < 40, "some of a place stay and some go"
 
 
 def test_oks_at_two_sigma_is_the_root_of_e():
     """An error of 2 sigma sqrt(area) is one standard deviation: exp(-1/2)."""
-    truth = np.full((1, 17, 2), 50.0, dtype=np.float32)
-    predicted = truth.copy()
-    predicted[0, :, 1] += 2 * np.array(COCO.sigmas, dtype=np.float32) * 80
-    similarity = oks(predicted, truth, np.ones((1, 17)), np.array([6400.0]), COCO.sigmas)
-    assert similarity[0] == pytest.approx(math.exp(-0.5), rel=1e-5)
+    people = np.full((2, 17, 2), 50.0, dtype=np.float32)
+    people[1, :, 1] += 2 * np.array(COCO.sigmas, dtype=np.float32) * 80
+    scores, areas, bound = np.array([0.9, 0.8]), np.full(2, 6400.0), math.exp(-0.5)
+    for threshold, kept in ((bound - 1e-5, [0]), (bound + 1e-5, [0, 1])):
+        found = oks_nms(people, scores, areas, COCO.sigmas, threshold=threshold)
+        assert found.tolist() == kept
 
 
 def test_oks_of_an_empty_area_is_a_number():
-    points = np.zeros((1, 2, 2))
-    assert oks(points, points, np.ones((1, 2)), np.zeros(1), [0.1, 0.1]).tolist() == [1]
-    assert oks(points + 9, points, np.ones((1, 2)), np.zeros(1), [0.1, 0.1]).tolist() == [0]
+    """1 of the same points and 0 of others: nothing divides by 0."""
+    points = np.zeros((3, 2, 2)) + np.array([0, 0, 9])[:, None, None]
+    scores = np.array([0.9, 0.8, 0.7])
+    assert oks_nms(points, scores, np.zeros(3), [0.1, 0.1], threshold=0.999).tolist() == [0, 2]
+    assert oks_nms(points, scores, np.zeros(3), [0.1, 0.1], threshold=0.0).tolist() == [0, 2]
 
 
 def test_nms_keeps_the_best_of_each_cluster():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sspcm_kedro.pose.metrics import head_sizes, pckh
+from sspcm_kedro.pose.metrics import pckh
 
 NAMES = (
     "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis",
@@ -16,6 +16,11 @@ COLUMNS = {
     "head": [9], "shoulder": [13, 12], "elbow": [14, 11], "wrist": [15, 10], "hip": [3, 2],
     "knee": [4, 1], "ankle": [5, 0],
 }  # fmt: skip
+
+
+def head_sizes(boxes) -> np.ndarray:
+    """0.6 of the diagonals of head boxes."""
+    return np.array([0.6 * math.hypot(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes])
 
 
 @pytest.fixture

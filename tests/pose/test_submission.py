@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sspcm_kedro.pose.submission import coco_results, mpii_predictions
+from typechecker import unchecked
 
 
 def test_coco_results_are_the_format():
@@ -30,7 +31,7 @@ def test_what_is_no_number_is_not_handed_in(wrong):
     with pytest.raises(ValueError, match="finite"):
         coco_results(np.ones(1), keypoints, np.ones((1, 2)), np.ones(1))
     with pytest.raises(ValueError, match="one row a person"):
-        coco_results(np.ones(2), np.ones((1, 2, 2)), np.ones((1, 2)), np.ones(1))
+        unchecked(coco_results)(np.ones(2), np.ones((1, 2, 2)), np.ones((1, 2)), np.ones(1))
 
 
 def test_mpii_predictions_stand_at_their_places_counted_from_one():
@@ -60,6 +61,6 @@ def test_mpii_predictions_stand_at_their_places_counted_from_one():
 def test_who_has_no_place_of_his_own_is_refused(image, rectangle, says):
     keypoints = np.zeros((2, 16, 2))
     with pytest.raises(ValueError, match=says):
-        mpii_predictions(
+        unchecked(mpii_predictions)(
             ["a.jpg", "b.jpg", "c.jpg"], [2, 0, 1], np.array(image), np.array(rectangle), keypoints
         )

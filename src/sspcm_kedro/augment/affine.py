@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Generator, Tensor
 
@@ -12,47 +13,62 @@ from sspcm_kedro.pose.geometry import similarity
 
 @dataclass(frozen=True)
 class RandomAffine:
-    """Scale, rotation and mirroring about the middle of the crop, rigid in pixels.
+    """Scale, rotation and mirroring about the middle of the crop, rigid in input pixels.
 
     Attributes:
-        scale: spread of the scale, clip(1 + scale * N(0, 1), 1 - scale, 1 + scale).
-        rotation: spread in degrees, clip(rotation * N(0, 1), -2 rotation, 2 rotation).
-        rotated: share of people that are rotated at all.
-        flipped: share of people that are mirrored.
+        scale: standard deviation of the factor, clip(1 + scale * N(0, 1), 1 - scale, 1 + scale).
+        rotation: standard deviation in degrees, clip(rotation * N(0, 1), -2 rotation, 2 rotation).
+        rotation_probability: of being rotated at all, 0 to 1.
+        flip_probability: of being mirrored, 0 to 1.
 
     Source: the published SSPCM code (weak: 0.25, 30, 0.6, 0.5; strong: 0.25, 30, 0.8, 0).
     """
 
     scale: float = 0.25
     rotation: float = 30.0
-    rotated: float = 0.6
-    flipped: float = 0.5
+    rotation_probability: float = 0.6
+    flip_probability: float = 0.5
 
-    def sample(self, n: int, input_hw: tuple[int, int], rng: Generator) -> tuple[Tensor, Tensor]:
-        """Maps (n, 2, 3) from source to view in input pixels, and which of them mirror (n)."""
+    def sample(
+        self, n: int, input_hw: tuple[int, int], rng: Generator
+    ) -> tuple[Float[Tensor, "n 2 3"], Bool[Tensor, " n"]]:
+        """Maps from crop to view in input pixels, and which of them mirror.
+
+        Args:
+            n: how many are drawn.
+            input_hw: size of the crop, in input pixels.
+            rng: draws; the result is on its device.
+        """
 
         def normal() -> Tensor:
             return torch.randn(n, generator=rng, device=rng.device)
 
-        def chance(share: float) -> Tensor:
-            return torch.rand(n, generator=rng, device=rng.device) < share
+        def chance(probability: float) -> Tensor:
+            return torch.rand(n, generator=rng, device=rng.device) < probability
 
         scale = (1 + self.scale * normal()).clamp(1 - self.scale, 1 + self.scale)
         limit = 2 * self.rotation
-        rotation = (self.rotation * normal()).clamp(-limit, limit) * chance(self.rotated)
-        flip = chance(self.flipped)
+        rotation = (self.rotation * normal()).clamp(-limit, limit) * chance(
+            self.rotation_probability
+        )
+        flip = chance(self.flip_probability)
         return similarity(scale, rotation, flip, input_hw), flip
 
 
 class AffineConfig(Settings):
     """A random similarity; the defaults are the published strong view."""
 
-    scale: float = Field(default=0.25, ge=0, lt=1)
-    rotation: float = Field(
-        default=30.0, ge=0, le=90, description="degrees; drawn up to twice this"
+    scale: float = Field(
+        default=0.25, ge=0, lt=1, description="standard deviation; drawn up to once this"
     )
-    rotated: float = Field(default=0.8, ge=0, le=1)
-    flipped: float = Field(default=0.0, ge=0, le=1)
+    rotation: float = Field(
+        default=30.0, ge=0, le=90, description="standard deviation, degrees; drawn up to twice this"
+    )
+    rotation_probability: float = Field(default=0.8, ge=0, le=1)
+    flip_probability: float = Field(default=0.0, ge=0, le=1)
 
     def build(self) -> RandomAffine:
-        return RandomAffine(self.scale, self.rotation, self.rotated, self.flipped)
+        """The similarity with these numbers."""
+        return RandomAffine(
+            self.scale, self.rotation, self.rotation_probability, self.flip_probability
+        )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int, Real
 from pydantic import Field
 from torch import Generator, Tensor
 
@@ -14,12 +15,12 @@ class Donors:
     """People whose limbs are pasted over others.
 
     Attributes:
-        images: (d, 3, H, W) normalized crops.
-        keypoints: (d, q, 2) points of each crop worth cutting out, in input pixels.
+        images: normalized crops.
+        keypoints: points (x, y) of each crop worth cutting out, in input pixels.
     """
 
-    images: Tensor
-    keypoints: Tensor
+    images: Float[Tensor, "donors 3 H W"]
+    keypoints: Real[Tensor, "donors points 2"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class CutOcclude:
 
     Attributes:
         patches: patches pasted on each image.
-        half_size: smallest and largest half side of a patch, as a share of the input height.
-        jitter: spread of the patch centers, as a share of the input height.
+        half_size: smallest and largest half side of a patch, as shares of the input height.
+        jitter: standard deviation of the patch centers an axis, as a share of the input height.
 
     Source: SSPCM, section 3 (SSCO). Published sizes are pixels of a 256x192 input: half sides
     10 to 19 and jitter 10. Here they scale with the input. Axes are right, donors are never blank:
@@ -41,25 +42,30 @@ class CutOcclude:
     jitter: float = 0.04
 
     def __call__(
-        self, images: Tensor, keypoints: Tensor, weights: Tensor, donors: Donors, rng: Generator
-    ) -> Tensor:
-        """Images (b, 3, H, W) with patches over some of their keypoints (b, k, 2).
+        self,
+        images: Float[Tensor, "b 3 H W"],
+        keypoints: Real[Tensor, "b k 2"],
+        weights: Float[Tensor, "b k"],
+        donors: Donors,
+        rng: Generator,
+    ) -> Float[Tensor, "b 3 H W"]:
+        """Images with patches over some of their keypoints; those given stay as they are.
 
         Args:
-            images: the crops, left as they are; a new tensor is returned.
-            keypoints: where limbs are, in input pixels.
-            weights: (b, k); only keypoints of weight above 0 are covered.
-            donors: where patches are cut.
+            images: normalized crops.
+            keypoints: where limbs are, (x, y) in input pixels.
+            weights: only keypoints of weight above 0 are covered.
+            donors: where patches are cut, of the same size as the images.
             rng: draws keypoints, donors, centers and sizes.
         """
         b, height = len(images), images.shape[2]
         shape = (b, self.patches)
-        joint = draw_keypoints(weights, self.patches, rng)
+        chosen = draw_keypoints(weights, self.patches, rng)
         donor = torch.randint(len(donors.images), shape, generator=rng, device=rng.device)
         point = torch.randint(donors.keypoints.shape[1], shape, generator=rng, device=rng.device)
-        spread = self.jitter * height
-        target = jittered(keypoints.gather(1, joint[..., None].expand(-1, -1, 2)), spread, rng)
-        source = jittered(donors.keypoints[donor, point], spread, rng)
+        std = self.jitter * height
+        target = jitter_points(keypoints.gather(1, chosen[..., None].expand(-1, -1, 2)), std, rng)
+        source = jitter_points(donors.keypoints[donor, point], std, rng)
         low, high = pixel_range(self.half_size, height)
         half = torch.randint(low, high + 1, (*shape, 2), generator=rng, device=rng.device)
         for p in range(self.patches):
@@ -70,39 +76,52 @@ class CutOcclude:
 
 @dataclass(frozen=True)
 class JointCutout:
-    """Erase squares at keypoints (Xie et al., ICCV 2021: 5 keypoints).
+    """Erase rectangles at keypoints.
 
     Attributes:
-        keypoints: squares an image.
-        half_size: smallest and largest half side, as a share of the input height.
-        jitter: spread of the centers, as a share of the input height.
+        patches: rectangles erased in each image.
+        half_size: smallest and largest half side, as shares of the input height.
+        jitter: standard deviation of the centers an axis, as a share of the input height.
+
+    Source: Xie, Wang, Wu and Wang, ICCV 2021 (5 keypoints).
     """
 
-    joints: int = 5
+    patches: int = 5
     half_size: tuple[float, float] = (0.04, 0.075)
     jitter: float = 0.04
 
     def __call__(
-        self, images: Tensor, keypoints: Tensor, weights: Tensor, rng: Generator
-    ) -> Tensor:
-        """Images (b, 3, H, W), set to 0 around some of their keypoints (b, k, 2)."""
+        self,
+        images: Float[Tensor, "b 3 H W"],
+        keypoints: Real[Tensor, "b k 2"],
+        weights: Float[Tensor, "b k"],
+        rng: Generator,
+    ) -> Float[Tensor, "b 3 H W"]:
+        """Images set to 0 around some of their keypoints; those given stay as they are.
+
+        Args:
+            images: normalized crops, so that 0 is the mean color.
+            keypoints: where limbs are, (x, y) in input pixels.
+            weights: only keypoints of weight above 0 are covered.
+            rng: draws keypoints, centers and sizes.
+        """
         b, _, height, width = images.shape
-        joint = draw_keypoints(weights, self.joints, rng)[..., None].expand(-1, -1, 2)
-        center = jittered(keypoints.gather(1, joint), self.jitter * height, rng)
+        chosen = draw_keypoints(weights, self.patches, rng)[..., None].expand(-1, -1, 2)
+        center = jitter_points(keypoints.gather(1, chosen), self.jitter * height, rng)
         low, high = pixel_range(self.half_size, height)
-        shape = (b, self.joints, 2)
+        shape = (b, self.patches, 2)
         half = torch.randint(low, high + 1, shape, generator=rng, device=rng.device)
 
-        def covered(axis: int, size: int) -> Tensor:
+        def covers(axis: int, size: int) -> Tensor:
             offset = torch.arange(size, device=images.device) - center[..., axis, None]
             return (offset >= -half[..., axis, None]) & (offset < half[..., axis, None])
 
-        boxes = covered(1, height)[..., :, None] & covered(0, width)[..., None, :]
+        boxes = covers(1, height)[..., :, None] & covers(0, width)[..., None, :]
         return images * ~boxes.any(dim=1)[:, None]
 
 
 class PatchConfig(Settings):
-    """Square patches at keypoints: how many, and how large as shares of the input height.
+    """Patches at keypoints: how many, and how large as shares of the input height.
 
     The published sizes are pixels of a 256x192 input: half sides 10 to 19, jitter 10.
     """
@@ -112,14 +131,18 @@ class PatchConfig(Settings):
     jitter: float = Field(default=0.04, ge=0)
 
     def occlude(self) -> CutOcclude:
+        """Cut-Occlude with these patches."""
         return CutOcclude(self.patches, self.half_size, self.jitter)
 
     def cutout(self) -> JointCutout:
+        """Joint Cutout of these patches."""
         return JointCutout(self.patches, self.half_size, self.jitter)
 
 
-def draw_keypoints(weights: Tensor, count: int, rng: Generator) -> Tensor:
-    """Indices (b, count) of keypoints with weight above 0, repeats allowed; any where none has."""
+def draw_keypoints(
+    weights: Float[Tensor, "b k"], count: int, rng: Generator
+) -> Int[Tensor, "b {count}"]:
+    """Indices of keypoints with weight above 0, repeats allowed; of any where none has."""
     odds = (weights > 0).float()
     odds = torch.where(odds.sum(dim=1, keepdim=True) > 0, odds, torch.ones_like(odds))
     if count == 0:  # multinomial refuses to draw nothing
@@ -127,32 +150,40 @@ def draw_keypoints(weights: Tensor, count: int, rng: Generator) -> Tensor:
     return torch.multinomial(odds, count, replacement=True, generator=rng)
 
 
-def jittered(points: Tensor, spread: float, rng: Generator) -> Tensor:
-    """Whole pixels near points (..., 2)."""
+def jitter_points(
+    points: Real[Tensor, "*shape 2"], std: float, rng: Generator
+) -> Int[Tensor, "*shape 2"]:
+    """Whole pixels near points, normally distributed an axis; ``std`` in pixels."""
     noise = torch.randn(points.shape, generator=rng, device=rng.device)
-    return torch.trunc(points + spread * noise).long()
+    return torch.trunc(points + std * noise).long()
 
 
 def pixel_range(shares: tuple[float, float], height: int) -> tuple[int, int]:
-    """Smallest and largest half side in whole pixels (at least 1), from shares of the height."""
+    """Smallest and largest half side in whole input pixels, at least 1, from shares of a height."""
     low = max(1, round(shares[0] * height))
     return low, max(low, round(shares[1] * height))
 
 
 def paste(
-    images: Tensor, pixels: Tensor, target: Tensor, source: Tensor, half: Tensor, *, reach: int
-) -> Tensor:
-    """Copy the window [source - half, source + half) of ``pixels`` to that about ``target``.
+    images: Float[Tensor, "b c H W"],
+    pixels: Float[Tensor, "b c H W"],
+    target: Int[Tensor, "b 2"],
+    source: Int[Tensor, "b 2"],
+    half: Int[Tensor, "b 2"],
+    *,
+    reach: int,
+) -> Float[Tensor, "b c H W"]:
+    """Images with the window [source - half, source + half) of ``pixels`` at ``target``.
 
     All at once, with fixed shapes and no host read: windows are gathered at the largest size, and
     what lies outside its own half size, the donor or the image goes to a spare cell.
 
     Args:
-        images: (b, 3, H, W).
-        pixels: (b, 3, H, W), one donor an image.
-        target: (b, 2) whole pixels, (x, y).
-        source: (b, 2) whole pixels in the donor.
-        half: (b, 2) half width and half height.
+        images: where to paste; they stay as they are.
+        pixels: one donor an image.
+        target: centers (x, y) in whole input pixels of the image.
+        source: centers in whole input pixels of the donor.
+        half: half width and half height, in input pixels.
         reach: the largest half size, a plain number so that shapes are known without a host read.
     """
     b, channels, height, width = images.shape

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from sspcm_kedro.augment.affine import RandomAffine
@@ -22,17 +23,18 @@ class PseudoLabels:
     """What a round knows of the unlabeled people.
 
     Attributes:
-        keypoints: (2, n, k, 2) predictions of teachers A and B, canonical input pixels.
-        scores: (2, n, k) their peaks.
-        occluders: (q, 3) row of the unlabeled person, x, y of a limb worth cutting out.
+        keypoints: predictions of teachers A and B, (x, y) in canonical input pixels.
+        scores: the maxima of their heatmaps.
+        occluders: limbs worth cutting out: the row of an unlabeled person, and x and y in its
+            canonical input pixels.
     """
 
-    keypoints: Tensor
-    scores: Tensor
-    occluders: Tensor
+    keypoints: Float[Tensor, "2 n k 2"]
+    scores: Float[Tensor, "2 n k"]
+    occluders: Float[Tensor, "occluders 3"]
 
-    def content(self) -> list[bytes]:
-        """All of it as bytes, to tell whether it has changed."""
+    def to_bytes(self) -> list[bytes]:
+        """Each tensor's bytes, for a fingerprint."""
         return [t.numpy().tobytes() for t in (self.keypoints, self.scores, self.occluders)]
 
 
@@ -41,18 +43,18 @@ class InstancePool:
     """People that training draws from.
 
     Attributes:
-        crops: their pixels.
-        keypoints: (n, k, 2) canonical input pixels; unused where nothing is labeled.
-        visibility: (n, k).
+        crops: their pixels (n).
+        keypoints: points (x, y) in canonical input pixels; never read of unlabeled people.
+        visibility: above 0 where labeled.
     """
 
     crops: Crops
-    keypoints: Tensor
-    visibility: Tensor
+    keypoints: Float[Tensor, "n k 2"]
+    visibility: Int[Tensor, "n k"]
 
     @classmethod
-    def of(cls, crops: Crops) -> "InstancePool":
-        """The pool of some crops, its keypoints moved from image to input pixels."""
+    def from_crops(cls, crops: Crops) -> "InstancePool":
+        """The people of some crops, their keypoints moved from image to input pixels."""
         points = torch.from_numpy(crops.instances.keypoints).double()
         keypoints = move_points(points, torch.from_numpy(crops.matrix)).float()
         return cls(crops, keypoints, torch.from_numpy(crops.instances.visibility))
@@ -66,10 +68,10 @@ class Batches:
         labeled: people with labels.
         unlabeled: people without, or None for supervised training.
         pseudo: predictions and occluders of the round, or None for methods that keep their own.
-        skeleton: keypoints and their flip order.
-        codec: target encoding.
-        affine: the weak view.
-        size: people of each kind in a batch.
+        skeleton: gives the order of mirrored keypoints.
+        codec: encodes targets.
+        affine: draws the weak views.
+        size: people of each pool in a batch.
         steps: batches an epoch.
         seed: of the experiment.
         device: where the views are made.
@@ -89,35 +91,38 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, counted from 0 over the whole training."""
         rng = Generator(self.device).manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
-        start, count = epoch * self.steps * self.size, self.steps * self.size
-        order = [
-            shuffled_rows(len(pool.crops), stream_seed(self.seed, stream), start, count)
-            if pool is not None
-            else None
-            for pool, stream in (
-                (self.labeled, Stream.LABELED_ORDER),
-                (self.unlabeled, Stream.UNLABELED_ORDER),
-            )
-        ]
+        labeled_rows = self._rows_of(epoch, self.labeled, Stream.LABELED_ORDER)
+        unlabeled_rows = None
+        if self.unlabeled is not None:
+            unlabeled_rows = self._rows_of(epoch, self.unlabeled, Stream.UNLABELED_ORDER)
         weights = (self.labeled.visibility > 0).any(dim=0).float().to(self.device)
         for step in range(self.steps):
-            part = slice(step * self.size, (step + 1) * self.size)
-            labeled = self._labeled(order[0][part], rng)  # type: ignore[index]
+            labeled = self._labeled_batch(labeled_rows[step], rng)
             unlabeled = None
-            if order[1] is not None:
-                unlabeled = self._unlabeled(order[1][part], weights, rng)
+            if unlabeled_rows is not None:
+                unlabeled = self._unlabeled_batch(unlabeled_rows[step], weights, rng)
             yield Batch(labeled, unlabeled)
 
-    def _view(
-        self, pool: InstancePool, rows: Tensor, rng: Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Weak views (b, 3, H, W), the maps (b, 2, 3) that made them, and who is mirrored (b)."""
+    def _rows_of(
+        self, epoch: int, pool: InstancePool, stream: Stream
+    ) -> Int[Tensor, "{self.steps} {self.size}"]:
+        """Which people of a pool each batch of an epoch has."""
+        count = self.steps * self.size
+        seed = stream_seed(self.seed, stream)
+        rows = shuffled_rows(len(pool.crops), seed, epoch * count, count)
+        return rows.reshape(self.steps, self.size)
+
+    def _draw_views(
+        self, pool: InstancePool, rows: Int[Tensor, " b"], rng: Generator
+    ) -> tuple[Float[Tensor, "b 3 H W"], Float[Tensor, "b 2 3"], Bool[Tensor, " b"]]:
+        """Weak views, the maps in input pixels that made them, and who is mirrored."""
         matrix, flip = self.affine.sample(len(rows), pool.crops.input_hw, rng)
         return weak_view(pool.crops, rows, matrix, self.device), matrix, flip
 
-    def _labeled(self, rows: Tensor, rng: Generator) -> Labeled:
+    def _labeled_batch(self, rows: Int[Tensor, " b"], rng: Generator) -> Labeled:
+        """Weak views of labeled people, and targets of their keypoints moved alike."""
         pool = self.labeled
-        images, matrix, flip = self._view(pool, rows, rng)
+        images, matrix, flip = self._draw_views(pool, rows, rng)
         keypoints = move_points(pool.keypoints[rows].to(self.device), matrix)
         visibility = pool.visibility[rows].to(self.device)
         order = self.skeleton.flip_order
@@ -128,17 +133,28 @@ class Batches:
         )
         return Labeled(images, heatmaps, weights)
 
-    def _unlabeled(self, rows: Tensor, weights: Tensor, rng: Generator) -> Unlabeled:
+    def _unlabeled_batch(
+        self, rows: Int[Tensor, " b"], weights: Float[Tensor, " k"], rng: Generator
+    ) -> Unlabeled:
+        """Weak views of unlabeled people, with what the round stored of them moved alike."""
         assert self.unlabeled is not None
-        images, matrix, flip = self._view(self.unlabeled, rows, rng)
+        images, matrix, flip = self._draw_views(self.unlabeled, rows, rng)
         weights = weights.expand(len(rows), -1)
         if self.pseudo is None:
             return Unlabeled(images, weights)
-        earlier = tuple(self._redrawn(t, rows, matrix, flip) for t in (0, 1))
-        return Unlabeled(images, weights, (earlier[0], earlier[1]), self._donors(len(rows), rng))
+        earlier = tuple(self._stored_heatmaps(t, rows, matrix, flip) for t in (0, 1))
+        return Unlabeled(
+            images, weights, (earlier[0], earlier[1]), self._draw_donors(len(rows), rng)
+        )
 
-    def _redrawn(self, teacher: int, rows: Tensor, matrix: Tensor, flip: Tensor) -> Tensor:
-        """A teacher's stored predictions, moved with the image, as Gaussians of their score."""
+    def _stored_heatmaps(
+        self,
+        teacher: int,
+        rows: Int[Tensor, " b"],
+        matrix: Float[Tensor, "b 2 3"],
+        flip: Bool[Tensor, " b"],
+    ) -> Float[Tensor, "b k h w"]:
+        """A teacher's stored predictions, moved with the image: Gaussians as high as its scores."""
         assert self.pseudo is not None and self.unlabeled is not None
         keypoints = move_points(self.pseudo.keypoints[teacher, rows].to(self.device), matrix)
         scores = self.pseudo.scores[teacher, rows].to(self.device)
@@ -150,8 +166,8 @@ class Batches:
         )
         return heatmaps * flip_keypoints(scores, flip, order)[..., None, None]
 
-    def _donors(self, count: int, rng: Generator) -> Donors | None:
-        """``count`` limbs of the round's occluder bank."""
+    def _draw_donors(self, count: int, rng: Generator) -> Donors | None:
+        """``count`` limbs of the round's occluder bank; None where it is empty."""
         assert self.pseudo is not None and self.unlabeled is not None
         bank = self.pseudo.occluders
         if len(bank) == 0:
@@ -161,7 +177,7 @@ class Batches:
         return Donors(plain_view(self.unlabeled.crops, rows, self.device), points)
 
 
-def shuffled_rows(n: int, seed: int, start: int, count: int) -> Tensor:
+def shuffled_rows(n: int, seed: int, start: int, count: int) -> Int[Tensor, "{count}"]:
     """Rows ``start`` to ``start + count`` of an endless sequence of permutations of n rows.
 
     Every person is seen once before any is seen twice, also across epochs, and any part of the

@@ -1,6 +1,7 @@
 """How a person is shown to a network: its crop, the weak view of it, and the heatmaps."""
 
 import torch
+from jaxtyping import Float, Int, UInt8
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from sspcm_kedro.pose.geometry import warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec, Refinement
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet statistics of RGB in 0..1, which pretrained backbones expect."""
+"""ImageNet's statistics of red, green and blue in 0..1, which pretrained backbones expect."""
 
 
 class ViewConfig(Settings):
@@ -29,9 +30,11 @@ class ViewConfig(Settings):
         default=12, ge=0, description="context in pixels that weak views may turn into"
     )
     stride: int = Field(default=4, ge=1, description="input pixels a heatmap cell")
-    sigma: float = Field(default=1.0, gt=0, description="of the target Gaussian, in heatmap cells")
+    sigma: float = Field(
+        default=1.0, gt=0, description="standard deviation of the target Gaussian, in heatmap cells"
+    )
     sub_cell: bool = Field(
-        default=True, description="Gaussians centerd exactly; false rounds to cells, as published"
+        default=True, description="Gaussians centered exactly; false rounds to cells, as published"
     )
     refinement: Refinement = Field(
         default="parabola", description="from cells to pixels: of pseudo-labels and predictions"
@@ -41,7 +44,9 @@ class ViewConfig(Settings):
         ge=3,
         description="DARK's kernel, odd; null fits it to sigma, the published code has 11 always",
     )
-    weak: AffineConfig = AffineConfig(scale=0.25, rotation=30, rotated=0.6, flipped=0.5)
+    weak: AffineConfig = AffineConfig(
+        scale=0.25, rotation=30, rotation_probability=0.6, flip_probability=0.5
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "ViewConfig":
@@ -85,8 +90,10 @@ def crops_of(people: Instances, view: ViewConfig, machine: MachineConfig) -> Cro
     )  # fmt: skip
 
 
-def weak_view(crops: Crops, rows: Tensor, matrix: Tensor, device: torch.device) -> Tensor:
-    """Normalized views (b, 3, H, W) of crops through maps (b, 2, 3) in canonical input pixels.
+def weak_view(
+    crops: Crops, rows: Int[Tensor, " b"], matrix: Float[Tensor, "b 2 3"], device: torch.device
+) -> Float[Tensor, "b 3 H W"]:
+    """Normalized views of crops through maps from canonical input pixels to those of the view.
 
     Outside the crop is black, before normalization, as in the loaders of the field.
     """
@@ -94,22 +101,24 @@ def weak_view(crops: Crops, rows: Tensor, matrix: Tensor, device: torch.device) 
     shift = matrix[:, :, :2].sum(dim=2) * crops.border  # the border moves the crop's origin
     matrix = torch.cat([matrix[:, :, :2], (matrix[:, :, 2] - shift)[..., None]], dim=2)
     views = warp(pixels, matrix, crops.input_hw)
-    return normalized(views).contiguous(memory_format=torch.channels_last)
+    return normalize(views).contiguous(memory_format=torch.channels_last)
 
 
-def plain_view(crops: Crops, rows: Tensor, device: torch.device) -> Tensor:
-    """Normalized crops (b, 3, H, W) as they are: a weak view through the identity, but cheaper."""
+def plain_view(
+    crops: Crops, rows: Int[Tensor, " b"], device: torch.device
+) -> Float[Tensor, "b 3 H W"]:
+    """Normalized crops as they are: a weak view through the identity, but cheaper."""
     pixels = plain_pixels(crops, rows).to(device)
-    return normalized(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
+    return normalize(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def plain_pixels(crops: Crops, rows: Tensor) -> Tensor:
-    """Crops (b, 3, H, W) without their border, uint8."""
+def plain_pixels(crops: Crops, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 H W"]:
+    """Crops without their border, RGB."""
     (height, width), border = crops.input_hw, crops.border
     return crops[rows][:, :, border : border + height, border : border + width]
 
 
-def normalized(images: Tensor) -> Tensor:
-    """RGB in 0..1 (b, 3, H, W), standardized by ImageNet's statistics."""
+def normalize(images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
+    """Images of RGB in 0..1, standardized by ImageNet's statistics."""
     mean, std = (images.new_tensor(v)[None, :, None, None] for v in (MEAN, STD))
     return (images - mean) / std

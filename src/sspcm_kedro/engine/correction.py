@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sspcm_kedro.pose.consistency import choose_pair, members
+from sspcm_kedro.pose.consistency import choose_pair, gather_pair
 
 
 def correct(
@@ -30,8 +30,10 @@ def correct(
     """
     first, second = ((keypoints[0][t], keypoints[1][t]) for t in (0, 1))
     choice = choose_pair(first, second, frame_hw)
-    a, b = members(choice, first, second)
-    score_a, score_b = members(choice, (scores[0][0], scores[1][0]), (scores[0][1], scores[1][1]))
+    a, b = gather_pair(choice, first, second)
+    score_a, score_b = gather_pair(
+        choice, (scores[0][0], scores[1][0]), (scores[0][1], scores[1][1])
+    )
     score = (score_a + score_b) / 2
     agree = choice.inconsistency <= max_inconsistency
     likelier = torch.where((score_a >= score_b)[..., None], a, b)

@@ -14,7 +14,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
 from sspcm_kedro.pose.coco_ap import Detections, IgnoredInstances, coco_ap
 from sspcm_kedro.pose.geometry import crop_extents
-from sspcm_kedro.pose.metrics import Pck, oks_nms, pck, pck_reference, pckh, rescore
+from sspcm_kedro.pose.metrics import PckScores, oks_nms, pck, pck_reference, pckh, rescore
 from sspcm_kedro.pose.skeleton import Skeleton
 
 HEADLINES = ("AP", "AIC_AP", "PCKh", "PCK")
@@ -50,7 +50,7 @@ class Scores:
     """
 
     scores: dict[str, float]
-    pck: Pck
+    pck: PckScores
 
 
 def evaluate(

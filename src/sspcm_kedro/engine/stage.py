@@ -47,7 +47,7 @@ def make_batches(
 ) -> Batches:
     """The batches of a stage."""
     pools = [
-        InstancePool.of(crops_of(people, view, machine)) if people is not None else None
+        InstancePool.from_crops(crops_of(people, view, machine)) if people is not None else None
         for people in (labeled, unlabeled)
     ]
     assert pools[0] is not None

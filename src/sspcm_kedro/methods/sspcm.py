@@ -12,7 +12,7 @@ from sspcm_kedro.augment.occlude import CutOcclude, Donors, PatchConfig
 from sspcm_kedro.batch import Batch, Unlabeled
 from sspcm_kedro.config import Settings
 from sspcm_kedro.methods.base import MakeNet, Method, frozen_statistics, input_size, per_network
-from sspcm_kedro.pose.consistency import least_inconsistent
+from sspcm_kedro.pose.consistency import correct_heatmaps
 from sspcm_kedro.pose.geometry import warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
@@ -68,7 +68,7 @@ class SSPCM(Method):
         with torch.no_grad():  # both teachers read the weak view, now and in an earlier period
             now = self.read(self.teachers, unlabeled.images)
             earlier = self.earlier(unlabeled)
-            corrected, choice = least_inconsistent((now[0], earlier[0]), (now[1], earlier[1]))
+            corrected, choice = correct_heatmaps((now[0], earlier[0]), (now[1], earlier[1]))
             score = 0.5 * (now[0].amax(dim=(2, 3)) + now[1].amax(dim=(2, 3)))
             trusted = unlabeled.weights * (score > self.min_score)
             agreed = trusted * (choice.inconsistency <= self.max_inconsistency)

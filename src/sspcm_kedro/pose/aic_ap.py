@@ -1,8 +1,9 @@
-"""AI Challenger's own average precision, which is none of precision and recall."""
+"""AI Challenger's own score, called average precision: it knows neither precision nor recall."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from sspcm_kedro.pose.coco_ap import Detections, LabeledInstances
 
@@ -11,9 +12,11 @@ _THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 
 def aic_ap(
-    truth: LabeledInstances, detections: Detections, sigmas: Sequence[float] | np.ndarray
+    truth: LabeledInstances,
+    detections: Detections,
+    sigmas: Sequence[float] | Float[np.ndarray, " k"],
 ) -> float:
-    """The score of AI Challenger's keypoint track (``keypoint_eval.py``), 0 to 1.
+    """The score of AI Challenger's keypoint track, 0 to 1; nan where nobody is to be found.
 
     Each true person has the best OKS of any detection on the image, matched or not; the score is
     the share above a threshold, averaged over .50:.05:.95. An image counts as many people as it has
@@ -21,10 +24,12 @@ def aic_ap(
     OKS is over fully visible keypoints alone, with e = d^2 / (2 (2 sigma)^2 (box area + 1)); a
     person without any has an OKS of 0.
 
+    Source: ``keypoint_eval.py`` of AI Challenger.
+
     Args:
         truth: the true people (visibility 2 where AI Challenger says 1, visible).
         detections: the predicted people; their scores are not read.
-        sigmas: (k) OKS sigmas of the skeleton.
+        sigmas: k OKS sigmas of the skeleton.
     """
     best: list[np.ndarray] = []
     count = 0
@@ -41,9 +46,12 @@ def aic_ap(
 
 
 def _similarity(
-    truth: LabeledInstances, rows: np.ndarray, found: np.ndarray, sigmas: np.ndarray
-) -> np.ndarray:
-    """OKS (n, m) of true people (n rows) and detections (m, k, 2)."""
+    truth: LabeledInstances,
+    rows: Int[np.ndarray, " n"],
+    found: Real[np.ndarray, "m k 2"],
+    sigmas: Float[np.ndarray, " k"],
+) -> Float[np.ndarray, "n m"]:
+    """OKS of each of these true people with each detection, in image pixels."""
     points = truth.keypoints[rows].astype(np.float64)
     boxes = truth.boxes[rows].astype(np.float64)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

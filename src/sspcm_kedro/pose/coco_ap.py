@@ -4,44 +4,47 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Bool, Float, Real, Shaped
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 """COCO's ten keypoint numbers, in the order of ``COCOeval.stats``."""
 
-_PERSON = 1
+PERSON = 1
+"""The id of people among COCO's categories."""
 
 
+@runtime_checkable
 class LabeledInstances(Protocol):
     """The columns of true people that AP reads; ``data.instances.Instances`` has them."""
 
     @property
-    def image_ids(self) -> np.ndarray:
-        """(n) ids of their images."""
+    def image_ids(self) -> Shaped[np.ndarray, " n"]:
+        """Ids of their images."""
         ...
 
     @property
-    def keypoints(self) -> np.ndarray:
-        """(n, k, 2) image pixels, (x, y)."""
+    def keypoints(self) -> Real[np.ndarray, "n k 2"]:
+        """Points (x, y) in image pixels."""
         ...
 
     @property
-    def visibility(self) -> np.ndarray:
-        """(n, k), above 0 where labeled."""
+    def visibility(self) -> Real[np.ndarray, "n k"]:
+        """Above 0 where labeled."""
         ...
 
     @property
-    def areas(self) -> np.ndarray:
-        """(n) square pixels: the scale of OKS and what medium and large mean."""
+    def areas(self) -> Real[np.ndarray, " n"]:
+        """Square image pixels: the scale of OKS and what medium and large mean."""
         ...
 
     @property
-    def boxes(self) -> np.ndarray:
-        """(n, 4) x0, y0, x1, y1, image pixels."""
+    def boxes(self) -> Real[np.ndarray, "n 4"]:
+        """x0, y0, x1, y1 in image pixels."""
         ...
 
 
@@ -50,52 +53,53 @@ class Detections:
     """Predicted people, one row each.
 
     Attributes:
-        image_ids: (m) ids of their images.
-        keypoints: (m, k, 2) image pixels, (x, y).
-        scores: (m) confidence of the whole person, after rescoring and OKS-NMS.
+        image_ids: ids of their images.
+        keypoints: points (x, y) in image pixels.
+        scores: confidence of the whole person, after rescoring and OKS-NMS.
     """
 
-    image_ids: np.ndarray
-    keypoints: np.ndarray
-    scores: np.ndarray
+    image_ids: Shaped[np.ndarray, " m"]
+    keypoints: Real[np.ndarray, "m k 2"]
+    scores: Real[np.ndarray, " m"]
 
 
 @dataclass(frozen=True)
 class IgnoredInstances:
-    """Where somebody is, but no keypoint of his is labeled: nothing is to be found or wrong there.
+    """Where somebody is without a labeled keypoint: nothing is to be found or wrong there.
 
     COCO's files have them, and its own evaluation reads them: a detection near them that is nobody
     else's counts for nothing instead of as a false one.
 
     Attributes:
-        image_ids: (i) ids of their images.
-        boxes: (i, 4) x0, y0, x1, y1, image pixels, as annotated.
-        areas: (i) square pixels, as annotated.
-        crowds: (i) true where the box holds several people (``iscrowd``).
+        image_ids: ids of their images.
+        boxes: x0, y0, x1, y1 in image pixels, as annotated.
+        areas: square image pixels, as annotated.
+        crowds: true where the box holds several people (``iscrowd``).
     """
 
-    image_ids: np.ndarray
-    boxes: np.ndarray
-    areas: np.ndarray
-    crowds: np.ndarray
+    image_ids: Shaped[np.ndarray, " i"]
+    boxes: Real[np.ndarray, "i 4"]
+    areas: Real[np.ndarray, " i"]
+    crowds: Bool[np.ndarray, " i"]
 
 
 def coco_ap(
     truth: LabeledInstances,
     detections: Detections,
-    sigmas: Sequence[float] | np.ndarray,
+    sigmas: Sequence[float] | Float[np.ndarray, " k"],
     ignored: IgnoredInstances | None = None,
 ) -> dict[str, float]:
     """COCO's keypoint AP and AR (pycocotools ``COCOeval``, at most 20 detections an image).
 
-    OKS thresholds are .50:.05:.95; medium people have areas of 32^2 to 96^2 square pixels, large
-    ones more. True people without labeled keypoints are ignored, and so are detections matched to
-    them. Images are those of either side: a detection where nobody is annotated is a false one.
+    OKS thresholds are .50:.05:.95; medium people have areas of 32^2 to 96^2 square image pixels,
+    large ones more. True people without labeled keypoints are ignored, and so are detections
+    matched to them. Images are those of either side: a detection where nobody is annotated is a
+    false one.
 
     Args:
         truth: the true people.
         detections: the predicted people; none at all scores 0.
-        sigmas: (k) OKS sigmas of the skeleton.
+        sigmas: k OKS sigmas of the skeleton.
         ignored: the people of the same images without labeled keypoints, and crowds.
 
     Returns:
@@ -127,7 +131,9 @@ def coco_ap(
     }
 
 
-def _truth_records(truth: LabeledInstances, images: np.ndarray) -> list[dict[str, Any]]:
+def _truth_records(
+    truth: LabeledInstances, images: Shaped[np.ndarray, " images"]
+) -> list[dict[str, Any]]:
     """True people as COCO annotations."""
     rows = np.searchsorted(images, truth.image_ids)
     return [
@@ -144,7 +150,7 @@ def _truth_records(truth: LabeledInstances, images: np.ndarray) -> list[dict[str
 
 
 def _ignored_records(
-    ignored: IgnoredInstances, images: np.ndarray, k: int, *, first: int
+    ignored: IgnoredInstances, images: Shaped[np.ndarray, " images"], k: int, *, first: int
 ) -> list[dict[str, Any]]:
     """Those who are on the images that count, as COCO annotations, numbered from ``first``."""
     places = {image: row for row, image in enumerate(images.tolist())}
@@ -165,9 +171,10 @@ def _ignored_records(
     ]  # fmt: skip
 
 
-def _detection_records(detections: Detections, images: np.ndarray) -> list[dict[str, Any]]:
-    """Predicted people as COCO results; box and area span the keypoints, as ``COCO.loadRes`` has
-    it.
+def _detection_records(
+    detections: Detections, images: Shaped[np.ndarray, " images"]
+) -> list[dict[str, Any]]:
+    """Predicted people as COCO results; box and area span the keypoints, as in ``COCO.loadRes``.
 
     The area decides whether an unmatched detection counts against medium or large people.
     """
@@ -190,32 +197,32 @@ def _detection_records(detections: Detections, images: np.ndarray) -> list[dict[
 
 
 def _record(
-    number: int, image: int, keypoints: np.ndarray, visibility: np.ndarray
+    number: int, image: int, keypoints: Real[np.ndarray, "k 2"], visibility: Real[np.ndarray, " k"]
 ) -> dict[str, Any]:
     """What true and predicted people share. Ids start at 1: pycocotools reads 0 as unmatched."""
     triples = np.column_stack([keypoints, visibility]).astype(np.float64)
     return {
         "id": number + 1,
         "image_id": image,
-        "category_id": _PERSON,
+        "category_id": PERSON,
         "iscrowd": 0,
         "keypoints": triples.ravel().tolist(),
     }
 
 
-def _xywh(box: np.ndarray) -> list[float]:
+def _xywh(box: Real[np.ndarray, " 4"]) -> list[float]:
     """x0, y0, x1, y1 as x, y, width, height."""
     x0, y0, x1, y1 = (float(value) for value in box)
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def _index(images: np.ndarray, annotations: list[dict[str, Any]]) -> COCO:
+def _index(images: Shaped[np.ndarray, " images"], annotations: list[dict[str, Any]]) -> COCO:
     """A COCO object without files; an image's id is its position in ``images``."""
     coco = COCO()
     dataset: Any = {  # pycocotools' own types demand fields that it never reads
         "info": {},
         "images": [{"id": position} for position in range(len(images))],
-        "categories": [{"id": _PERSON, "name": "person"}],
+        "categories": [{"id": PERSON, "name": "person"}],
         "annotations": annotations,
     }
     coco.dataset = dataset

@@ -8,68 +8,80 @@ Two teachers, each now and in an earlier period, give four candidate pairs. Thei
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int, Real, Shaped
 from torch import Tensor
 
 from sspcm_kedro.pose.heatmap import peaks
 
+Positions = tuple[Real[Tensor, "b k 2"], Real[Tensor, "b k 2"]]
+"""What one teacher predicts, now and earlier: points in any frame, the same for both teachers."""
+Heatmaps = tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]]
+"""What one teacher predicts, now and earlier, as heatmaps."""
+
 
 @dataclass(frozen=True)
-class Choice:
+class PairChoice:
     """The pair that agrees best, per keypoint.
 
     Attributes:
-        pair: (b, k) index of the pair, ties to the lowest.
-        inconsistency: (b, k) distance of its two positions over the diagonal of the frame, 0 to 1.
-        distances: (p, b, k) distances of all four pairs over the diagonal.
+        pair: its index, ties to the lowest.
+        inconsistency: the distance of its two positions as a share of the frame's diagonal, 0 to 1.
+        distances: of all four pairs, as shares of the diagonal.
     """
 
-    pair: Tensor
-    inconsistency: Tensor
-    distances: Tensor
+    pair: Int[Tensor, "b k"]
+    inconsistency: Float[Tensor, "b k"]
+    distances: Float[Tensor, "4 b k"]
 
 
-def choose_pair(
-    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], frame_hw: tuple[int, int]
-) -> Choice:
+def choose_pair(first: Positions, second: Positions, frame_hw: tuple[int, int]) -> PairChoice:
     """The least inconsistent of the four pairs.
 
     Args:
-        first: positions (b, k, 2) of teacher A, now and earlier, in any frame.
+        first: positions of teacher A, now and earlier, in any frame.
         second: positions of teacher B, now and earlier, in the same frame.
-        frame_hw: size of that frame; its diagonal is the unit.
+        frame_hw: size of that frame in its own unit (cells or pixels); its diagonal is the unit of
+            inconsistency.
     """
     pairs = [(a, b) for b in second for a in first]
     diagonal = (frame_hw[0] ** 2 + frame_hw[1] ** 2) ** 0.5
     distances = torch.stack([(a - b).float().norm(dim=2) for a, b in pairs]) / diagonal
-    # argmin may return any of equal minima; counting the strictly better ones keeps the lowest.
+    # argmin may return any of equal minima; the first that equals the least is the lowest.
     inconsistency = distances.amin(dim=0)
     pair = (distances == inconsistency).to(torch.uint8).argmax(dim=0)
-    return Choice(pair, inconsistency, distances)
+    return PairChoice(pair, inconsistency, distances)
 
 
-def pick(options: tuple[Tensor, Tensor], earlier: Tensor) -> Tensor:
-    """Per keypoint the second of two (b, k, ...) where ``earlier`` (b, k), else the first."""
-    mask = earlier.reshape(*earlier.shape, *[1] * (options[0].ndim - 2))
-    return torch.where(mask, options[1], options[0])
+def gather_pair(
+    choice: PairChoice,
+    first: tuple[Shaped[Tensor, "b k *features"], Shaped[Tensor, "b k *features"]],
+    second: tuple[Shaped[Tensor, "b k *features"], Shaped[Tensor, "b k *features"]],
+) -> tuple[Shaped[Tensor, "b k *features"], Shaped[Tensor, "b k *features"]]:
+    """Both sides of the chosen pairs: A's and B's, from what each predicts now and earlier."""
+    a = _now_or_earlier(first, choice.pair % 2 == 1)
+    return a, _now_or_earlier(second, choice.pair >= 2)
 
 
-def members(
-    choice: Choice, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """The two members (b, k, ...) of the chosen pairs, from what each teacher offers."""
-    return pick(first, choice.pair % 2 == 1), pick(second, choice.pair >= 2)
-
-
-def least_inconsistent(
-    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Choice]:
-    """Per keypoint, the mean heatmap (b, k, h, w) of the pair whose peaks lie closest, and the
-    choice.
+def correct_heatmaps(
+    first: Heatmaps, second: Heatmaps
+) -> tuple[Float[Tensor, "b k h w"], PairChoice]:
+    """Per keypoint the mean heatmap of the pair whose peaks lie closest, and the choice.
 
     Heatmaps are averaged, never coordinates: between two far peaks there is nothing.
     """
     frame_hw = (first[0].shape[2], first[0].shape[3])
-    positions = [tuple(peaks(h)[0] for h in teacher) for teacher in (first, second)]
-    choice = choose_pair(positions[0], positions[1], frame_hw)  # type: ignore[arg-type]
-    a, b = members(choice, first, second)
+    (a_now, a_earlier), (b_now, b_earlier) = (
+        [peaks(heatmaps)[0] for heatmaps in teacher] for teacher in (first, second)
+    )
+    choice = choose_pair((a_now, a_earlier), (b_now, b_earlier), frame_hw)
+    a, b = gather_pair(choice, first, second)
     return 0.5 * (a + b), choice
+
+
+def _now_or_earlier(
+    options: tuple[Shaped[Tensor, "b k *features"], Shaped[Tensor, "b k *features"]],
+    earlier: Bool[Tensor, "b k"],
+) -> Shaped[Tensor, "b k *features"]:
+    """Per keypoint the second option where ``earlier``, else the first."""
+    mask = earlier.reshape(*earlier.shape, *[1] * (options[0].ndim - 2))
+    return torch.where(mask, options[1], options[0])

@@ -1,19 +1,25 @@
-"""Boxes to crops and back: every map between image, crop and heatmap is a (2, 3) matrix."""
+"""Boxes to crops and back: every map between image pixels, input pixels and cells is a matrix.
+
+A (2, 3) matrix M maps a point (x, y) to M[:, :2] (x, y) + M[:, 2].
+"""
 
 import math
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Real, Shaped
 from torch import Tensor
 
 BOX_PADDING = 1.25
-"""Context around a person's box, as in SimpleBaseline."""
+"""Factor on both sides of a person's box, for context, as in SimpleBaseline."""
 
 
-def crop_extents(boxes: np.ndarray, input_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Centers (n, 2) and padded (width, height) (n, 2), in image pixels, of the crops of boxes.
+def crop_extents(
+    boxes: Real[np.ndarray, "n 4"], input_hw: tuple[int, int]
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2"]]:
+    """Centers (x, y) and padded (width, height) of the crops of boxes, all in image pixels.
 
-    A box (n, 4) grows to the aspect of the input, then by ``BOX_PADDING``.
+    A box grows to the aspect of the input (size in input pixels), then by ``BOX_PADDING``.
 
     Raises:
         ValueError: a box is empty or not finite.
@@ -31,11 +37,20 @@ def crop_extents(boxes: np.ndarray, input_hw: tuple[int, int]) -> tuple[np.ndarr
     return centers, BOX_PADDING * np.stack([width, width / aspect], axis=1)
 
 
-def crop_matrix(boxes: np.ndarray, input_hw: tuple[int, int], *, border: int = 0) -> np.ndarray:
-    """Image pixels to crop pixels (n, 2, 3), a similarity driven by the width.
+def crop_matrix(
+    boxes: Real[np.ndarray, "n 4"], input_hw: tuple[int, int], *, border: int = 0
+) -> Float[np.ndarray, "n 2 3"]:
+    """Maps from image pixels to input pixels, similarities driven by the width.
 
-    ``x_crop = (x - c_x) * W / width + W / 2``, and the same factor for y. ``border`` adds that many
-    pixels of context on each side of the crop.
+    ``x_input = (x - c_x) * W / width + W / 2``, and the same factor for y.
+
+    Args:
+        boxes: in image pixels.
+        input_hw: size of the network's input, in pixels.
+        border: input pixels of context on each side of the crop; the origin moves with it.
+
+    Raises:
+        ValueError: a box is empty or not finite.
     """
     centers, extents = crop_extents(boxes, input_hw)
     factor = input_hw[1] / extents[:, 0]
@@ -46,32 +61,39 @@ def crop_matrix(boxes: np.ndarray, input_hw: tuple[int, int], *, border: int = 0
     return matrix
 
 
-def move_points(points: Tensor, matrix: Tensor) -> Tensor:
-    """Points (n, k, 2) through matrices (n, 2, 3)."""
+def move_points(
+    points: Float[Tensor, "n k 2"], matrix: Float[Tensor, "n 2 3"]
+) -> Float[Tensor, "n k 2"]:
+    """Points in the frame that the maps lead to."""
     return points @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2]
 
 
-def invert(matrix: Tensor) -> Tensor:
-    """The inverse maps (n, 2, 3) of (n, 2, 3)."""
+def invert(matrix: Float[Tensor, "n 2 3"]) -> Float[Tensor, "n 2 3"]:
+    """The inverse maps."""
     linear = torch.linalg.inv(matrix[:, :, :2])
     return torch.cat([linear, -linear @ matrix[:, :, 2:]], dim=2)
 
 
-def at_stride(matrix: Tensor, stride: int) -> Tensor:
-    """The same map in coordinates divided by ``stride`` (x_input = stride * x_heatmap)."""
+def at_stride(matrix: Float[Tensor, "n 2 3"], stride: int) -> Float[Tensor, "n 2 3"]:
+    """A map of input pixels, in cells of ``stride`` pixels (x_input = stride * x_heatmap)."""
     return torch.cat([matrix[:, :, :2], matrix[:, :, 2:] / stride], dim=2)
 
 
-def similarity(scale: Tensor, rotation: Tensor, flip: Tensor, input_hw: tuple[int, int]) -> Tensor:
-    """Maps (n, 2, 3) that mirror, then scale and rotate about the middle of the input, in pixels.
+def similarity(
+    scale: Float[Tensor, " n"],
+    rotation: Float[Tensor, " n"],
+    flip: Bool[Tensor, " n"],
+    input_hw: tuple[int, int],
+) -> Float[Tensor, "n 2 3"]:
+    """Maps of input pixels that mirror, then scale and rotate about the middle of the input.
 
     Rigid at any aspect ratio, because it is written in pixels and not in normalized coordinates.
 
     Args:
-        scale: (n) factor on the content; 2 makes the person twice as large.
-        rotation: (n) degrees, clockwise on the screen (y points down).
-        flip: (n) true mirrors left and right first.
-        input_hw: input size; the fixed point is ((W - 1) / 2, (H - 1) / 2).
+        scale: factor on the content; 2 makes the person twice as large.
+        rotation: degrees, clockwise on the screen (y points down).
+        flip: true mirrors left and right first.
+        input_hw: input size in pixels; the fixed point is ((W - 1) / 2, (H - 1) / 2).
     """
     radians = rotation * (math.pi / 180)
     cos, sin = scale * torch.cos(radians), scale * torch.sin(radians)
@@ -84,14 +106,23 @@ def similarity(scale: Tensor, rotation: Tensor, flip: Tensor, input_hw: tuple[in
     return torch.cat([linear, (center - linear @ center)[:, :, None]], dim=2)
 
 
-def flip_keypoints(keypoints: Tensor, flip: Tensor, flip_order: tuple[int, ...]) -> Tensor:
-    """Swap left and right channels (n, k, ...) of the people whose ``flip`` (n) is true."""
+def flip_keypoints(
+    keypoints: Shaped[Tensor, "n k *features"],
+    flip: Bool[Tensor, " n"],
+    flip_order: tuple[int, ...],
+) -> Shaped[Tensor, "n k *features"]:
+    """Keypoints with left and right swapped for the people whose ``flip`` is true.
+
+    Coordinates stay: the map that mirrors the image moves them (``similarity``).
+    """
     condition = flip.reshape(-1, *[1] * (keypoints.ndim - 1))
     return torch.where(condition, keypoints[:, list(flip_order)], keypoints)
 
 
-def sampling_grid(matrix: Tensor, source_hw: tuple[int, int], out_hw: tuple[int, int]) -> Tensor:
-    """The ``grid_sample`` grid (n, H, W, 2) that applies a source-to-output map in pixels."""
+def sampling_grid(
+    matrix: Float[Tensor, "n 2 3"], source_hw: tuple[int, int], out_hw: tuple[int, int]
+) -> Float[Tensor, "n H W 2"]:
+    """The ``grid_sample`` grid, -1 to 1, that applies source-to-output maps in pixels."""
     inverse = invert(matrix)[:, None, None]
     y = torch.arange(out_hw[0], device=matrix.device, dtype=matrix.dtype)[:, None, None]
     x = torch.arange(out_hw[1], device=matrix.device, dtype=matrix.dtype)[:, None]
@@ -100,10 +131,18 @@ def sampling_grid(matrix: Tensor, source_hw: tuple[int, int], out_hw: tuple[int,
     return (2 * source + 1) / matrix.new_tensor(source_hw[::-1]) - 1
 
 
-def warp(images: Tensor, matrix: Tensor, out_hw: tuple[int, int] | None = None) -> Tensor:
-    """Images (n, c, H, W) through source-to-output pixel maps (n, 2, 3); zeros outside.
+def warp(
+    images: Float[Tensor, "n c H W"],
+    matrix: Float[Tensor, "n 2 3"],
+    out_hw: tuple[int, int] | None = None,
+) -> Float[Tensor, "n c out_h out_w"]:
+    """Images through source-to-output maps in pixels, bilinear; zeros outside.
 
-    For heatmaps pass ``at_stride(matrix, stride)``: the same map, so labels stay on the pixels.
+    Args:
+        images: for heatmaps pass ``at_stride(matrix, stride)``, as ``HeatmapCodec.warp`` does: the
+            same map, so labels stay on the pixels.
+        matrix: in pixels of the images.
+        out_hw: size of the output in pixels, by default that of the images.
     """
     source_hw = (images.shape[2], images.shape[3])
     grid = sampling_grid(matrix, source_hw, out_hw or source_hw)

@@ -1,16 +1,18 @@
-"""Keypoints to heatmaps and back."""
+"""Keypoints in input pixels to heatmaps in cells, and back."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 from torch.nn import functional
 
 from sspcm_kedro.pose.geometry import at_stride, warp
 
 Refinement = Literal["none", "shift", "dark", "parabola"]
+"""From the highest cell to a point between cells (``decode_heatmaps``)."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,11 @@ class HeatmapCodec:
 
     Attributes:
         stride: input pixels a cell.
-        sigma: of the target Gaussian, in cells.
+        sigma: standard deviation of the target Gaussian, in cells.
         sub_cell: centers Gaussians exactly; false rounds to cells, as published.
-        refinement: from cells to pixels (``decode_heatmaps``).
-        blur: DARK's kernel in cells, odd; None fits it to sigma. The others do not read it.
+        refinement: from the highest cell to a point between cells (``decode_heatmaps``).
+        blur: side of DARK's kernel in cells, odd; None fits it to sigma. Other refinements do not
+            read it.
     """
 
     stride: int = 4
@@ -33,7 +36,7 @@ class HeatmapCodec:
 
     @property
     def kernel(self) -> int:
-        """DARK's kernel size, in cells."""
+        """Side of DARK's kernel, in cells."""
         return dark_kernel(self.sigma) if self.blur is None else self.blur
 
     def heatmap_hw(self, input_hw: tuple[int, int]) -> tuple[int, int]:
@@ -41,47 +44,62 @@ class HeatmapCodec:
         return input_hw[0] // self.stride, input_hw[1] // self.stride
 
     def encode(
-        self, keypoints: Tensor, visibility: Tensor, input_hw: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """Targets (b, k, h, w) and weights (b, k) of keypoints (b, k, 2) in input pixels."""
+        self,
+        keypoints: Float[Tensor, "b k 2"],
+        visibility: Real[Tensor, "b k"],
+        input_hw: tuple[int, int],
+    ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:
+        """Targets and weights of keypoints in input pixels (``encode_heatmaps``)."""
         return encode_heatmaps(
             keypoints, visibility, self.heatmap_hw(input_hw),
             stride=self.stride, sigma=self.sigma, sub_cell=self.sub_cell,
         )  # fmt: skip
 
-    def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Keypoints (b, k, 2) in input pixels and scores (b, k) of heatmaps (b, k, h, w)."""
+    def decode(
+        self, heatmaps: Float[Tensor, "b k h w"]
+    ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+        """Keypoints in input pixels, and their scores (``decode_heatmaps``)."""
         return decode_heatmaps(
             heatmaps, stride=self.stride, refinement=self.refinement,
             blur=self.kernel,
         )  # fmt: skip
 
-    def peaks(self, heatmaps: Tensor) -> Tensor:
-        """Centers (b, k, 2) of the highest cells, whole input pixels: where augmentation aims."""
+    def peaks(self, heatmaps: Float[Tensor, "b k h w"]) -> Int[Tensor, "b k 2"]:
+        """Centers of the highest cells, in whole input pixels: where augmentation aims."""
         return peaks(heatmaps)[0] * self.stride
 
-    def warp(self, heatmaps: Tensor, matrix: Tensor) -> Tensor:
-        """Heatmaps (b, k, h, w) moved by maps (b, 2, 3) in input pixels, with their images."""
+    def warp(
+        self, heatmaps: Float[Tensor, "b k h w"], matrix: Float[Tensor, "b 2 3"]
+    ) -> Float[Tensor, "b k h w"]:
+        """Heatmaps moved as their images are, by source-to-output maps in input pixels."""
         return warp(heatmaps, at_stride(matrix, self.stride))
 
 
 def encode_heatmaps(
-    keypoints: Tensor,
-    visibility: Tensor,
+    keypoints: Float[Tensor, "b k 2"],
+    visibility: Real[Tensor, "b k"],
     heatmap_hw: tuple[int, int],
     *,
     stride: int,
     sigma: float,
     sub_cell: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Targets (b, k, h, w) and weights (b, k) of keypoints (b, k, 2) in input pixels.
+) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:
+    """Target heatmaps of keypoints, and weights: 1 where a keypoint teaches, else 0.
 
     An unnormalized Gaussian of peak 1 about the nearest cell, on a square of 3 sigma either side,
-    without circular cut-off. With ``sub_cell`` it is centerd on the exact position instead (the
-    unbiased encoding of DARK, Zhang et al. 2020): rounding alone costs half a cell. A keypoint that
-    is not labeled, or whose square misses the map, has weight 0 and an empty map.
+    without circular cut-off. A keypoint that is not labeled, or whose square misses the map, has
+    weight 0 and an empty map.
 
     Source: the encoding of SimpleBaseline (Xiao, Wu and Wei, ECCV 2018).
+
+    Args:
+        keypoints: (x, y) in input pixels.
+        visibility: above 0 where labeled.
+        heatmap_hw: size of the heatmaps, in cells.
+        stride: input pixels a cell.
+        sigma: standard deviation of the Gaussian, in cells.
+        sub_cell: center it on the exact position (the unbiased encoding of DARK, Zhang et al., CVPR
+            2020) instead of on the nearest cell: rounding costs up to half a cell an axis.
     """
     height, width = heatmap_hw
     center = keypoints / stride
@@ -92,7 +110,7 @@ def encode_heatmaps(
     misses = ((center - reach >= sizes) | (center + reach + 1 < 0)).any(dim=2)
     weights = ((visibility > 0) & ~misses).to(center.dtype)
 
-    def profile(axis: int, size: int) -> Tensor:
+    def profile(axis: int, size: int) -> Float[Tensor, "b k cells"]:
         cells = torch.arange(size, device=center.device, dtype=center.dtype)
         offset = cells - center[..., axis, None]
         return torch.exp(-(offset**2) / (2 * sigma**2)) * (offset.abs() <= reach)
@@ -101,8 +119,10 @@ def encode_heatmaps(
     return heatmaps * weights[..., None, None], weights
 
 
-def peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Highest cells (b, k, 2), integers as (x, y), and their values (b, k).
+def peaks(
+    heatmaps: Float[Tensor, "b k h w"],
+) -> tuple[Int[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+    """Highest cells as (x, y), in whole cells, and their values; of equals the first in rows.
 
     On a CPU numpy's argmax is several times faster than torch's and returns the same cell.
     """
@@ -117,17 +137,24 @@ def peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decode_heatmaps(
-    heatmaps: Tensor, *, stride: int, refinement: Refinement = "shift", blur: int = 11
-) -> tuple[Tensor, Tensor]:
-    """Keypoints (b, k, 2) in input pixels and scores (b, k) of heatmaps (b, k, h, w).
+    heatmaps: Float[Tensor, "b k h w"],
+    *,
+    stride: int,
+    refinement: Refinement = "shift",
+    blur: int = 11,
+) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+    """Keypoints (x, y) in input pixels, and scores: the heatmaps' maxima.
+
+    A map without a positive cell gives the point (0, 0).
 
     Args:
         heatmaps: network outputs.
         stride: input pixels a cell.
         refinement: ``shift`` moves a quarter cell towards the higher neighbor; ``dark`` is the
             Taylor step of DARK (Zhang et al. 2020) on the blurred logarithm; ``parabola`` fits the
-            logarithm of three cells an axis, which is exact on a Gaussian of any sigma.
-        blur: DARK's kernel size in cells (``dark_kernel``).
+            logarithm of three cells an axis, which is exact on a Gaussian of any sigma; ``none``
+            stays at the cell's center.
+        blur: side of DARK's kernel in cells (``dark_kernel``).
     """
     cells, scores = peaks(heatmaps)
     offset = torch.zeros_like(cells, dtype=heatmaps.dtype)
@@ -142,18 +169,22 @@ def decode_heatmaps(
 
 
 def dark_kernel(sigma: float) -> int:
-    """The kernel size of DARK for targets of a sigma: the published 11 for 2, 17 for 3."""
+    """The side of DARK's kernel for a sigma, both in cells: the published 11 for 2, 17 for 3."""
     return max(3, 2 * round(3 * sigma - 1) + 1)
 
 
-def _inside(cells: Tensor, hw: torch.Size, border: int) -> Tensor:
-    """Whether 1 < x < w - border, and the same for y, of cells (b, k, 2)."""
+def _inside(cells: Int[Tensor, "b k 2"], hw: torch.Size, border: int) -> Bool[Tensor, "b k"]:
+    """Whether 1 < x < w - border, and the same for y."""
     size = cells.new_tensor([hw[1], hw[0]])
     return ((cells > 1) & (cells < size - border)).all(dim=2)
 
 
-def _neighbors(heatmaps: Tensor, cells: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
-    """Values (b, k, o) at cells + offsets (x, y), clamped to the map."""
+def _neighbors(
+    heatmaps: Float[Tensor, "b k h w"],
+    cells: Int[Tensor, "b k 2"],
+    offsets: list[tuple[int, int]],
+) -> Float[Tensor, "b k offsets"]:
+    """Values at cells + offsets (x, y), clamped to the map."""
     height, width = heatmaps.shape[2:]
     shift = cells.new_tensor(offsets)
     x = (cells[..., None, 0] + shift[:, 0]).clamp(0, width - 1)
@@ -161,7 +192,9 @@ def _neighbors(heatmaps: Tensor, cells: Tensor, offsets: list[tuple[int, int]]) 
     return heatmaps.flatten(2).gather(2, y * width + x)
 
 
-def _quarter_shift(heatmaps: Tensor, cells: Tensor) -> Tensor:
+def _quarter_shift(
+    heatmaps: Float[Tensor, "b k h w"], cells: Int[Tensor, "b k 2"]
+) -> Float[Tensor, "b k 2"]:
     values = _neighbors(heatmaps, cells, [(1, 0), (-1, 0), (0, 1), (0, -1)])
     shift = 0.25 * torch.stack(
         [torch.sign(values[..., 0] - values[..., 1]), torch.sign(values[..., 2] - values[..., 3])],
@@ -170,8 +203,10 @@ def _quarter_shift(heatmaps: Tensor, cells: Tensor) -> Tensor:
     return shift * _inside(cells, heatmaps.shape[2:], 1)[..., None]
 
 
-def _dark_shift(heatmaps: Tensor, cells: Tensor, blur: int) -> Tensor:
-    log = torch.log(_blurred(heatmaps, blur).clamp_min(1e-10))
+def _dark_shift(
+    heatmaps: Float[Tensor, "b k h w"], cells: Int[Tensor, "b k 2"], blur: int
+) -> Float[Tensor, "b k 2"]:
+    log = torch.log(_blur(heatmaps, blur).clamp_min(1e-10))
     ring = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 0), (-2, 0), (0, 2), (0, -2)]
     corners = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
     at = _neighbors(log, cells, ring + corners).unbind(dim=2)
@@ -185,7 +220,9 @@ def _dark_shift(heatmaps: Tensor, cells: Tensor, blur: int) -> Tensor:
     return shift * solvable[..., None]
 
 
-def _parabola_shift(heatmaps: Tensor, cells: Tensor) -> Tensor:
+def _parabola_shift(
+    heatmaps: Float[Tensor, "b k h w"], cells: Int[Tensor, "b k 2"]
+) -> Float[Tensor, "b k 2"]:
     """Vertex of the parabola through log-values at -1, 0 and 1, at most half a cell away."""
     log = torch.log(heatmaps.clamp_min(1e-3))  # what is fainter than a thousandth is noise
     at = _neighbors(log, cells, [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]).unbind(dim=2)
@@ -195,7 +232,7 @@ def _parabola_shift(heatmaps: Tensor, cells: Tensor) -> Tensor:
     return shift * _inside(cells, heatmaps.shape[2:], 1)[..., None]
 
 
-def _blurred(heatmaps: Tensor, size: int) -> Tensor:
+def _blur(heatmaps: Float[Tensor, "b k h w"], size: int) -> Float[Tensor, "b k h w"]:
     """Gaussian blur with zero border, each map rescaled to its old maximum."""
     sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8  # the sigma that OpenCV derives from a kernel size
     x = torch.arange(size, device=heatmaps.device, dtype=heatmaps.dtype) - (size - 1) / 2
@@ -209,11 +246,15 @@ def _blurred(heatmaps: Tensor, size: int) -> Tensor:
     return blurred * heatmaps.amax(dim=(2, 3), keepdim=True) / highest
 
 
-def flip_back(heatmaps: Tensor, flip_order: tuple[int, ...]) -> Tensor:
-    """Heatmaps (b, k, h, w) of mirrored images, in the frame of the unmirrored ones.
+def flip_back(
+    heatmaps: Float[Tensor, "b k h w"], flip_order: tuple[int, ...]
+) -> Float[Tensor, "b k h w"]:
+    """Heatmaps of mirrored images, in the frame and with the channels of the unmirrored ones.
 
     Mirroring pixels puts x at W - 1 - x, mirroring cells at stride * (w - 1) - x: the map lies
     (stride - 1) / stride cells to the left, so it moves right by one, its first column kept.
+
+    Source: ``SHIFT_HEATMAP`` of SimpleBaseline and HRNet.
     """
     mirrored = heatmaps.flip(3)[:, list(flip_order)]
     return torch.cat([mirrored[..., :1], mirrored[..., :-1]], dim=3)

@@ -1,16 +1,23 @@
-"""The one loss of the field: mean squared difference of heatmaps."""
+"""The weighted mean squared error of heatmaps, which all methods here minimize."""
 
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 
-def keypoint_mse(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Half the mean of (w (P - T))^2 over all (b, k, h, w), a scalar.
+def keypoint_mse(
+    predicted: Float[Tensor, "b k h w"],
+    target: Float[Tensor, "b k h w"],
+    weights: Float[Tensor, "b k"],
+) -> Float[Tensor, ""]:
+    """Half the mean of (w (P - T))^2 over people, keypoints and cells, a scalar.
+
+    Source: ``JointsMSELoss`` of SimpleBaseline and HRNet, which the published SSPCM code trains by.
 
     Args:
-        predicted: (b, k, h, w).
-        target: (b, k, h, w).
-        weights: (b, k); a masked keypoint stays in the denominator, a fraction acts squared.
+        predicted: heatmaps P.
+        target: heatmaps T.
+        weights: w; a masked keypoint stays in the denominator, a fraction acts squared.
 
     Raises:
         ValueError: the shapes do not agree; nothing is broadcast in silence.

@@ -1,52 +1,50 @@
-"""How right predicted keypoints are: PCK, OKS, and what turns people into scored detections.
+"""How right predicted keypoints are (PCK, PCKh), and what turns people into scored detections.
 
-Numpy only. n people, k keypoints; points are (x, y) in image pixels, areas in square pixels,
-boxes x0, y0, x1, y1. A keypoint is labeled where its visibility is above 0.
+Numpy only. Points are (x, y) and lengths in image pixels, areas in square image pixels. A keypoint
+is labeled where its visibility is above 0.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int, Real, Shaped
 
 
 @dataclass(frozen=True)
-class Pck:
+class PckScores:
     """The percentage (here 0 to 1) of correct keypoints.
 
     Attributes:
         mean: hits over all evaluated keypoints of all people; nan where nothing was evaluated.
-        per_keypoint: (k) hits per keypoint; nan where a keypoint was never evaluated.
-        count: (k) how many times each keypoint was evaluated.
+        per_keypoint: hits per keypoint; nan where a keypoint was never evaluated.
+        count: how many times each keypoint was evaluated.
     """
 
     mean: float
-    per_keypoint: np.ndarray
-    count: np.ndarray
+    per_keypoint: Float[np.ndarray, " k"]
+    count: Int[np.ndarray, " k"]
 
 
 def pck(
-    predicted: np.ndarray,
-    truth: np.ndarray,
-    visibility: np.ndarray,
-    reference: np.ndarray,
+    predicted: Real[np.ndarray, "n k 2"],
+    truth: Real[np.ndarray, "n k 2"],
+    visibility: Shaped[np.ndarray, "n k"],
+    reference: Real[np.ndarray, " n"],
     *,
     threshold: float = 0.2,
-) -> Pck:
+) -> PckScores:
     """The share of labeled keypoints found within ``threshold`` times a person's reference length.
 
     Defined as in Yang and Ramanan, "Articulated human detection with flexible mixtures of parts"
     (2013); the mean weighs every keypoint alike, not every person. A predicted nan is a miss.
 
     Args:
-        predicted: (n, k, 2) predicted points, pixels.
-        truth: (n, k, 2) true points, pixels of the same frame.
-        visibility: (n, k), above 0 where labeled.
-        reference: (n) lengths in pixels; people whose length is nan or not positive are left out.
+        predicted: points in image pixels.
+        truth: the true points, in the same frame.
+        visibility: above 0 (or true) where labeled.
+        reference: lengths in image pixels; people whose length is nan or not positive are left out.
         threshold: the tolerated share of the reference length; the bound itself is a hit.
-
-    Returns:
-        The scores.
 
     Raises:
         ValueError: if the shapes do not agree.
@@ -60,21 +58,21 @@ def pck(
     per_keypoint = np.full(count.shape, np.nan)
     np.divide(hit.sum(axis=0), count, out=per_keypoint, where=count > 0)
     mean = float(hit.sum() / count.sum()) if count.sum() else float("nan")
-    return Pck(mean, per_keypoint, count)
+    return PckScores(mean, per_keypoint, count)
 
 
 def pck_reference(
-    truth: np.ndarray,
-    visibility: np.ndarray,
-    boxes: np.ndarray,
+    truth: Real[np.ndarray, "n k 2"],
+    visibility: Shaped[np.ndarray, "n k"],
+    boxes: Real[np.ndarray, "n 4"],
     torso: tuple[int, int] | None,
-) -> np.ndarray:
-    """The length (n), in pixels, that PCK measures each person's errors by.
+) -> Float[np.ndarray, " n"]:
+    """The length, in image pixels, that PCK measures each person's errors by.
 
     Args:
-        truth: (n, k, 2) true points, pixels.
-        visibility: (n, k), above 0 where labeled.
-        boxes: (n, 4) person boxes x0, y0, x1, y1, pixels; read only without a torso.
+        truth: the true points, in image pixels.
+        visibility: above 0 where labeled.
+        boxes: of the people, in image pixels; read only without a torso.
         torso: the two keypoints whose distance is the length; people who lack one of them get nan.
             ``None`` takes the longer box side instead.
     """
@@ -92,23 +90,17 @@ PCKH_GROUPS = {
         for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     },
 }
-"""MPII's table: the keypoints behind each of its columns."""
+"""MPII's table: the names of the keypoints behind each of its columns."""
 
 PCKH_EXCLUDED = ("pelvis", "thorax")
 """Keypoints that MPII's total leaves out."""
 
 
-def head_sizes(head_boxes: np.ndarray) -> np.ndarray:
-    """MPII's head sizes (n): 0.6 of the diagonals of head boxes (n, 4) x0, y0, x1, y1, pixels."""
-    boxes = _float(head_boxes)
-    return 0.6 * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1)
-
-
 def pckh(
-    predicted: np.ndarray,
-    truth: np.ndarray,
-    visibility: np.ndarray,
-    sizes: np.ndarray,
+    predicted: Real[np.ndarray, "n k 2"],
+    truth: Real[np.ndarray, "n k 2"],
+    visibility: Shaped[np.ndarray, "n k"],
+    sizes: Real[np.ndarray, " n"],
     names: Sequence[str],
 ) -> dict[str, float]:
     """MPII's PCKh: keypoints found within half a head size (Andriluka et al., CVPR 2014).
@@ -118,10 +110,10 @@ def pckh(
     the error does not see. Where the published code's "0.1" reads the threshold 0.11, this is 0.10.
 
     Args:
-        predicted: (n, k, 2) predicted points, pixels.
-        truth: (n, k, 2) true points, pixels of the same frame.
-        visibility: (n, k), above 0 where not missing.
-        sizes: (n) head sizes in pixels, all positive.
+        predicted: points in image pixels.
+        truth: the true points, in the same frame.
+        visibility: above 0 (or true) where not missing.
+        sizes: head sizes in image pixels, all positive: 0.6 of the diagonal of the head's box.
         names: the k keypoints; those of ``PCKH_GROUPS`` must be among them.
 
     Returns:
@@ -146,59 +138,24 @@ def pckh(
     return {"PCKh": half.mean, "PCKh0.1": tenth.mean, **columns}
 
 
-def oks(
-    predicted: np.ndarray,
-    truth: np.ndarray,
-    visibility: np.ndarray,
-    areas: np.ndarray,
-    sigmas: Sequence[float] | np.ndarray,
-) -> np.ndarray:
-    """Object keypoint similarity (n), 0 to 1, as COCO defines it.
-
-    The mean over labeled keypoints of exp(-e) with e = d^2 / ((2 sigma)^2 * 2 * area)
-    (pycocotools ``COCOeval.computeOks``).
-
-    Args:
-        predicted: (n, k, 2) predicted points, pixels.
-        truth: (n, k, 2) true points, pixels of the same frame.
-        visibility: (n, k), above 0 where labeled.
-        areas: (n) square pixels.
-        sigmas: (k) per-joint spreads.
-
-    Returns:
-        (n); nan for a person without labeled keypoints.
-
-    Raises:
-        ValueError: if the shapes do not agree.
-    """
-    _check_people(predicted, truth, visibility)
-    _check_shape("areas", areas, (len(truth),))
-    labeled = visibility > 0
-    similarity = np.where(labeled, _keypoint_similarity(predicted, truth, areas, sigmas), 0.0)
-    count = labeled.sum(axis=1)
-    mean = np.full(len(truth), np.nan)
-    np.divide(similarity.sum(axis=1), count, out=mean, where=count > 0)
-    return mean
-
-
 def oks_nms(
-    keypoints: np.ndarray,
-    scores: np.ndarray,
-    areas: np.ndarray,
-    sigmas: Sequence[float] | np.ndarray,
+    keypoints: Real[np.ndarray, "n k 2"],
+    scores: Real[np.ndarray, " n"],
+    areas: Real[np.ndarray, " n"],
+    sigmas: Sequence[float] | Float[np.ndarray, " k"],
     *,
     threshold: float = 0.9,
-) -> np.ndarray:
+) -> Int[np.ndarray, " kept"]:
     """Indices of the people of ONE image that survive non-maximum suppression, best first.
 
     Greedy, as HRNet's ``oks_nms``: the best person drops all others whose OKS with them is above
     the threshold. OKS of two predictions uses all keypoints and the mean of the two areas.
 
     Args:
-        keypoints: (n, k, 2) predicted people, pixels.
-        scores: (n); of equal scores the earlier person counts as the better.
-        areas: (n) square pixels (HRNet: of the padded box).
-        sigmas: (k) per-joint spreads.
+        keypoints: predicted people, in image pixels.
+        scores: of equal ones the earlier person counts as the better.
+        areas: square image pixels (HRNet: of the padded box).
+        sigmas: k OKS sigmas, standard deviations as shares of the root of an area.
         threshold: the highest OKS at which two people both stay.
 
     Raises:
@@ -218,15 +175,18 @@ def oks_nms(
 
 
 def rescore(
-    box_scores: np.ndarray, keypoint_scores: np.ndarray, *, threshold: float = 0.2
-) -> np.ndarray:
-    """Detection scores (n): box score times the mean of the keypoint scores above the threshold.
+    box_scores: Real[np.ndarray, " n"],
+    keypoint_scores: Float[np.ndarray, "n k"],
+    *,
+    threshold: float = 0.2,
+) -> Float[np.ndarray, " n"]:
+    """Detection scores: box score times the mean of the keypoint scores above the threshold.
 
     As HRNet's COCO evaluation; 0 where no keypoint is above the threshold.
 
     Args:
-        box_scores: (n) detector confidence; 1 for annotated boxes.
-        keypoint_scores: (n, k) heatmap maxima.
+        box_scores: detector confidence; 1 for annotated boxes.
+        keypoint_scores: heatmap maxima.
         threshold: keypoints at or below it do not count.
 
     Raises:
@@ -239,19 +199,19 @@ def rescore(
 
 
 def _keypoint_similarity(
-    predicted: np.ndarray,
-    truth: np.ndarray,
-    areas: np.ndarray,
-    sigmas: Sequence[float] | np.ndarray,
-) -> np.ndarray:
-    """exp(-e) of every keypoint, (n, k); the smallest float saves a division by an area of 0."""
+    predicted: Real[np.ndarray, "n k 2"],
+    truth: Real[np.ndarray, "1 k 2"],
+    areas: Real[np.ndarray, " n"],
+    sigmas: Sequence[float] | Float[np.ndarray, " k"],
+) -> Float[np.ndarray, "n k"]:
+    """exp(-e) of every keypoint; the smallest float saves a division by an area of 0."""
     _check_shape("sigmas", np.asarray(sigmas), predicted.shape[1:2])
     squared = ((_float(predicted) - _float(truth)) ** 2).sum(axis=-1)
     variance = (2 * np.asarray(sigmas, dtype=np.float64)) ** 2
     return np.exp(-squared / (variance * 2 * (_float(areas)[:, None] + np.spacing(1))))
 
 
-def _float(values: np.ndarray) -> np.ndarray:
+def _float(values: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Double precision: squares of float32 pixels would cost the fourth digit of OKS."""
     return np.asarray(values, dtype=np.float64)
 

@@ -4,22 +4,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, Real, Shaped
+
+from sspcm_kedro.pose.coco_ap import PERSON
 
 Record = dict[str, Any]
-
-_PERSON = 1
+"""One entry of a file to hand in, JSON-able."""
 
 
 def coco_results(
-    image_ids: np.ndarray, keypoints: np.ndarray, keypoint_scores: np.ndarray, scores: np.ndarray
+    image_ids: Shaped[np.ndarray, " n"],
+    keypoints: Real[np.ndarray, "n k 2"],
+    keypoint_scores: Real[np.ndarray, "n k"],
+    scores: Real[np.ndarray, " n"],
 ) -> list[Record]:
     """COCO's keypoint results: one record a person, in the order given.
 
     Args:
-        image_ids: (n) COCO's own ids.
-        keypoints: (n, k, 2) image pixels, counted from 0.
-        keypoint_scores: (n, k) heatmap maxima, in the place of visibility as HRNet writes them.
-        scores: (n) confidence of the person, after rescoring and OKS-NMS.
+        image_ids: COCO's own ids.
+        keypoints: points (x, y) in image pixels, counted from 0.
+        keypoint_scores: heatmap maxima, in the place of visibility as HRNet writes them.
+        scores: confidence of the person, after rescoring and OKS-NMS.
 
     Raises:
         ValueError: if the lengths differ, or a number is not finite, which is no JSON.
@@ -32,7 +37,7 @@ def coco_results(
     return [
         {
             "image_id": int(image),
-            "category_id": _PERSON,
+            "category_id": PERSON,
             "keypoints": person.round(3).ravel().tolist(),  # a thousandth of a pixel
             "score": float(score),
         }
@@ -43,9 +48,9 @@ def coco_results(
 def mpii_predictions(
     images: Sequence[str],
     rectangles: Sequence[int],
-    image: np.ndarray,
-    rectangle: np.ndarray,
-    keypoints: np.ndarray,
+    image: Int[np.ndarray, " n"],
+    rectangle: Int[np.ndarray, " n"],
+    keypoints: Real[np.ndarray, "n k 2"],
 ) -> list[Record]:
     """MPII's ``pred``: its list of test images, with points for the people that were predicted.
 
@@ -56,9 +61,9 @@ def mpii_predictions(
     Args:
         images: names of all test images, in the order of the release.
         rectangles: how many people each of them lists.
-        image: (n) places in ``images``, from 0, of the predicted people.
-        rectangle: (n) their places, from 0, in their image's list.
-        keypoints: (n, 16, 2) image pixels, counted from 0.
+        image: places in ``images``, from 0, of the predicted people.
+        rectangle: their places, from 0, in their image's list.
+        keypoints: MPII's 16 points (x, y) in image pixels, counted from 0.
 
     Raises:
         ValueError: if a person has no place, or two have one.

@@ -163,7 +163,7 @@ def train_round(
             number,
             previous["fingerprint"],
             people_content(unlabeled),
-            *pseudo.content(),
+            *pseudo.to_bytes(),
             code_digests("rounds"),
         ),
         resume=resume,
