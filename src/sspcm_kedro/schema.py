@@ -52,6 +52,10 @@ def parameter_schema(types: Mapping[str, Any]) -> dict[str, Any]:
         for name, field in definition.get("properties", {}).items():
             if name in meanings:
                 field.setdefault("description", meanings[name])
+        union = definition.get("discriminator", {"mapping": {}})
+        for member in union["mapping"].values():  # without it several would match
+            fields = definitions[member.removeprefix("#/$defs/")]
+            fields["required"] = sorted({*fields.get("required", ()), union["propertyName"]})
     parameters: dict[str, Any] = {name: dict(part) for (name, _), part in references.items()}
     for name in PLAIN.keys() & parameters.keys():
         parameters[name]["description"] = PLAIN[name]
