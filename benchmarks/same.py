@@ -1,13 +1,13 @@
 """Did a change leave the result alone? Two data folders, bit for bit.
 
-    python benchmarks/same.py OLD_DATA NEW_DATA [--rename OLD=NEW ...]
+    python benchmarks/same.py OLD_DATA NEW_DATA [--rename OLD=NEW] ... [--all]
 
 Compares what the same command with the same seed wrote before and after a change: of every stage's
 checkpoint the weights, the optimizer's state and the history, and metrics.json. Prints what differs
 and ends with status 1 if anything does. A renamed stage, network, layer or metric is named with
---rename: parts of a name between its dots and slashes (baseline=comparison, or several parts,
-student.backbone.stem=student.stem). What differs by its nature is left out: the fingerprint, which
-is of the code, and the history's speed and memory.
+--rename, as often as it takes: parts of a name between its dots and slashes (optimiser=optimizer,
+or several parts, 06_models/baseline=06_models/comparison). What differs by its nature is left out:
+the fingerprint, which is of the code, and the history's speed, memory and name of its stage.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from rich.console import Console
 from torch import Tensor
 
 LEFT_OUT = re.compile(
-    r"/checkpoint\.pt\.(fingerprint|history\.\d+\.(people_per_second|memory_gib))$"
+    r"/checkpoint\.pt\.(fingerprint|history\.\d+\.(people_per_second|memory_gib|stage))$"
 )
 console = Console(soft_wrap=True, markup=False, highlight=False)
 
@@ -72,7 +72,9 @@ def difference(old: Any, new: Any) -> str | None:
         return None if same else f"{old!r} became {new!r}"
     if (old.dtype, old.shape) != (new.dtype, new.shape):
         return f"{old.dtype} {tuple(old.shape)} became {new.dtype} {tuple(new.shape)}"
-    bits = [v.contiguous().reshape(-1, 1).view(torch.uint8) for v in (old, new)]
+    # A copy has the plain layout; contiguous() leaves odd strides of sizes of 1 as they are.
+    plain = [v.clone(memory_format=torch.contiguous_format).reshape(-1) for v in (old, new)]
+    bits = [v.view(torch.uint8).reshape(old.numel(), old.element_size()) for v in plain]
     other = (bits[0] != bits[1]).any(dim=1)
     if not other.any():
         return None
@@ -104,13 +106,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("old", type=Path, metavar="OLD_DATA")
     parser.add_argument("new", type=Path, metavar="NEW_DATA")
     parser.add_argument("--rename", type=rename, action="append", default=[], metavar="OLD=NEW")
+    parser.add_argument("--all", action="store_true", help="print more than 30 differences")
     chosen = parser.parse_args(arguments)
     for data in (chosen.old, chosen.new):
         if not files_of(data):
             parser.error(f"{data} has no 06_models/*/checkpoint.pt: name the data folder of a run")
     count, lines = differences(chosen.old, chosen.new, dict(chosen.rename))
-    for line in lines:
+    shown = lines if chosen.all else lines[:30]
+    for line in shown:
         console.print(line)
+    if shown != lines:
+        console.print(f"... and {len(lines) - len(shown)} more")
     console.print(f"{count} values compared, {len(lines)} differences")
     sys.exit(1 if lines else 0)
 

@@ -1,6 +1,7 @@
 """The benchmarks run and say what they measured."""
 
 import importlib.util
+import json
 import pickle
 import subprocess
 import sys
@@ -86,9 +87,14 @@ def write_run(data: Path, stage: str = "warmup", pck: str = "PCK") -> dict:
     with torch.no_grad():
         net.weight.copy_(torch.tensor([[0.0, 0.5]]))
         net.bias.fill_(float("nan"))  # bits are compared: not a number is like itself
-    row = {"loss": 0.5, "people_per_second": 3.0, "memory_gib": 1.0}
+    odd = torch.empty_strided((16, 1), (1, 16)).fill_(1)  # as of a sum over one channel
+    row = {"stage": stage, "loss": 0.5, "people_per_second": 3.0, "memory_gib": 1.0}
     state = {
-        "method": {f"networks.student.{name}": value for name, value in net.state_dict().items()},
+        "method": {
+            **{f"networks.student.{name}": value for name, value in net.state_dict().items()},
+            "networks.student.kernel": odd, "networks.student.none": torch.empty(0, 3),
+            "networks.student.mask": torch.tensor([True, False]),
+        },
         "optimizer": optimizer.state_dict(), "epoch": 1, "history": [row], "deployed": "student",
         "fingerprint": "of this code",
     }  # fmt: skip
@@ -177,9 +183,24 @@ def test_renamed_stages_and_keys_are_the_same(tmp_path, capsys):
     assert same(capsys, old, new, "--rename", "baseline=comparison")[0] == 1
     renames = ["--rename", "baseline=comparison", "--rename", "PCK=PCKh"]
     assert same(capsys, old, new, *renames)[0] == 0
+    placed = ["--rename", "06_models/baseline=06_models/comparison", "--rename", "PCK=PCKh"]
+    code, lines = same(capsys, old, new, *placed)
+    assert code == 1 and lines[:-1] == [
+        f"08_reporting/metrics.json.baseline.PCKh: only in {old}",
+        f"08_reporting/metrics.json.comparison.PCKh: only in {new}",
+    ]
     swap = {"a": "b", "b": "a", "a.b": "c"}
     assert load("same").renamed("x/a.bb.b.a", swap) == "x/b.bb.a.b"
     assert load("same").renamed("x/a.b.a", swap) == "x/c.b"
+
+
+def test_only_the_first_of_many_differences_are_shown(two_runs, capsys):
+    old, new, _ = two_runs
+    (new / "08_reporting" / "metrics.json").write_text(json.dumps({f"m{i}": i for i in range(50)}))
+    code, lines = same(capsys, old, new)
+    assert code == 1 and len(lines) == 32
+    assert lines[-2:] == ["... and 21 more", lines[-1]] and lines[-1].endswith(" 51 differences")
+    assert len(same(capsys, old, new, "--all")[1]) == 52
 
 
 def test_nothing_is_not_the_same_as_nothing(tmp_path, capsys):
