@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run lspet repro test check table step plans viz ui lock clean
+.PHONY: run lspet repro test check schema table step plans viz ui lock clean
 
 run: .venv/ready  ## the whole default run, on drawn people
 	$(BIN)/kedro run
@@ -23,6 +23,9 @@ check: .venv/ready  ## lint, types, import contracts
 	$(BIN)/ruff format --check . || (echo "fix with: $(BIN)/ruff format ." && false)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+schema: .venv/ready  ## write conf/parameters.schema.json from the types of the parameters
+	$(BIN)/python -m sspcm_kedro.schema
 
 table: .venv/ready  ## method x seed on a source: make table ENV=base|lspet [ROOT=...]
 	$(BIN)/python benchmarks/table.py --env $(or $(ENV),base) $(if $(ROOT),--root $(ROOT))

@@ -112,7 +112,7 @@ def main() -> None:
         weak = AffineConfig(rotation_probability=0.6, flip_probability=0.5).build()
         batches = Batches(
             pool, pool if method.needs_unlabeled else None,
-            pseudo if name == "sspcm (rounds)" else None, COCO, HeatmapCodec(4, 1.0), weak,
+            pseudo if name == "sspcm (rounds)" else None, COCO, HeatmapCodec(sigma=1.0), weak,
             options.people, 1, 0, device,
         )  # fmt: skip
         images = next(batches.epoch(0)).labeled.images

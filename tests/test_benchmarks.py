@@ -1,6 +1,8 @@
 """The benchmarks run and say what they measured."""
 
 import importlib.util
+import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +76,141 @@ def test_the_step_benchmark_counts_the_passes_that_the_method_makes(kind):
     networks, without, with_gradient = step.PASSES[kind]
     assert len(method.networks) == networks
     assert (calls.count(False), calls.count(True)) == (without, with_gradient)
+
+
+def write_run(data: Path, stage: str = "warmup", pck: str = "PCK") -> dict:
+    """What a training leaves; the returned state can be changed and saved again."""
+    net = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(net.parameters())
+    net(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[0.0, 0.5]]))
+        net.bias.fill_(float("nan"))  # bits are compared: not a number is like itself
+    odd = torch.empty_strided((16, 1), (1, 16)).fill_(1)  # as of a sum over one channel
+    row = {"stage": stage, "loss": 0.5, "people_per_second": 3.0, "memory_gib": 1.0}
+    state = {
+        "method": {
+            **{f"networks.student.{name}": value for name, value in net.state_dict().items()},
+            "networks.student.kernel": odd, "networks.student.none": torch.empty(0, 3),
+            "networks.student.mask": torch.tensor([True, False]),
+        },
+        "optimizer": optimizer.state_dict(), "epoch": 1, "history": [row], "deployed": "student",
+        "fingerprint": "of this code",
+    }  # fmt: skip
+    save_state(data, state, stage)
+    (data / "08_reporting").mkdir()
+    (data / "08_reporting" / "metrics.json").write_text(f'{{"{stage}": {{"{pck}": 0.25}}}}')
+    return state
+
+
+def save_state(data: Path, state: dict, stage: str = "warmup") -> None:
+    file = data / "06_models" / stage / "checkpoint.pt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, file)
+
+
+def same(capsys, *arguments: object) -> tuple[int, list[str]]:
+    """Exit status and lines of benchmarks/same.py."""
+    with pytest.raises(SystemExit) as ended:
+        load("same").main([str(argument) for argument in arguments])
+    return ended.value.code, capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture
+def two_runs(tmp_path) -> tuple[Path, Path, dict]:
+    """Two data folders with the same result, and the state in the second one."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    write_run(old)
+    return old, new, write_run(new)
+
+
+def test_an_unchanged_result_is_the_same(two_runs, capsys):
+    """Whatever the code's fingerprint, the speed and the memory."""
+    old, new, state = two_runs
+    state["fingerprint"] = "of other code"
+    state["history"][0].update(people_per_second=9.0, memory_gib=2.0)
+    save_state(new, state)
+    code, lines = same(capsys, old, new)
+    assert code == 0 and lines[-1].endswith(" values compared, 0 differences")
+    assert int(lines[-1].split()[0]) > 10 and len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        (["method", "networks.student.weight"], torch.tensor([[-0.0, 0.5]]), "1 of 2 values"),
+        (["method", "networks.student.weight"], torch.zeros(2, 2), "(1, 2) became torch.float32"),
+        (["method", "networks.student.weight"], torch.zeros(1, 2).double(), "torch.float64"),
+        (["optimizer", "state", 0, "exp_avg"], torch.ones(1, 2), "values differ, by up to 0.9"),
+        (["optimizer", "param_groups", 0, "lr"], 0.5, "0.001 became 0.5"),
+        (["history", 0, "loss"], 0.25, "0.5 became 0.25"),
+        (["deployed"], "teacher_a", "'student' became 'teacher_a'"),
+    ],
+)
+def test_a_changed_value_is_named(two_runs, capsys, path, value, line):
+    old, new, state = two_runs
+    inner = state
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    save_state(new, state)
+    code, lines = same(capsys, old, new)
+    assert code == 1 and lines[-1].endswith(", 1 differences") and len(lines) == 2
+    name = ".".join(map(str, path))
+    assert lines[0].startswith(f"06_models/warmup/checkpoint.pt.{name}: ") and line in lines[0]
+
+
+def test_what_is_missing_is_named(two_runs, capsys):
+    old, new, state = two_runs
+    del state["method"]["networks.student.bias"]
+    save_state(new, state)
+    (new / "08_reporting" / "metrics.json").write_text('{"warmup": {"PCK": 0.5, "AP": null}}')
+    code, lines = same(capsys, old, new)
+    assert code == 1 and lines[:-1] == [
+        f"06_models/warmup/checkpoint.pt.method.networks.student.bias: only in {old}",
+        f"08_reporting/metrics.json.warmup.AP: only in {new}",
+        "08_reporting/metrics.json.warmup.PCK: 0.25 became 0.5",
+    ]
+
+
+def test_renamed_stages_and_keys_are_the_same(tmp_path, capsys):
+    """Whole parts of a name: PCK is not renamed inside PCKh."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    write_run(old, "baseline")
+    write_run(new, "comparison", "PCKh")
+    assert same(capsys, old, new)[0] == 1
+    assert same(capsys, old, new, "--rename", "baseline=comparison")[0] == 1
+    renames = ["--rename", "baseline=comparison", "--rename", "PCK=PCKh"]
+    assert same(capsys, old, new, *renames)[0] == 0
+    placed = ["--rename", "06_models/baseline=06_models/comparison", "--rename", "PCK=PCKh"]
+    code, lines = same(capsys, old, new, *placed)
+    assert code == 1 and lines[:-1] == [
+        f"08_reporting/metrics.json.baseline.PCKh: only in {old}",
+        f"08_reporting/metrics.json.comparison.PCKh: only in {new}",
+    ]
+    swap = {"a": "b", "b": "a", "a.b": "c"}
+    assert load("same").renamed("x/a.bb.b.a", swap) == "x/b.bb.a.b"
+    assert load("same").renamed("x/a.b.a", swap) == "x/c.b"
+
+
+def test_only_the_first_of_many_differences_are_shown(two_runs, capsys):
+    old, new, _ = two_runs
+    (new / "08_reporting" / "metrics.json").write_text(json.dumps({f"m{i}": i for i in range(50)}))
+    code, lines = same(capsys, old, new)
+    assert code == 1 and len(lines) == 32
+    assert lines[-2:] == ["... and 21 more", lines[-1]] and lines[-1].endswith(" 51 differences")
+    assert len(same(capsys, old, new, "--all")[1]) == 52
+
+
+def test_nothing_is_not_the_same_as_nothing(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        load("same").main([str(tmp_path), str(tmp_path)])
+    assert ended.value.code == 2 and "has no 06_models" in capsys.readouterr().err
+
+
+def test_checkpoints_are_read_without_running_code(two_runs):
+    old, new, state = two_runs
+    save_state(new, {**state, "history": [Path("code")]})
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        load("same").main([str(old), str(new)])

@@ -67,10 +67,10 @@ def test_the_notebook_of_the_data(whole, monkeypatch):
     table = rows(first)
     for name in ("labeled", "unlabeled", "validation"):
         stored = pd.read_parquet(whole.data / "05_model_input" / f"{name}.parquet")
-        joints = stored["visibility"].map(lambda seen: (seen > 0).sum()).mean()
+        count = stored["visibility"].map(lambda seen: (seen > 0).sum()).mean()
         people, images, mean = map(float, table[name])
         assert (people, images) == (len(stored), stored["image_id"].nunique())
-        assert mean == pytest.approx(joints, abs=1e-4)
+        assert mean == pytest.approx(count, abs=1e-4)
     assert len(results(outputs, "image/png")) == 5  # people, weak, heatmaps, Cut-Occlude, strong
     (errors,) = [text for text in results(outputs, "text/plain") if "error in pixels" in text]
     count, middle, largest = (float(rows(errors)[row][0]) for row in ("count", "50%", "max"))
@@ -90,15 +90,15 @@ def test_the_notebook_of_one_person(whole, monkeypatch):
     skeleton = json.loads((whole.data / "03_primary" / "skeleton.json").read_text())
     names = ["A now, B now", "A earlier, B now", "A now, B earlier", "A earlier, B earlier"]
     table = rows(text)
-    for joint, name in enumerate(skeleton["names"]):
+    for keypoint, name in enumerate(skeleton["names"]):
         *distances, chosen, score, kept = table[name]
-        pair = int(stored["pair"][person, joint])
-        assert chosen == names[pair] and kept == str(bool(stored["kept"][person, joint]))
-        found = stored["inconsistency"][person, joint].item()
+        pair = int(stored["pair"][person, keypoint])
+        assert chosen == names[pair] and kept == str(bool(stored["kept"][person, keypoint]))
+        found = stored["inconsistency"][person, keypoint].item()
         assert (
             float(distances[pair]) == min(map(float, distances)) == pytest.approx(found, abs=1e-3)
         )
-        assert float(score) == pytest.approx(stored["score"][person, joint].item(), abs=1e-3)
+        assert float(score) == pytest.approx(stored["score"][person, keypoint].item(), abs=1e-3)
 
 
 @pytest.fixture
