@@ -14,7 +14,6 @@ from kedro.validation.exceptions import ParameterValidationError
 
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.data.views import ViewConfig
-from sspcm_kedro.downloads.sets import DownloadConfig
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.stage import MonitorConfig
@@ -25,6 +24,7 @@ from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipeline_registry import register_pipelines
 from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig
+from sspcm_kedro.pipelines.download.nodes import DownloadConfig
 from sspcm_kedro.pipelines.plan.nodes import PlanConfig
 from sspcm_kedro.pipelines.prediction.nodes import PredictionConfig
 from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig
