@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,11 @@ class Patience:
     wait: float = 1.0
 
 
-@dataclass(frozen=True)
-class _Origin:
-    """The address of a part, its version's ETag or date of change, and the whole's bytes."""
-
-    url: str
-    validator: str | None
-    total: int | None
-
-
 class _Part:
-    """``name.part``, the first bytes of a file, and ``name.part.json``, their origin."""
+    """``name.part``, the first bytes of a file, and ``name.part.json``, where they came from.
+
+    That is: url; validator, the ETag or date of change of this version; total, bytes of the whole.
+    """
 
     def __init__(self, file: Path) -> None:
         self.path = file.with_name(f"{file.name}.part")
@@ -75,17 +69,18 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
-    def origin(self) -> _Origin | None:
-        """``None`` where it is not known: those bytes are worth nothing."""
+    def origin(self) -> dict[str, Any]:
+        """Empty where it is not known: those bytes are worth nothing."""
         try:
-            return _Origin(**json.loads(self._note.read_bytes()))
-        except (OSError, ValueError, TypeError):
-            return None
+            said = json.loads(self._note.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return said if isinstance(said, dict) and set(said) == {"url", "validator", "total"} else {}
 
-    def begin(self, origin: _Origin) -> None:
+    def begin(self, **origin: Any) -> None:
         """Empty it for another origin. The bytes go first: a kill must not leave them to it."""
         self.remove()
-        self._note.write_text(json.dumps(asdict(origin)))
+        self._note.write_text(json.dumps(origin))
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -185,7 +180,7 @@ def _complete(
 ) -> None:  # fmt: skip
     """Ask for what is missing until nothing is, or until it failed too often in a row."""
     failures = 0
-    while (origin := part.origin) is None or part.length != (size or origin.total):
+    while not (origin := part.origin) or part.length != (size or origin["total"]):
         before = part.length
         try:
             return _transfer(session, url, part, size, checked)
@@ -207,7 +202,7 @@ def _transfer(
     """Ask for the rest, or for all of it, and append what comes."""
     start, headers = part.length, {}
     if start and (origin := part.origin):
-        validator = origin.validator if origin.url == url else None
+        validator = origin["validator"] if origin["url"] == url else None
         if validator or checked:
             headers = {"Range": f"bytes={start}-"}
         if validator:
@@ -225,7 +220,7 @@ def _transfer(
             first, total = map(_number, match.groups()) if match else (None, None)
             if response.status_code == 416 and total == start:
                 return  # nobody had said how long the whole is
-            known = origin.total if (origin := part.origin) else None
+            known = part.origin.get("total")
             if first != start or (known is not None and total not in (None, known)):
                 part.remove()
                 raise requests.ConnectionError("the server has no such piece as it was asked for")
@@ -233,7 +228,7 @@ def _transfer(
         if start == 0:
             etag = response.headers.get("ETag", "")
             strong = etag if etag.startswith('"') else response.headers.get("Last-Modified")
-            part.begin(_Origin(url, strong, total))
+            part.begin(url=url, validator=strong, total=total)
         total = total if size is None else size
         title = url.rsplit("/", 1)[1]
         with part.path.open("ab", buffering=0) as stream, show_bytes(title, total, start) as count:

@@ -10,7 +10,7 @@ from sspcm_kedro.downloads.published import Archive, ByHand, Part, PublishedSet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import COCO, Skeleton
 from sspcm_kedro.sources.base import BaseSource, assemble, copy_labels
-from sspcm_kedro.sources.coco_format import parse_ignored, parse_people, read_coco, read_coco_json
+from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
 
 
 class CocoPart(Settings):
@@ -156,8 +156,8 @@ class CocoSource(BaseSource):
         """The labeled people, and whom evaluation ignores if it is to happen on them."""
         file, images = self.root / part.annotations, self.root / part.images
         coco = read_coco_json(file)
-        people, skeleton = parse_people(
-            file, coco, images,
+        people, skeleton = read_coco(
+            file, images, coco=coco,
             skeleton=skeleton, sigmas=self.sigmas, flip_pairs=self.flip_pairs,
         )  # fmt: skip
         if not people.visibility.any():

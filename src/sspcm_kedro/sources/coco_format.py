@@ -22,6 +22,7 @@ def read_coco(
     annotation_file: Path,
     image_root: Path,
     *,
+    coco: CocoLists | None = None,
     detections: Path | None = None,
     skeleton: Skeleton | None = None,
     sigmas: Sequence[float] | None = None,
@@ -36,6 +37,7 @@ def read_coco(
     Args:
         annotation_file: a COCO JSON.
         image_root: the folder that ``file_name`` is relative to.
+        coco: what the file says, where it is read already; the file is then only named.
         detections: a list of {image_id, category_id, bbox, score} for these images. Its people
             replace the annotated ones, in its own order, with their boxes as they are.
         skeleton: the keypoints of a file whose categories name none; a file that does name some
@@ -43,24 +45,8 @@ def read_coco(
         sigmas: k OKS sigmas, instead of COCO's or the default.
         flip_pairs: index pairs, from 0, instead of those found by left/right in the names.
     """
-    coco = read_coco_json(annotation_file, ("images", "categories") if detections else LISTS)
-    return parse_people(
-        annotation_file, coco, image_root,
-        detections=detections, skeleton=skeleton, sigmas=sigmas, flip_pairs=flip_pairs,
-    )  # fmt: skip
-
-
-def parse_people(
-    annotation_file: Path,
-    coco: CocoLists,
-    image_root: Path,
-    *,
-    detections: Path | None = None,
-    skeleton: Skeleton | None = None,
-    sigmas: Sequence[float] | None = None,
-    flip_pairs: Sequence[tuple[int, int]] | None = None,
-) -> tuple[Instances, Skeleton]:
-    """As ``read_coco``, of what a file says that is read already; the file is only named."""
+    if coco is None:
+        coco = read_coco_json(annotation_file, ("images", "categories") if detections else LISTS)
     images = _images_by_id(annotation_file, coco["images"])
     category = find_person_category(annotation_file, coco["categories"])
     skeleton = parse_skeleton(annotation_file, category, skeleton)
@@ -86,7 +72,7 @@ def parse_ignored(
 
     Args:
         annotation_file: the file, which is only named.
-        coco: what it says, after ``parse_people`` has checked it.
+        coco: what it says, after ``read_coco`` has checked it.
         image_root: the folder that ``file_name`` is relative to.
         k: number of keypoints, all of which have visibility 0 (so have a crowd's).
 

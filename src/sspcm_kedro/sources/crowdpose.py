@@ -10,7 +10,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import CROWDPOSE, plain_name
 from sspcm_kedro.sources.base import BaseSource, assemble
 from sspcm_kedro.sources.coco import CocoPart, DetectedPart
-from sspcm_kedro.sources.coco_format import parse_ignored, parse_people, read_coco_json
+from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
 
 _FILE = "mmpose_crowdpose_{}.json"
 _FILES = tuple(_FILE.format(part) for part in ("trainval", "test"))
@@ -84,8 +84,8 @@ def read_crowdpose(
             rule = f"the keypoints must be {CROWDPOSE.names}, found {names}"
             where = f"{annotation_file}, category {category.get('id')}"
             raise BadInput(where, rule, "Use CrowdPose's file, or read this one as kind coco")
-    people, _ = parse_people(
-        annotation_file, coco, image_root, detections=detections, skeleton=CROWDPOSE
+    people, _ = read_coco(
+        annotation_file, image_root, coco=coco, detections=detections, skeleton=CROWDPOSE
     )
     if detections:
         return people, None

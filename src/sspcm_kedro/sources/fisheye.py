@@ -13,7 +13,7 @@ from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.base import BaseSource, assemble
 from sspcm_kedro.sources.checks import Record
 from sspcm_kedro.sources.coco import CocoPart
-from sspcm_kedro.sources.coco_format import parse_people, read_coco_json
+from sspcm_kedro.sources.coco_format import read_coco, read_coco_json
 
 
 def _published(name: str, title: str, where: str) -> PublishedSet:
@@ -88,12 +88,8 @@ def read_fisheye(annotation_file: Path, image_root: Path) -> tuple[Instances, Sk
         if annotation.get("area", 1) > 0
     ]
     categories = [_category(annotation_file, category) for category in coco["categories"]]
-    people, _ = parse_people(
-        annotation_file,
-        {"images": images, "annotations": stripped, "categories": categories},
-        image_root,
-        skeleton=FISHEYE,
-    )
+    coco = {"images": images, "annotations": stripped, "categories": categories}
+    people, _ = read_coco(annotation_file, image_root, coco=coco, skeleton=FISHEYE)
     wide = (people.boxes[:, 2:] > people.boxes[:, :2]).all(axis=1)
     if not wide.any():
         rule = "at least one box must have a width and a height inside its image"

@@ -7,7 +7,7 @@ from sspcm_kedro.data.source import Source
 from sspcm_kedro.downloads.published import ByHand, Part, PublishedSet
 from sspcm_kedro.pose.skeleton import COCO
 from sspcm_kedro.sources.base import BaseSource, assemble
-from sspcm_kedro.sources.coco_format import parse_ignored, parse_people, read_coco_json
+from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
 
 FILE = "annotations/ochuman_coco_format_val_range_0.00_1.00.json"
 _FORM = "https://cg.cs.tsinghua.edu.cn/dataset/form.html?dataset=ochuman (a form to fill in)"
@@ -35,6 +35,6 @@ class OchumanSource(BaseSource):
     def read(self, drawn_folder: Path | None = None) -> Source:
         file, images = self.root / self.annotations, self.root / self.images
         coco = read_coco_json(file)
-        people, _ = parse_people(file, coco, images, skeleton=COCO)
+        people, _ = read_coco(file, images, coco=coco, skeleton=COCO)
         ignored = parse_ignored(file, coco, images, COCO.size)
         return assemble(COCO, people, ignored=ignored)
