@@ -239,7 +239,7 @@ def test_a_mistyped_parameter_is_not_a_new_one(make_project):
     project = make_project("mistyped")
     with pytest.raises(BadInput, match=r"--params trainin.*Did you mean training\?"):
         project.run(trainin={"rounds": 3})
-    with pytest.raises(BadInput, match=r"--params xyz.*Known are annotation_queue, .*view\."):
+    with pytest.raises(BadInput, match=r"--params xyz.*Known are annotation_import, .*view\."):
         project.run(xyz=1)
     assert not project.data.exists()
 

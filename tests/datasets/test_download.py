@@ -252,6 +252,19 @@ def test_an_archive_from_elsewhere_is_taken_and_checked(site, dataset, tmp_path)
     assert site.asked == []
 
 
+def test_a_part_that_has_become_the_archive_goes(site, dataset, tmp_path):
+    """Killed when the archive had its name, and the part was still there."""
+    download, source = lsp_set(site, tmp_path)
+    work = tmp_path / "lsp" / ".download"
+    work.mkdir(parents=True)
+    (work / "lsp_dataset.zip").write_bytes(site.files["lsp_dataset.zip"])
+    (work / "lsp_dataset.zip.part").hardlink_to(work / "lsp_dataset.zip")
+    (work / "lsp_dataset.zip.part.json").write_text("{}")
+    dataset.save(download)
+    assert sorted(p.name for p in work.iterdir()) == ["lock", "lsp_dataset.zip.json"]
+    assert people_of(dataset.load()["source"]) == people_of(source)
+
+
 def test_files_of_others_are_never_replaced(site, dataset, tmp_path):
     download, _ = lsp_set(site, tmp_path)
     own = tmp_path / "lsp" / "joints.mat"

@@ -103,9 +103,10 @@ def _complete(data: Download, patience: Patience) -> None:
             elif archive.checksum:
                 verify(file, archive.checksum)
             _unpack(data.root, archive, file)
-            for done in (*file.parent.glob(f"{file.name}.part*"),
-                         *([] if data.keep_archives else [file])):  # fmt: skip
-                done.unlink()
+            for part in file.parent.glob(f"{file.name}.part*"):
+                part.unlink()  # left by a kill just after the archive had its name
+            if not data.keep_archives:
+                file.unlink()
 
 
 def _unpack(root: Path, archive: Archive, file: Path) -> None:
