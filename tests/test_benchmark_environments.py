@@ -22,8 +22,8 @@ from scipy.io import loadmat
 
 from formats import pictures, write_aic, write_coco, write_fisheye, write_mpii, write_mpii_mat
 from sspcm_kedro.datasets.submission import CocoSubmissionDataset
-from sspcm_kedro.downloads.sets import FOLDERS, SETS
 from sspcm_kedro.nets import ROLES, NetworkConfig
+from sspcm_kedro.sources import SETS
 from sspcm_kedro.tracking.identity import flat
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -169,7 +169,7 @@ def folders(value: Any) -> set[str]:
 
 
 def test_what_download_proposes_is_where_the_environments_look(env):
-    proposed = {FOLDERS.get(name, name) for name in SETS}
+    proposed = {published.folder or name for name, (_, published) in SETS.items()}
     source = settings_of(env)["source"]
     if source["kind"] == "fisheye":  # its root is the folder of both sets
         assert {part["images"].split("/")[0] for part in source.values() if "images" in part} == {
@@ -180,7 +180,7 @@ def test_what_download_proposes_is_where_the_environments_look(env):
 
 
 def test_plans_have_the_sizes_of_the_archives():
-    known = {a.name: a.size for part in SETS["coco"].parts.values() for a in part.archives}
+    known = {a.name: a.size for part in SETS["coco"][1].parts.values() for a in part.archives}
     files = [file for env in BENCHMARKS for file in (CONF / env).glob("parameters_plan.yml")]
     planned = {name: gb for file in files
                for name, gb in yaml.safe_load(file.read_text())["plan"].get("data_gb", {}).items()

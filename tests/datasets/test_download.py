@@ -20,7 +20,8 @@ from formats import pictures, write_coco, write_lsp, write_lspet, write_mpii, wr
 from sspcm_kedro.datasets import download as module
 from sspcm_kedro.datasets.download import DownloadDataset
 from sspcm_kedro.datasets.whole import replacing
-from sspcm_kedro.downloads.sets import Download, DownloadConfig
+from sspcm_kedro.downloads.published import Download
+from sspcm_kedro.pipelines.download.nodes import DownloadConfig, choose_parts
 from sspcm_kedro.sources import SourceConfig
 
 
@@ -90,7 +91,7 @@ def lsp_set(site, tmp_path, **given) -> tuple[Download, dict]:
     original = write_lsp(tmp_path / "original", pictures(3, 1), pictures(2, 2))
     site.files["lsp_dataset.zip"] = zipped(tmp_path / "original", top="lsp_dataset/")
     config = DownloadConfig(source="lsp", root=tmp_path / "lsp", mirror=site.url, **given)
-    return config.choose(), original
+    return choose_parts(config), original
 
 
 def coco_set(site, tmp_path, parts: str) -> tuple[Download, dict]:
@@ -105,7 +106,7 @@ def coco_set(site, tmp_path, parts: str) -> tuple[Download, dict]:
         content = zipped(original, f"annotations/{files}")
         site.files[f"{name}.zip"] = content
     config = DownloadConfig(source="coco", root=tmp_path / "coco", parts=parts, mirror=site.url)
-    return as_served(config.choose(), site.files), source
+    return as_served(choose_parts(config), site.files), source
 
 
 def test_coco_for_few_labels(site, dataset, tmp_path):
@@ -131,7 +132,7 @@ def test_the_other_parts_of_coco_join_later(site, dataset, tmp_path, caplog):
     site.asked.clear()
     every = "annotations+train2017+val2017+unlabeled2017+test2017"
     config = DownloadConfig(source="coco", root=tmp_path / "coco", parts=every, mirror=site.url)
-    whole = as_served(config.choose(), site.files)
+    whole = as_served(choose_parts(config), site.files)
     with caplog.at_level(logging.INFO):
         dataset.save(whole)
     assert "train2017.zip: is there already" in caplog.text
@@ -170,7 +171,7 @@ def test_mpii_as_json(site, dataset, tmp_path):
     shown = pictures(4, 1), pictures(3, 2), pictures(2, 3)
     source = serve_mpii_json(site, tmp_path / "original", *shown)
     config = DownloadConfig(source="mpii", root=tmp_path / "mpii", mirror=site.url)
-    dataset.save(config.choose())
+    dataset.save(choose_parts(config))
     found = {**dataset.load()["source"], "test": source["test"]}
     assert people_of(found) == people_of(source)
 
@@ -184,8 +185,8 @@ def test_the_mat_joins_the_json_in_one_folder(site, dataset, tmp_path):
     archive = zipped(tmp_path / "original", mat, top="mpii_human_pose_v1_u12_2/")
     site.files["mpii_human_pose_v1_u12_2.zip"] = archive
     shared = {"root": tmp_path / "mpii", "mirror": site.url}
-    dataset.save(DownloadConfig(source="mpii", **shared).choose())
-    dataset.save(DownloadConfig(source="mpii_mat", parts=("annotations",), **shared).choose())
+    dataset.save(choose_parts(DownloadConfig(source="mpii", **shared)))
+    dataset.save(choose_parts(DownloadConfig(source="mpii_mat", parts=("annotations",), **shared)))
     found = {"kind": "mpii", "root": str(tmp_path / "mpii"), "test": mat}
     assert people_of(found) == people_of({**found, "root": str(tmp_path / "original")})
 
@@ -198,7 +199,7 @@ def test_mpii_as_mat(site, dataset, tmp_path):
     images = {"images": tmp_path / "original" / "images"}
     site.files["mpii_human_pose_v1.tar.gz"] = tarred(images, "w:gz")
     config = DownloadConfig(source="mpii_mat", root=tmp_path / "mpii", mirror=site.url)
-    dataset.save(config.choose())
+    dataset.save(choose_parts(config))
     assert people_of(dataset.load()["source"]) == people_of({**source, "test": False})
 
 
@@ -209,19 +210,19 @@ def test_both_lsp(site, dataset, tmp_path):
     source = write_lspet(tmp_path / "more", pictures(4, 3))
     site.files["lspet_dataset.zip"] = zipped(tmp_path / "more")
     config = DownloadConfig(source="lspet", root=tmp_path / "lspet", mirror=site.url)
-    dataset.save(config.choose())
+    dataset.save(choose_parts(config))
     assert people_of(dataset.load()["source"]) == people_of(source)
 
 
 def test_what_needs_an_account_is_told(dataset, tmp_path, caplog):
     config = DownloadConfig(source="ochuman", root=tmp_path / "ochuman")
-    dataset.save(config.choose())
+    dataset.save(choose_parts(config))
     images, annotations = dataset.load()["by_hand"]
     assert images["into"] == str(tmp_path / "ochuman" / "images")
     assert annotations["where"].startswith("https://cg.cs.tsinghua.edu.cn/")
     assert "2 things are missing" in caplog.text
     (tmp_path / "ochuman" / "images").mkdir()
-    dataset.save(config.choose())
+    dataset.save(choose_parts(config))
     assert [item["there"] for item in dataset.load()["by_hand"]] == [True, False]
 
 
@@ -249,6 +250,19 @@ def test_an_archive_from_elsewhere_is_taken_and_checked(site, dataset, tmp_path)
     dataset.save(download)
     assert len(list((tmp_path / "coco" / "images" / "val2017").iterdir())) == 2
     assert site.asked == []
+
+
+def test_a_part_that_has_become_the_archive_goes(site, dataset, tmp_path):
+    """Killed when the archive had its name, and the part was still there."""
+    download, source = lsp_set(site, tmp_path)
+    work = tmp_path / "lsp" / ".download"
+    work.mkdir(parents=True)
+    (work / "lsp_dataset.zip").write_bytes(site.files["lsp_dataset.zip"])
+    (work / "lsp_dataset.zip.part").hardlink_to(work / "lsp_dataset.zip")
+    (work / "lsp_dataset.zip.part.json").write_text("{}")
+    dataset.save(download)
+    assert sorted(p.name for p in work.iterdir()) == ["lock", "lsp_dataset.zip.json"]
+    assert people_of(dataset.load()["source"]) == people_of(source)
 
 
 def test_files_of_others_are_never_replaced(site, dataset, tmp_path):
@@ -295,7 +309,7 @@ def test_the_disk_must_also_hold_what_the_archive_says(site, dataset, tmp_path, 
     full(monkeypatch, 4_999_999)
     config = DownloadConfig(source="lsp", root=tmp_path / "lsp", mirror=site.url)
     with pytest.raises(DatasetError, match=r"unpacking lsp_dataset\.zip needs .*5000000 bytes"):
-        dataset.save(config.choose())
+        dataset.save(choose_parts(config))
     assert not (tmp_path / "lsp" / "images").exists()
 
 
@@ -303,7 +317,7 @@ def test_the_disk_must_also_hold_what_the_archive_says(site, dataset, tmp_path, 
 def test_killed_while_unpacking(site, dataset, tmp_path, monkeypatch, moment):
     """Wherever it stopped, the next run ends with the whole set."""
     download, source = lsp_set(site, tmp_path)
-    calls = {"_note": 2, "os.replace": 4, "shutil.rmtree": 2}.get(moment, 1)
+    calls = {"_note": 2, "os.replace": 3, "shutil.rmtree": 2}.get(moment, 1)
 
     class Killed(BaseException):
         pass

@@ -3,10 +3,12 @@
 import errno
 import hashlib
 import io
+import os
 import random
 import re
 from pathlib import Path
 
+import pooch
 import pytest
 
 from fileserver import Site, serving
@@ -158,9 +160,36 @@ def test_a_part_that_is_too_long_starts_anew(site, get, tmp_path):
 def test_a_wrong_checksum_leaves_nothing(get, tmp_path):
     wrong = f"sha256:{hashlib.sha256(NEWER).hexdigest()}"
     found = SHA256.removeprefix("sha256:")
-    with pytest.raises(BadInput, match=rf"set\.zip.*must have the sha256.*found {found}\. .*again"):
+    with pytest.raises(BadInput, match=rf"set\.zip: .*SHA256.*but got {found}\. .*again"):
         get(checksum=wrong)
     assert left(tmp_path) == []
+
+
+def test_a_kill_during_the_check_costs_nothing(site, get, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pooch.core, "hash_matches", killed)
+        patch.setattr(pooch.utils.os, "remove", lambda _: None)  # nothing tidies up after a kill
+        with pytest.raises(Killed):
+            get(checksum=SHA256)
+    assert len(left(tmp_path)) == 3
+    site.asked.clear()
+    assert get(checksum=SHA256).read_bytes() == CONTENT
+    assert left(tmp_path) == ["set.zip"] and site.asked == []
+
+
+def test_a_disk_without_hard_links(get, tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refused)
+    assert get(checksum=SHA256).read_bytes() == CONTENT
+    assert left(tmp_path) == ["set.zip"]
 
 
 def test_both_kinds_of_checksums(get, tmp_path):
@@ -238,6 +267,7 @@ def test_redirects_are_followed_on_the_web_only(site, get, session, tmp_path):
     assert get().read_bytes() == NEWER
     for elsewhere in (tmp_path.as_uri(), "ftp://127.0.0.1/set.zip"):
         site.moved["set.zip"] = elsewhere
+        (tmp_path / "set.zip").unlink(missing_ok=True)
         for ask in (get, lambda: remote_size(session, f"{site.url}set.zip")):
             with pytest.raises(BadInput, match=rf"No connection adapters.*{re.escape(elsewhere)}"):
                 ask()

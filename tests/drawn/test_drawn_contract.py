@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 
 from sspcm_kedro.drawn import (
-    KEYPOINT_NAMES,
     DrawnPerson,
     DrawnSettings,
     draw_jpeg,
     draw_many,
     draw_scene,
 )
+from sspcm_kedro.drawn.parts import KEYPOINT_JOINTS
+from sspcm_kedro.pose.skeleton import COCO
 
 SETTINGS = DrawnSettings()
 
@@ -57,11 +58,17 @@ def test_draw_many_follows_the_order_of_the_indices():
     assert backwards[1][0] == draw_jpeg(1, 2, SETTINGS)[0]
 
 
+def test_keypoints_are_those_of_coco():
+    sides = {"l": "left", "r": "right"}
+    split = [joint.split("_") for joint in KEYPOINT_JOINTS]
+    names = [f"{sides[side[0]]}_{joint}" if side else joint for joint, *side in split]
+    assert tuple(names) == COCO.names and len(names) == 17
+
+
 @pytest.mark.parametrize("image_hw", [(192, 192), (160, 128), (97, 131)])
 def test_labels_keep_the_contract(image_hw: tuple[int, int]):
     settings = replace(SETTINGS, image_hw=image_hw, truncation=0.6, jpeg_quality=(80, 80))
     height, width = image_hw
-    assert len(KEYPOINT_NAMES) == 17
     seen: set[int] = set()
     for index in range(25):
         data, people = draw_jpeg(11, index, settings)

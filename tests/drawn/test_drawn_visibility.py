@@ -15,8 +15,9 @@ from sspcm_kedro.drawn.photo import sample_light
 from sspcm_kedro.drawn.poses import neutral_angles
 from sspcm_kedro.drawn.raster import Canvas, stamp_polygon
 from sspcm_kedro.drawn.scene import place_figure
-from sspcm_kedro.drawn.settings import KEYPOINT_NAMES, DrawnPerson
+from sspcm_kedro.drawn.settings import DrawnPerson
 from sspcm_kedro.drawn.skeleton3d import pose_skeleton, sample_build
+from sspcm_kedro.pose.skeleton import COCO
 
 HW = (192, 192)
 FACTOR = 2
@@ -43,7 +44,7 @@ def label(canvas: Canvas, painted: Painted) -> DrawnPerson:
 
 
 def at(person: DrawnPerson, name: str) -> tuple[float, int]:
-    row = KEYPOINT_NAMES.index(name)
+    row = COCO.names.index(name)
     return float(person.keypoints[row, 0]), int(person.visibility[row])
 
 
@@ -130,7 +131,7 @@ def test_a_person_in_front_covers_the_one_behind():
 
 def test_outside_the_image_is_zero():
     person = label(*draw_one(0.0, shift=90.0))
-    row = KEYPOINT_NAMES.index("left_wrist")
+    row = COCO.names.index("left_wrist")
     assert person.visibility[row] == 0
     assert person.keypoints[row].tolist() == [0.0, 0.0]
     assert person.box[0] + person.box[2] == HW[1]

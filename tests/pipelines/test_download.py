@@ -13,7 +13,7 @@ from kedro.validation.exceptions import ParameterValidationError
 from fileserver import serving
 from formats import pictures, write_lspet
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.sources.lspet import read_lspet
+from sspcm_kedro.sources.lsp import read_lspet
 
 
 @pytest.fixture
@@ -62,9 +62,13 @@ def test_killed_and_started_again(project, tmp_path, monkeypatch):
 
 
 def test_what_is_missing_is_told(project):
-    with pytest.raises(BadInput, match=r"download\.source: must name a set: coco, mpii"):
+    with pytest.raises(
+        BadInput, match=r"download\.source: must name a set: coco, lspet, lsp, mpii"
+    ):
         project.run("download")
-    with pytest.raises(ParameterValidationError, match="'coco', 'mpii', 'mpii_mat'"):
+    with pytest.raises(
+        ParameterValidationError, match="'coco', 'lspet', 'lsp', 'mpii', 'mpii_mat'"
+    ):
         project.run("download", download={"source": "imagenet"})
 
 

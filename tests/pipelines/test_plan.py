@@ -12,10 +12,10 @@ from kedro.validation.exceptions import ParameterValidationError
 from formats import WRITERS
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pipelines.plan.nodes import KEYPOINTS, PeopleFacts, people_of
+from sspcm_kedro.pipelines.plan.nodes import PeopleFacts, people_of
 from sspcm_kedro.pipelines.plan.tables import COLUMNS, markdown_table
 from sspcm_kedro.pose.skeleton import UNION
-from sspcm_kedro.sources import SourceConfig
+from sspcm_kedro.sources import KINDS, SourceConfig
 
 NOWHERE = {"root": "no/such/folder"}
 
@@ -164,19 +164,19 @@ def test_split_is_asked_before_what_is_known():
 def test_every_kind_of_source_has_a_number_of_keypoints():
     union = get_args(SourceConfig.model_fields["root"].annotation)
     kinds = {get_args(source.model_fields["kind"].annotation)[0] for source in union}
-    assert set(KEYPOINTS) == kinds == {*WRITERS, "drawn", "union"}
-    assert KEYPOINTS["union"] == UNION.size
+    assert set(KINDS) == kinds == {*WRITERS, "drawn", "union"}
+    assert KINDS["union"].skeleton.size == UNION.size
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_it_is_what_the_reader_of_that_kind_finds(tmp_path, kind):
     source = SourceConfig.model_validate(WRITERS[kind](tmp_path)).root.read()
-    assert source.skeleton.size == KEYPOINTS[kind]
+    assert source.skeleton.size == KINDS[kind].skeleton.size
 
 
 def test_drawn_people_have_as_many(drawn_project):
     skeleton = json.loads((drawn_project.data / "03_primary" / "skeleton.json").read_text())
-    assert len(skeleton["names"]) == KEYPOINTS["drawn"]
+    assert len(skeleton["names"]) == KINDS["drawn"].skeleton.size
 
 
 def test_the_table_has_a_line_an_environment_and_marks_what_is_without_a_part(planned):

@@ -8,8 +8,8 @@ import pytest
 from formats import pictures, write_coco
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import COCO
-from sspcm_kedro.sources.checks import read_coco_json
 from sspcm_kedro.sources.coco import CocoSource
+from sspcm_kedro.sources.coco_checks import read_coco_json
 
 
 @pytest.fixture

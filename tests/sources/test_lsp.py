@@ -7,8 +7,7 @@ import scipy.io
 from formats import pictures, write_lsp, write_lspet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import LSP, union_channels
-from sspcm_kedro.sources.lsp import LspSource, read_lsp
-from sspcm_kedro.sources.lspet import LspetSource, read_lspet
+from sspcm_kedro.sources.lsp import LspetSource, LspSource, read_lsp, read_lspet
 
 
 def test_the_flag_says_covered(tmp_path):

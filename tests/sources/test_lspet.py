@@ -9,7 +9,7 @@ from PIL import Image
 
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import LSP
-from sspcm_kedro.sources.lspet import read_lspet
+from sspcm_kedro.sources.lsp import read_lspet
 
 
 def joints_matrix(n: int) -> np.ndarray:

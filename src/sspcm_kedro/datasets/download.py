@@ -4,8 +4,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from kedro.io import AbstractDataset
 
 from sspcm_kedro.datasets.whole import replacing
 from sspcm_kedro.downloads.fetch import Patience, fetch, open_session, remote_size, verify
-from sspcm_kedro.downloads.sets import Archive, Download
+from sspcm_kedro.downloads.published import Archive, Download
 from sspcm_kedro.downloads.unpack import unpack, unpacked_bytes
 from sspcm_kedro.errors import BadInput
 
@@ -48,12 +48,24 @@ class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
 
     def save(self, data: Download) -> None:
         """Fetch, unpack and report."""
-        with _exclusive(data.root):
-            _complete(data, self._patience)
+        (data.root / WORK).mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(data.root / WORK / "lock", blocking=False):
+                _complete(data, self._patience)
+        except Timeout:
+            rule = "one command fetches into a folder at a time, and another does"
+            raise BadInput(data.root, rule, "Wait for it, or stop it") from None
         report = _report(data)
         with replacing(self._file) as beside:
             beside.write_text(json.dumps(report, indent=1))
-        _tell(report)
+        missing = [item for item in report["by_hand"] if not item["there"]]
+        for item in missing:
+            note = f" ({item['note']})" if item["note"] else ""
+            logger.warning("To get by hand: %s\n  from %s\n  into %s%s", item["what"],
+                           item["where"], item["into"], note)  # fmt: skip
+        if missing:
+            logger.warning("%d things are missing; nobody can fetch them for you", len(missing))
+        logger.info("source: %s", json.dumps(report["source"]))
 
     def load(self) -> dict[str, Any]:
         """The report."""
@@ -68,35 +80,33 @@ class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
 
 def _complete(data: Download, patience: Patience) -> None:
     """Bring the folder to what was chosen."""
-    pending = [archive for archive in data.archives if not _placed(data.root, archive)]
+    pending = []
     for archive in data.archives:
-        if archive not in pending:
+        if _placed(data.root, archive):
             logger.info("%s: is there already", archive.name)
+        else:
+            pending.append(archive)
     _refuse_foreign(data.root, pending)
     with open_session(patience) as session:
-        _refuse_full_disk(data, pending, [_size(session, data, archive) for archive in pending])
+        _refuse_full_disk(data, [(archive, _size(session, data, archive)) for archive in pending])
         for archive in pending:
             file = data.root / WORK / archive.name
             if not file.exists():
-                _fetch(session, data, archive, file, patience)
+                held = "its published checksum" if archive.checksum else (
+                    "the length its server announces and the checksums inside it: none was "
+                    "published"
+                )  # fmt: skip
+                url = data.url(archive)
+                logger.info("%s: fetching from %s; it is held to %s", archive.name, url, held)
+                fetch(session, url, file, size=archive.size, checksum=archive.checksum,
+                      patience=patience)  # fmt: skip
             elif archive.checksum:
                 verify(file, archive.checksum)
             _unpack(data.root, archive, file)
+            for part in file.parent.glob(f"{file.name}.part*"):
+                part.unlink()  # left by a kill just after the archive had its name
             if not data.keep_archives:
                 file.unlink()
-
-
-def _fetch(
-    session: requests.Session, data: Download, archive: Archive, file: Path, patience: Patience
-) -> None:
-    held = "its published checksum" if archive.checksum else (
-        "the length its server announces and the checksums inside it: none was published"
-    )  # fmt: skip
-    logger.info("%s: fetching from %s; it is held to %s", archive.name, data.url(archive), held)
-    fetch(
-        session, data.url(archive), file, size=archive.size, checksum=archive.checksum,
-        patience=patience,
-    )  # fmt: skip
 
 
 def _unpack(root: Path, archive: Archive, file: Path) -> None:
@@ -119,18 +129,14 @@ def _unpack(root: Path, archive: Archive, file: Path) -> None:
     logger.info("%s: unpacked, %d files", archive.name, sum(counts.values()))
 
 
-def _note_file(root: Path, archive: Archive) -> Path:
-    return root / WORK / f"{archive.name}.json"
-
-
-def _note(root: Path, archive: Archive, content: dict[str, Any]) -> None:
-    with replacing(_note_file(root, archive)) as beside:
-        beside.write_text(json.dumps(content))
+def _note(root: Path, archive: Archive, state: dict[str, Any]) -> None:
+    with replacing(root / WORK / f"{archive.name}.json") as beside:
+        beside.write_text(json.dumps(state))
 
 
 def _noted(root: Path, archive: Archive) -> dict[str, Any]:
     try:
-        return json.loads(_note_file(root, archive).read_bytes())
+        return json.loads((root / WORK / f"{archive.name}.json").read_bytes())
     except (OSError, ValueError):
         return {}
 
@@ -138,9 +144,9 @@ def _noted(root: Path, archive: Archive) -> dict[str, Any]:
 def _placed(root: Path, archive: Archive) -> bool:
     """Whether every target has as many files as it had when it was unpacked."""
     files = _noted(root, archive).get("files")
-    if files is None:
-        return False
-    return all(_count(root / target) >= files.get(target, 1) for target in archive.targets)
+    return files is not None and all(
+        _count(root / target) >= files.get(target, 1) for target in archive.targets
+    )
 
 
 def _count(path: Path) -> int:
@@ -168,10 +174,10 @@ def _size(session: requests.Session, data: Download, archive: Archive) -> int:
     return size or 0
 
 
-def _refuse_full_disk(data: Download, pending: Sequence[Archive], sizes: Sequence[int]) -> None:
+def _refuse_full_disk(data: Download, pending: Sequence[tuple[Archive, int]]) -> None:
     """The most that stands on the disk at once must fit, before anything is fetched."""
     need = kept = 0
-    for archive, size in zip(pending, sizes, strict=True):
+    for archive, size in pending:
         part = data.root / WORK / f"{archive.name}.part"
         rest = size - (part.stat().st_size if part.exists() else 0)
         unpacked = int(size * archive.growth)
@@ -188,19 +194,6 @@ def _refuse_less(root: Path, need: int, what: str) -> None:
         raise BadInput(root, rule, "Make room, choose fewer download.parts or another disk")
 
 
-@contextmanager
-def _exclusive(root: Path) -> Iterator[None]:
-    (root / WORK).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / WORK / "lock")
-    try:
-        held = lock.acquire(blocking=False)
-    except Timeout:
-        rule = "one command fetches into a folder at a time, and another does"
-        raise BadInput(root, rule, "Wait for it, or stop it") from None
-    with held:
-        yield
-
-
 def _report(data: Download) -> dict[str, Any]:
     return {
         "set": data.name,
@@ -210,22 +203,9 @@ def _report(data: Download) -> dict[str, Any]:
             for archive in data.archives
         ],
         "by_hand": [
-            {"what": item.what, "where": item.where, "into": str(data.root / item.into),
-             "note": item.note, "there": (data.root / item.into).exists()}
+            {**asdict(item), "into": str(data.root / item.into),
+             "there": (data.root / item.into).exists()}
             for item in data.by_hand
         ],
         "source": data.source(),
     }  # fmt: skip
-
-
-def _tell(report: dict[str, Any]) -> None:
-    missing = [item for item in report["by_hand"] if not item["there"]]
-    for item in missing:
-        note = f" ({item['note']})" if item["note"] else ""
-        logger.warning(
-            "To get by hand: %s\n  from %s\n  into %s%s",
-            item["what"], item["where"], item["into"], note,
-        )  # fmt: skip
-    if missing:
-        logger.warning("%d things are missing; nobody can fetch them for you", len(missing))
-    logger.info("source: %s", json.dumps(report["source"]))

@@ -44,29 +44,25 @@ def unpack(archive: Path, folder: Path, places: Iterable[tuple[str, str]]) -> di
     try:
         with show_bytes(f"unpacking {archive.name}", None, 0) as count:
             for name, size, stream in _members(archive):
-                target = _target(name, places)
+                path = PurePosixPath(name)
+                target = next((to for pattern, to in places if path.match(pattern)), None)
                 if target is None:
                     continue
-                file = folder / target / PurePosixPath(name).name
-                if not target.endswith("/"):
-                    file = folder / target
-                _room(archive, name, size, folder)
-                _write(archive, name, stream, file)
+                inside = f"{target}{path.name}" if target.endswith("/") else target
+                _write(f"{archive}, member {name!r}", size, stream, folder, inside)
                 counts[target.rstrip("/")] += 1
                 count(size)
-    except _BROKEN as error:
+        empty = [pattern for pattern, target in places if not counts[target.rstrip("/")]]
+        if empty:
+            rule = f"must have members like {', '.join(empty)}, found none"
+            remedy = "It is laid out in a new way: unpack it by hand, docs/data.md says where"
+            raise BadInput(archive, rule, remedy)
+    except BaseException as error:
         shutil.rmtree(folder)
+        if not isinstance(error, _BROKEN):
+            raise
         remedy = "Remove the file and run the same command again, which fetches it anew"
         raise BadInput(archive, f"must be a whole archive, but {error}", remedy) from error
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    empty = [target for target, number in counts.items() if not number]
-    if empty:
-        shutil.rmtree(folder)
-        patterns = ", ".join(pattern for pattern, target in places if target.rstrip("/") in empty)
-        remedy = "It is laid out otherwise than it was: unpack it by hand, docs/data.md says where"
-        raise BadInput(archive, f"must have members like {patterns}, found none", remedy)
     return counts
 
 
@@ -91,7 +87,7 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
             for info in infos:
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-                _check(archive, info.filename, None if plain else _KINDS.get(kind, "device"))
+                _check(archive, info.filename, plain, link=kind == stat.S_IFLNK)
             for info in infos:
                 if not info.is_dir():
                     with pack.open(info) as content:
@@ -100,8 +96,8 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     with (gzip.open if magic == b"\x1f\x8b" else open)(archive, "rb") as raw:
         with tarfile.open(fileobj=raw, mode="r:") as pack:
             for member in pack:
-                kind = None if member.isfile() or member.isdir() else _tar_kind(member)
-                _check(archive, member.name, kind)
+                plain = member.isfile() or member.isdir()
+                _check(archive, member.name, plain, link=member.issym() or member.islnk())
                 content = pack.extractfile(member) if member.isfile() else None
                 if content is not None:
                     yield member.name, member.size, content
@@ -109,40 +105,27 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
             pass  # the checksum of a gzip stands at its end, behind what tar reads
 
 
-_KINDS = {stat.S_IFLNK: "link"}
-
-
-def _tar_kind(member: tarfile.TarInfo) -> str:
-    return "link" if member.issym() or member.islnk() else "device"
-
-
-def _check(archive: Path, name: str, kind: str | None) -> None:
+def _check(archive: Path, name: str, plain: bool, *, link: bool) -> None:
     paths = (PurePosixPath(name), PureWindowsPath(name))
     if not name or "\\" in name or any(path.anchor or ".." in path.parts for path in paths):
         rule = "a member's name must stay in the folder: relative, without '..' and backslashes"
         raise BadInput(f"{archive}, member {name!r}", rule, _FROM_OWNERS)
-    if kind is not None:
-        rule = f"a member must be a plain file or folder, found a {kind}"
+    if not plain:
+        found = "link" if link else "device"
+        rule = f"a member must be a plain file or folder, found a {found}"
         raise BadInput(f"{archive}, member {name!r}", rule, _FROM_OWNERS)
 
 
-def _target(name: str, places: tuple[tuple[str, str], ...]) -> str | None:
-    path = PurePosixPath(name)
-    return next((target for pattern, target in places if path.match(pattern)), None)
-
-
-def _room(archive: Path, name: str, size: int, folder: Path) -> None:
+def _write(where: str, size: int, stream: IO[bytes], folder: Path, inside: str) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         rule = f"needs {size} bytes, and {free} are free on the disk of {folder}"
-        raise BadInput(f"{archive}, member {name!r}", rule, "Make room")
-
-
-def _write(archive: Path, name: str, stream: IO[bytes], file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+        raise BadInput(where, rule, "Make room")
+    file = folder / inside
     if file.exists():
         rule = f"must be the only one for {file.name}, found another before"
-        raise BadInput(f"{archive}, member {name!r}", rule, _FROM_OWNERS)
+        raise BadInput(where, rule, _FROM_OWNERS)
+    file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("xb", buffering=0) as out:
         while chunk := stream.read(1 << 20):
             write_all(out, chunk, file)

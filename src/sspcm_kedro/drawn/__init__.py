@@ -13,10 +13,9 @@ import numpy as np
 
 from .photo import encode_jpeg
 from .scene import draw_scene
-from .settings import KEYPOINT_NAMES, DrawnPerson, DrawnSettings, Scene
+from .settings import DrawnPerson, DrawnSettings, Scene
 
 __all__ = [
-    "KEYPOINT_NAMES",
     "Drawn",
     "DrawnPerson",
     "DrawnSettings",

@@ -11,27 +11,6 @@ FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 ByteArray = npt.NDArray[np.uint8]
 
-KEYPOINT_NAMES = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
-"""COCO-17 names, in COCO order; left and right are the person's own sides."""
-
 
 @dataclass(frozen=True)
 class DrawnSettings:
@@ -41,8 +20,8 @@ class DrawnSettings:
         image_hw: Image size (height, width) in pixels.
         people: Smallest and largest number of people drawn in one image (both included).
         company: Probability that there are more people than the smallest number.
-        person_px: Range of the main person's longer side (largest extent of the key
-            points) in pixels; the others are 0.55 to 1.15 times as large.
+        person_px: Range of the main person's longer side (largest extent of the
+            keypoints) in pixels; the others are 0.55 to 1.15 times as large.
         crowding: Probability that a further person stands next to or in front of the main one.
         occlusion: Probability that an object is put in front of a person.
         truncation: Probability that a person is cut by the image border.

@@ -36,16 +36,6 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 """Joint limits (low, high) in degrees. The root angles body_pitch and body_yaw have none."""
 
-BONES: dict[str, tuple[str, str]] = {
-    **{f"upper_arm_{s}": (f"shoulder_{s}", f"elbow_{s}") for s in "lr"},
-    **{f"forearm_{s}": (f"elbow_{s}", f"wrist_{s}") for s in "lr"},
-    **{f"thigh_{s}": (f"hip_{s}", f"knee_{s}") for s in "lr"},
-    **{f"shin_{s}": (f"knee_{s}", f"ankle_{s}") for s in "lr"},
-    "hip_width": ("hip_l", "hip_r"),
-    "shoulder_width": ("shoulder_l", "shoulder_r"),
-}
-"""Rigid distances of the skeleton: name -> the two joints."""
-
 
 @dataclass(frozen=True)
 class Build:
@@ -76,14 +66,6 @@ class Build:
     girth: float
     limb: float
     belly: float
-
-    def bone_length(self, bone: str) -> float:
-        """Length of a bone of BONES in statures."""
-        if bone == "hip_width":
-            return 2 * self.hip
-        if bone == "shoulder_width":
-            return 2 * self.shoulder
-        return float(getattr(self, bone[:-2]))
 
 
 def sample_build(rng: np.random.Generator) -> Build:

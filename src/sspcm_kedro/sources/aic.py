@@ -5,29 +5,53 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances, as_text
 from sspcm_kedro.data.source import Source
+from sspcm_kedro.downloads.published import ByHand, Part, PublishedSet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import AIC, Skeleton
 from sspcm_kedro.sources import checks
-from sspcm_kedro.sources.base import assemble
+from sspcm_kedro.sources.base import BaseSource, assemble, boxed_instances, number_names
 from sspcm_kedro.sources.coco import CocoPart
-
-Record = dict[str, Any]
 
 _VISIBILITY = np.array([0, 2, 1, 0])
 """The set's v: 1 visible, 2 covered, 3 absent; the project's: 2, 1, 0."""
 
 
-class AicSource(Settings):
-    """AI Challenger. As an unlabeled set its people, in their annotated boxes, lose their labels.
+_OWNERS = (
+    "github.com/AIChallenger/AI_Challenger_2017, or dataset AI_Challenger of OpenXLab (with an "
+    "account), which mmpose's 'mim download mmpose --dataset aic' fetches"
+)
+_TRAIN = Part(by_hand=(
+    ByHand("ai_challenger_keypoint_train, folder keypoint_train_images_20170902", _OWNERS,
+           "train/images", "rename the folder"),
+    ByHand("ai_challenger_keypoint_train, keypoint_train_annotations_20170909.json", _OWNERS,
+           "train/keypoint_train_annotation.json",
+           "rename the file; mmpose's aic_annotations are converted and of kind coco"),
+))  # fmt: skip
+_VALIDATION = Part(by_hand=(
+    ByHand("ai_challenger_keypoint_validation_20170911, folder keypoint_validation_images_20170911",
+           _OWNERS, "validation/images", "rename the folder"),
+    ByHand("ai_challenger_keypoint_validation_20170911, "
+           "keypoint_validation_annotations_20170911.json", _OWNERS,
+           "validation/keypoint_validation_annotation.json", "rename the file"),
+), source={"validation": {"annotations": "validation/keypoint_validation_annotation.json",
+                          "images": "validation/images"}})  # fmt: skip
+
+
+class AicSource(BaseSource):
+    """AI Challenger's own JSON; a file converted to COCO's form is of kind `coco`.
 
     Attributes:
         root: the folder that all other paths are relative to.
         train: the annotated part.
         validation: the part to validate on, if any.
     """
+
+    skeleton = AIC
+    published = (PublishedSet(
+        "aic", {"train": _TRAIN, "validation": _VALIDATION}, folder="ai_challenger"
+    ),)  # fmt: skip
 
     kind: Literal["aic"] = "aic"
     root: Path
@@ -37,13 +61,12 @@ class AicSource(Settings):
     validation: CocoPart | None = None
 
     def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the folder."""
-        parts = [
+        train, validation = (
             read_aic(self.root / part.annotations, self.root / part.images)[0] if part else None
             for part in (self.train, self.validation)
-        ]
-        assert parts[0] is not None
-        return assemble(AIC, parts[0], parts[1], None, None)
+        )
+        assert train is not None
+        return assemble(AIC, train, validation)
 
 
 def read_aic(annotation_file: Path, image_root: Path) -> tuple[Instances, Skeleton]:
@@ -56,11 +79,11 @@ def read_aic(annotation_file: Path, image_root: Path) -> tuple[Instances, Skelet
     result file of the set needs.
     """
     people = _people(annotation_file)
-    boxes = checks.matrices(
+    boxes = checks.parse_numbers(
         annotation_file, "human_annotations", [(name, box) for name, _, _, box, _ in people], (4,)
     )
-    _good_corners(annotation_file, people, boxes)
-    labels = checks.matrices(
+    _check_corners(annotation_file, people, boxes)
+    labels = checks.parse_numbers(
         annotation_file,
         "keypoint_annotations",
         [(name, points) for name, _, _, _, points in people],
@@ -78,37 +101,34 @@ def read_aic(annotation_file: Path, image_root: Path) -> tuple[Instances, Skelet
     people, boxes = [people[row] for row in kept], boxes[kept]
     labels, visibility = labels[kept], visibility[kept]
 
-    images = dict.fromkeys(image for _, image, _, _, _ in people)
-    checks.images_exist(annotation_file, [f"{image}.jpg" for image in images], image_root)
-    number = {image: place for place, image in enumerate(images, start=1)}
-    paths = [image_root / f"{image}.jpg" for _, image, _, _, _ in people]
-    instances = Instances(
+    images = [image for _, image, _, _, _ in people]
+    names = [f"{image}.jpg" for image in images]
+    checks.need_images(annotation_file, dict.fromkeys(names), image_root)
+    paths = [image_root / name for name in names]
+    instances = boxed_instances(
         ids=kept + 1,
-        image_ids=np.array([number[image] for _, image, _, _, _ in people], np.int64),
-        paths=np.array([str(path) for path in paths], object),
+        image_ids=number_names(images),
+        paths=paths,
         image_hw=checks.stored_sizes(paths),
-        boxes=boxes.astype(np.float32),
-        areas=np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).astype(np.float32),
-        box_scores=np.ones(len(people), np.float32),
-        keypoints=np.where(visibility[..., None] > 0, labels[..., :2], 0).astype(np.float32),
+        boxes=boxes,
+        keypoints=labels[..., :2],
         visibility=visibility,
         source_ids=as_text(human for _, _, human, _, _ in people),
-        source_image_ids=as_text(image for _, image, _, _, _ in people),
+        source_image_ids=as_text(images),
     )
-    _touching(annotation_file, [person[0] for person in people], instances)
+    _check_inside(annotation_file, [person[0] for person in people], instances)
     return instances, AIC
 
 
 def _people(file: Path) -> list[tuple[str, str, str, Any, Any]]:
-    """(what to call him, image, human, box, keypoints) of every person, in file order."""
-    records = checks.read_json(file)
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        rule = "an AI Challenger file must be a list of JSON objects"
-        raise BadInput(file, rule, "A file converted to COCO's form is of kind coco")
+    """(name for messages, image, human, box, keypoints) of every person, in file order."""
+    records = checks.read_records(
+        file, "an AI Challenger file", "A file converted to COCO's form is of kind coco"
+    )
     keys = ("image_id", "human_annotations", "keypoint_annotations")
-    checks.have_keys(file, "image", records, keys)
+    checks.need_keys(file, "image", records, keys)
     names = [(f"image in row {row}", record["image_id"]) for row, record in enumerate(records)]
-    checks.names_inside(file, names)
+    checks.need_names_inside(file, names)
     first: dict[str, int] = {}
     repeated = [
         (name, f"an image must occur once, and {image} is also row {first[image]}")
@@ -122,7 +142,7 @@ def _people(file: Path) -> list[tuple[str, str, str, Any, Any]]:
         boxes, joints = record["human_annotations"], record["keypoint_annotations"]
         if not isinstance(boxes, dict) or not isinstance(joints, dict) or set(boxes) != set(joints):
             rule = "human_annotations and keypoint_annotations must name the same people"
-            raise BadInput(f"{file}, image {image}", rule, "Give each a box and his keypoints")
+            raise BadInput(f"{file}, image {image}", rule, "Give each a box and keypoints")
         people += [
             (f"image {image}, {human}", image, human, box, joints[human])
             for human, box in boxes.items()
@@ -130,7 +150,7 @@ def _people(file: Path) -> list[tuple[str, str, str, Any, Any]]:
     return people
 
 
-def _good_corners(file: Path, people: list[tuple[str, str, str, Any, Any]], boxes: np.ndarray):
+def _check_corners(file: Path, people: list[tuple[str, str, str, Any, Any]], boxes: np.ndarray):
     empty = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(axis=1))
     broken = [
         (
@@ -142,7 +162,7 @@ def _good_corners(file: Path, people: list[tuple[str, str, str, Any, Any]], boxe
     checks.refuse(file, broken, "Correct the box, or remove the person")
 
 
-def _touching(file: Path, names: list[str], people: Instances) -> None:
+def _check_inside(file: Path, names: list[str], people: Instances) -> None:
     x0, y0, x1, y1 = people.boxes.T
     height, width = people.image_hw.T
     outside = np.flatnonzero((x0 >= width) | (y0 >= height) | (x1 <= 0) | (y1 <= 0))

@@ -1,18 +1,85 @@
-"""What readers of sources share: parts put together, their ids made unique."""
+"""What every kind of source is, and what readers share: parts put together, with unique ids."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
+from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
+from sspcm_kedro.downloads.published import PublishedSet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
-def labels_of(people: Instances, labels: Instances, file: Path) -> Instances:
-    """The people with the labels of equal id, visibility 0 where there are none."""
+class BaseSource(Settings, ABC):
+    """One kind of source: its settings (``kind`` names it), its reader, and the facts about it.
+
+    The first line of a kind's docstring stands in docs/data.md.
+
+    Attributes:
+        skeleton: its keypoints; where files name their own, the usual ones.
+        published: the sets that it reads.
+    """
+
+    skeleton: ClassVar[Skeleton]
+    published: ClassVar[tuple[PublishedSet, ...]] = ()
+
+    @abstractmethod
+    def read(self, drawn_folder: Path | None = None) -> Source:
+        """The people of the source; only kind ``drawn`` needs the folder.
+
+        Raises:
+            BadInput: a file breaks a rule; says the file, the record, the rule and the remedy.
+        """
+
+
+def boxed_instances(
+    *,
+    boxes: np.ndarray,
+    keypoints: np.ndarray,
+    visibility: np.ndarray,
+    paths: Sequence[Path],
+    area_of_box: float = 1.0,
+    **columns: Any,
+) -> Instances:
+    """The n people of a format without areas and detector scores.
+
+    Args:
+        boxes: (n, 4) x0, y0, x1, y1 in image pixels.
+        keypoints: (n, k, 2) x, y in image pixels, anything where visibility is 0.
+        visibility: (n, k) 0, 1, 2.
+        paths: the n image files.
+        area_of_box: the area of a person in units of their box.
+        columns: the other columns of ``Instances``.
+    """
+    return Instances(
+        paths=np.array([str(path) for path in paths], object),
+        boxes=boxes.astype(np.float32),
+        areas=(area_of_box * np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)).astype(np.float32),
+        box_scores=np.ones(len(boxes), np.float32),
+        keypoints=np.where(visibility[..., None] > 0, keypoints, 0).astype(np.float32),
+        visibility=visibility.astype(np.int64),
+        **columns,
+    )
+
+
+def number_names(names: Sequence[str]) -> np.ndarray:
+    """(n) ids from 1 for images that have names only, in the order of their first occurrence."""
+    number = {name: place for place, name in enumerate(dict.fromkeys(names), start=1)}
+    return np.array([number[name] for name in names], np.int64)
+
+
+def copy_labels(people: Instances, labels: Instances, file: Path) -> Instances:
+    """The people with the labels of equal id, visibility 0 where there are none.
+
+    Raises:
+        BadInput: no id is equal; names the ``file`` of the labels.
+    """
     row_of = {int(label_id): row for row, label_id in enumerate(labels.ids)}
     rows = np.array([row_of.get(int(person), -1) for person in people.ids])
     known = rows >= 0
@@ -30,9 +97,9 @@ def labels_of(people: Instances, labels: Instances, file: Path) -> Instances:
 def assemble(
     skeleton: Skeleton,
     annotated: Instances,
-    validation: Instances | None,
-    unlabeled: Instances | None,
-    truth: Instances | None,
+    validation: Instances | None = None,
+    unlabeled: Instances | None = None,
+    truth: Instances | None = None,
     test: Instances | None = None,
     ignored: Instances | None = None,
 ) -> Source:
@@ -48,48 +115,45 @@ def assemble(
         _refuse_shared_images(validation, annotated, "training")
         if unlabeled is not None:
             _refuse_shared_images(validation, unlabeled, "unlabeled")
-        validation = renumbered(validation, [annotated])
+        validation = renumber(validation, [annotated])
     if unlabeled is not None:
         taken = [part for part in (annotated, validation) if part is not None]
-        unlabeled = renumbered(unlabeled, taken)
+        unlabeled = renumber(unlabeled, taken)
         if truth is not None:
-            truth = replace(
-                truth,
-                ids=unlabeled.ids,
-                image_ids=unlabeled.image_ids,
-                source_ids=unlabeled.source_ids,
-                source_image_ids=unlabeled.source_image_ids,
-            )
+            ids = ("ids", "image_ids", "source_ids", "source_image_ids")
+            truth = replace(truth, **{name: getattr(unlabeled, name) for name in ids})
     if test is not None:
         taken = [part for part in (annotated, validation, unlabeled) if part is not None]
         for part, name in ((annotated, "training"), (unlabeled, "unlabeled")):
             if part is not None:
                 _refuse_shared_images(test, part, name, "test")
-        test = renumbered(test, taken)
+        test = renumber(test, taken)
     if ignored is not None:
         parts = (annotated, validation, unlabeled, test)
-        ignored = _beside(annotated if validation is None else validation, ignored,
-                          [part for part in parts if part is not None])  # fmt: skip
+        ignored = _on_images_of(annotated if validation is None else validation, ignored,
+                                [part for part in parts if part is not None])  # fmt: skip
     return Source(skeleton, annotated, validation, unlabeled, truth, test, ignored)
 
 
-def _beside(people: Instances, ignored: Instances, taken: list[Instances]) -> Instances | None:
+def _on_images_of(
+    people: Instances, ignored: Instances, taken: list[Instances]
+) -> Instances | None:
     """The ignored on images of these people, with the ids that those images have by now."""
-    image_of = dict(zip(_files(people), people.image_ids, strict=True))
-    rows = [row for row, file in enumerate(_files(ignored)) if file in image_of]
+    image_of = dict(zip(_image_keys(people), people.image_ids, strict=True))
+    rows = [row for row, key in enumerate(_image_keys(ignored)) if key in image_of]
     if not rows:
         return None
     ignored = ignored.take(rows)
-    images = np.array([image_of[file] for file in _files(ignored)])
-    return renumbered(replace(ignored, image_ids=images), taken)
+    images = np.array([image_of[key] for key in _image_keys(ignored)])
+    return renumber(replace(ignored, image_ids=images), taken)
 
 
-def _files(people: Instances) -> list[tuple[str, str]]:
+def _image_keys(people: Instances) -> list[tuple[str, str]]:
     """(n) what tells images apart whatever their ids are here; a file may be listed twice."""
     return list(zip(people.paths, people.source_image_ids, strict=True))
 
 
-def renumbered(part: Instances, taken: list[Instances]) -> Instances:
+def renumber(part: Instances, taken: list[Instances]) -> Instances:
     """The part with other ids, and other ids of images, where those of ``taken`` are the same."""
     ids, image_ids = part.ids, part.image_ids
     used = np.concatenate([other.ids for other in taken])

@@ -1,10 +1,9 @@
-"""What the input must satisfy. A refusal names the file, the record, the rule and the remedy."""
+"""What any input must satisfy. A refusal names the file, the record, the rule and the remedy."""
 
 import json
-import math
 import os
 import struct
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -23,8 +22,6 @@ ELSEWHERE = (
     "Correct the path in the parameters (source), or get the set first: "
     "kedro run --pipelines download fetches it or says how (docs/data.md)"
 )
-_VISIBILITY = (0, 1, 2)
-_NUMBERS = {int, float}
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBomb)
 
 
@@ -38,19 +35,19 @@ def refuse(file: Path, broken: Sequence[tuple[str, str]], remedy: str) -> None:
 
 
 def need_file(file: Path) -> None:
-    """The file exists."""
+    """Refuse a file that is not there."""
     if not file.is_file():
         raise BadInput(file, "there must be such a file", ELSEWHERE)
 
 
 def need_folder(folder: Path) -> None:
-    """The folder exists."""
+    """Refuse a folder that is not there."""
     if not folder.is_dir():
         raise BadInput(folder, "there must be such a folder", ELSEWHERE)
 
 
 def read_json(file: Path, without: str | None = None) -> Any:
-    """The content of a JSON file that parses; objects lose the key ``without`` as they are read."""
+    """What a JSON file says; objects lose the key ``without`` as they are read."""
 
     def strip(record: Record) -> Record:
         return {key: value for key, value in record.items() if key != without}
@@ -63,23 +60,16 @@ def read_json(file: Path, without: str | None = None) -> Any:
         raise BadInput(file, f"must be JSON, but {error}", remedy) from error
 
 
-def read_coco_json(file: Path, keys: Iterable[str]) -> dict[str, list[Record]]:
-    """The content of a JSON file with the given COCO lists in it, without outlines of people."""
-    content = read_json(file, without="segmentation")  # the larger half of COCO's own files
-    remedy = "Export the annotations as COCO: an object with images, annotations and categories"
-    if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise BadInput(file, f"a COCO file must hold one JSON object, found a {kind}", remedy)
-    for key in keys:
-        if not isinstance(content.get(key), list):
-            raise BadInput(file, f"a COCO file must have a list called '{key}'", remedy)
-        if not all(isinstance(record, dict) for record in content[key]):
-            raise BadInput(file, f"'{key}' must be a list of JSON objects", remedy)
-    return content
+def read_records(file: Path, what: str, remedy: str) -> list[Record]:
+    """The objects of a JSON file that is a list of them."""
+    records = read_json(file)
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise BadInput(file, f"{what} must be a list of JSON objects", remedy)
+    return records
 
 
-def have_keys(file: Path, kind: str, records: Sequence[Record], keys: Iterable[str]) -> None:
-    """Every record has the given keys."""
+def need_keys(file: Path, kind: str, records: Sequence[Record], keys: Iterable[str]) -> None:
+    """Refuse records without one of the keys."""
     broken = [
         (name_of(kind, row, record), f"must have the key '{key}'")
         for row, record in enumerate(records)
@@ -94,51 +84,8 @@ def name_of(kind: str, row: int, record: Record) -> str:
     return f"{kind} {record['id']}" if "id" in record else f"{kind} in row {row}"
 
 
-def unique_ids(file: Path, kind: str, records: Sequence[Record]) -> None:
-    """The ids of the records are whole numbers and differ."""
-    seen: set[int] = set()
-    wrong_type, repeated = [], []
-    for record in records:
-        value = record["id"]
-        if not whole_number(value):
-            wrong_type.append((f"{kind} {str(value)[:60]}", "the id must be a whole number"))
-        elif value in seen:
-            repeated.append((f"{kind} {value}", "the id must be unique, and occurs again"))
-        else:
-            seen.add(value)
-    refuse(file, wrong_type, f"Number the {kind}s")
-    refuse(file, repeated, f"Renumber the {kind}s, or remove the repetition")
-
-
-def whole_number(value: Any) -> bool:
-    """Whether it is an integer that fits into 64 bits."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
-
-
-def known_images(file: Path, kind: str, records: Sequence[Record], ids: Collection[int]) -> None:
-    """The ``image_id`` of every record is the id of an image."""
-    broken = [
-        (name_of(kind, row, record), f"no image has the id image_id = {record['image_id']!r}")
-        for row, record in enumerate(records)
-        if not whole_number(record["image_id"]) or record["image_id"] not in ids
-    ]
-    refuse(file, broken, f"Add the image to 'images', or remove the {kind}")
-
-
-def good_images(file: Path, images: Sequence[Record]) -> None:
-    """File names stay inside the image folder, and sizes are positive whole numbers."""
-    names_inside(file, ((f"image {image['id']}", image["file_name"]) for image in images))
-    sizes = []
-    for image in images:
-        size = (image["width"], image["height"])
-        if not all(whole_number(side) and side > 0 for side in size):
-            rule = f"width and height must be positive whole numbers, found {size}"
-            sizes.append((f"image {image['id']}", rule))
-    refuse(file, sizes, "Write the size of the image file in pixels")
-
-
-def names_inside(file: Path, names: Iterable[tuple[str, Any]]) -> None:
-    """The image's name in each (record, name) stays inside the image folder."""
+def need_names_inside(file: Path, names: Iterable[tuple[str, Any]]) -> None:
+    """Refuse a (record, image name) whose name leads out of the image folder."""
     broken = [
         (record, f"the image's name must be a path inside the image folder, found {name!r}")
         for record, name in names
@@ -152,31 +99,7 @@ def _stays_inside(name: str) -> bool:
     return bool(name) and not any(path.anchor or ".." in path.parts for path in paths)
 
 
-def finite_numbers(
-    file: Path, kind: str, records: Sequence[Record], key: str, *, single: bool = False
-) -> None:
-    """The value of a key, one number (must be, if ``single``) or a list, is finite."""
-    broken = []
-    for row, record in enumerate(records):
-        value = record[key]
-        numbers = value if isinstance(value, list) and not single else [value]
-        if not _plain_and_finite(numbers):
-            odd = next(number for number in numbers if not _plain_and_finite([number]))
-            wanted = "be finite" if type(odd) in _NUMBERS else "hold numbers"
-            rule = f"'{key}' must {wanted}, found {odd!r}"
-            broken.append((name_of(kind, row, record), rule))
-    refuse(file, broken, f"Correct the value, or remove the {kind}")
-
-
-def _plain_and_finite(numbers: list[Any]) -> bool:
-    """A big file has ten million numbers: no Python loop over them."""
-    try:
-        return set(map(type, numbers)) <= _NUMBERS and all(map(math.isfinite, numbers))
-    except OverflowError:  # an integer of more than 300 digits
-        return False
-
-
-def matrices(
+def parse_numbers(
     file: Path, key: str, values: Sequence[tuple[str, Any]], shape: tuple[int, ...]
 ) -> np.ndarray:
     """The value of each (record, value) as finite numbers: (n, *shape), float64."""
@@ -204,48 +127,8 @@ def _numbers(value: Any) -> np.ndarray | None:
     return found.astype(np.float64)
 
 
-def keypoint_lists(file: Path, annotations: Sequence[Record], k: int) -> None:
-    """Keypoints are k triples x, y, v, and v is COCO's 0, 1 or 2."""
-    lengths, meanings = [], []
-    for annotation in annotations:
-        record, values = f"annotation {annotation['id']}", annotation["keypoints"]
-        found = len(values) if isinstance(values, list) else 0
-        if found % 3:
-            rule = f"'keypoints' must hold triples x, y, v: a multiple of 3 numbers, found {found}"
-            lengths.append((record, rule))
-        elif found != 3 * k:
-            rule = f"'keypoints' must hold the category's {k} keypoints, found {found // 3}"
-            lengths.append((record, rule))
-        elif any(v not in _VISIBILITY for v in values[2::3]):
-            rule = f"v must be 0 (absent), 1 (covered) or 2 (visible), found {values[2::3]}"
-            meanings.append((record, rule))
-    refuse(file, lengths, "List every keypoint of the category, (0, 0, 0) where it is absent")
-    refuse(file, meanings, "Convert the visibility flags to COCO's meaning")
-
-
-def good_boxes(
-    file: Path, kind: str, records: Sequence[Record], image_hw: Sequence[tuple[int, int]]
-) -> None:
-    """Boxes x, y, w, h have positive sides and touch their image (height, width)."""
-    shapes, empty, outside = [], [], []
-    for row, (record, (height, width)) in enumerate(zip(records, image_hw, strict=True)):
-        name, box = name_of(kind, row, record), record["bbox"]
-        if not isinstance(box, list) or len(box) != 4:
-            shapes.append((name, f"'bbox' must be [x, y, width, height], found {box!r}"))
-            continue
-        x, y, w, h = box
-        if w <= 0 or h <= 0:
-            empty.append((name, f"the box must have positive sides, found {box}"))
-        elif x >= width or y >= height or x + w <= 0 or y + h <= 0:
-            rule = f"the box must touch the image, (height, width) = {(height, width)}, found {box}"
-            outside.append((name, rule))
-    refuse(file, shapes, "Write boxes as COCO does")
-    refuse(file, empty, f"Correct the box, or remove the {kind}")
-    refuse(file, outside, "Boxes are [x, y, width, height] in pixels of the original image")
-
-
-def images_exist(file: Path, names: Iterable[str], folder: Path) -> None:
-    """Every named image is in the folder."""
+def need_images(file: Path, names: Iterable[str], folder: Path) -> None:
+    """Refuse names of images that are not in the folder."""
     need_folder(folder)
     broken = [
         (f"image {name}", f"the image must be in {folder}, and is not there")
@@ -256,30 +139,27 @@ def images_exist(file: Path, names: Iterable[str], folder: Path) -> None:
 
 
 def verify_images(instances: Instances, workers: int | None = None) -> None:
-    """Decode every distinct image once; it must be whole and of the size that was promised.
+    """Decode every distinct image once; refuse one that is broken or not of its promised size.
 
     Sizes are those of the stored pixels: EXIF orientation is ignored, as in training.
     """
-    _, rows = np.unique(instances.paths.astype(str), return_index=True)
-    paths = [Path(str(instances.paths[row])) for row in np.sort(rows)]
-    promised_hw = [tuple(instances.image_hw[row].tolist()) for row in np.sort(rows)]
+    promised = dict(zip(instances.paths.tolist(), map(tuple, instances.image_hw.tolist()),
+                        strict=True))  # fmt: skip
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        decoded = pool.map(_decoded_hw, paths)
-        found = list(show_progress(decoded, len(paths), "checking images"))
-
-    unreadable = [(path, hw) for path, hw in zip(paths, found, strict=True) if isinstance(hw, str)]
-    if unreadable:
-        rule = f"the image must decode, but {unreadable[0][1]}"
+        decoded = pool.map(_decoded_hw, promised)
+        found = dict(zip(promised, show_progress(decoded, len(promised), "checking images"),
+                         strict=True))  # fmt: skip
+    broken = [path for path, hw in found.items() if isinstance(hw, str)]
+    if broken:
+        rule = f"the image must decode, but {found[broken[0]]}"
         remedy = "Copy the file again, or remove the image and its people"
-        refuse(unreadable[0][0], [("", rule)] * len(unreadable), remedy)
-
-    triples = zip(paths, promised_hw, found, strict=True)
-    resized = [(path, wanted, hw) for path, wanted, hw in triples if wanted != hw]
+        refuse(Path(broken[0]), [("", rule)] * len(broken), remedy)
+    resized = [path for path, hw in found.items() if hw != promised[path]]
     if resized:
-        path, wanted, hw = resized[0]
+        wanted, hw = promised[resized[0]], found[resized[0]]
         rule = f"the image must have the annotated (height, width) {wanted}, the file has {hw}"
         remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
-        refuse(path, [("", rule)] * len(resized), remedy)
+        refuse(Path(resized[0]), [("", rule)] * len(resized), remedy)
 
 
 def stored_sizes(paths: Sequence[Path], workers: int | None = None) -> np.ndarray:
@@ -300,7 +180,7 @@ def _stored_hw(path: Path) -> tuple[int, int]:
         raise BadInput(path, f"the image must be readable, but {error}", remedy) from error
 
 
-def _decoded_hw(path: Path) -> tuple[int, int] | str:
+def _decoded_hw(path: str) -> tuple[int, int] | str:
     """The (height, width) of an image that decodes to its last row, else what went wrong."""
     try:
         with Image.open(path) as image:

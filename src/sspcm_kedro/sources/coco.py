@@ -1,16 +1,16 @@
 """COCO files as a source: COCO 2017 in all its parts, and any data of that form."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
+from sspcm_kedro.downloads.published import Archive, ByHand, Part, PublishedSet
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.skeleton import Skeleton
-from sspcm_kedro.sources import checks
-from sspcm_kedro.sources.base import assemble, labels_of
-from sspcm_kedro.sources.coco_format import coco_people, ignored_people, read_coco
+from sspcm_kedro.pose.skeleton import COCO, Skeleton
+from sspcm_kedro.sources.base import BaseSource, assemble, copy_labels
+from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
 
 
 class CocoPart(Settings):
@@ -41,8 +41,78 @@ class UnlabeledPart(DetectedPart):
     truth: Path | None = None
 
 
-class CocoSource(Settings):
-    """A folder of COCO files with any skeleton.
+def _images(name: str, size: int, checksum: str) -> Archive:
+    url = f"http://images.cocodataset.org/zips/{name}.zip"
+    return Archive(url, ((f"{name}/*.jpg", f"images/{name}/"),), size, checksum)
+
+
+def _lists(archive: str, size: int, checksum: str, *names: str) -> Archive:
+    url = f"http://images.cocodataset.org/annotations/{archive}.zip"
+    files = [f"annotations/{name}.json" for name in names]
+    return Archive(url, tuple((file, file) for file in files), size, checksum, growth=8)
+
+
+def _keys(key: str, annotations: str, images: str, detections: str | None = None) -> dict[str, Any]:
+    """What a part sets in ``source``."""
+    paths = {"annotations": f"annotations/{annotations}.json", "images": f"images/{images}"}
+    return {key: {**paths, "detections": detections} if detections else paths}
+
+
+_FOUND = "person_detection_results/"
+_FOUND_UNLABELED = "COCO_unlabeled2017_detections_person_faster_rcnn.json"
+_FOUND_TEST = "COCO_test-dev2017_detections_AP_H_609_person.json"
+
+COCO_2017 = PublishedSet(
+    "coco",
+    usual=("annotations", "train2017", "val2017"),
+    parts={
+        "annotations": Part((_lists(
+            "annotations_trainval2017", 252907541,
+            "sha256:113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+            "person_keypoints_train2017", "person_keypoints_val2017"),)),
+        "train2017": Part(
+            (_images("train2017", 19336861798,
+                     "sha256:69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929"),),
+            source=_keys("train", "person_keypoints_train2017", "train2017")),
+        "val2017": Part(
+            (_images("val2017", 815585330,
+                     "sha256:4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05"),),
+            source=_keys("validation", "person_keypoints_val2017", "val2017")),
+        "unlabeled2017": Part(
+            (_lists("image_info_unlabeled2017", 4902013, "md5:ede38355d5c3e5251bb7f8b68e2c068f",
+                    "image_info_unlabeled2017"),
+             _images("unlabeled2017", 20126613414, "md5:7ebc562819fdb32847aab79530457326")),
+            (ByHand(
+                _FOUND_UNLABELED,
+                "the cloud folder that the README of github.com/xierc/Semi_Human_Pose links",
+                f"{_FOUND}{_FOUND_UNLABELED}",
+                "the results of any person detector on unlabeled2017 in the same form serve as "
+                "well, but are not the published protocol"),),
+            _keys("unlabeled", "image_info_unlabeled2017", "unlabeled2017",
+                  f"{_FOUND}{_FOUND_UNLABELED}")),
+        "test2017": Part(
+            (_lists("image_info_test2017", 1144034,
+                    "sha256:e52f412dd7195ac8f98d782b44c6dd30ea10241e9f42521f67610fbe055a74f8",
+                    "image_info_test-dev2017"),
+             _images("test2017", 6646970404,
+                     "sha256:c7908c3c9f94ba2f3340ebbeec58c25db6be8774f18d68c2f15d0e369d95baba")),
+            (ByHand(
+                _FOUND_TEST,
+                "https://drive.google.com/drive/folders/1fRUDNUDxe9fjqcRZ2bnF_TKMlO0nB_dk "
+                "(folder of HRNet-Human-Pose-Estimation)",
+                f"{_FOUND}{_FOUND_TEST}"),),
+            _keys("test", "image_info_test-dev2017", "test2017", f"{_FOUND}{_FOUND_TEST}")),
+    },
+)  # fmt: skip
+"""cocodataset.org; the usual parts are all that runs with few labels need.
+
+Sizes and checksums are those that the lists of public projects have (TensorFlow Datasets,
+pytorchcocotools); the size of image_info_unlabeled2017 is from one listing only.
+"""
+
+
+class CocoSource(BaseSource):
+    """Any COCO keypoint JSON and its images; any skeleton in `categories`.
 
     COCO 2017 itself is one: ``person_keypoints_train2017.json`` and ``..._val2017.json``,
     ``image_info_unlabeled2017.json`` with the detections of its people, and
@@ -59,6 +129,9 @@ class CocoSource(Settings):
         flip_pairs: index pairs, from 0, where left/right in the names does not tell them.
     """
 
+    skeleton = COCO
+    published = (COCO_2017,)
+
     kind: Literal["coco"] = "coco"
     root: Path
     train: CocoPart
@@ -69,7 +142,6 @@ class CocoSource(Settings):
     flip_pairs: tuple[tuple[int, int], ...] | None = None
 
     def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the folder."""
         annotated, skeleton, ignored = self._labeled(self.train, None, self.validation is None)
         validation = None
         if self.validation:
@@ -83,15 +155,15 @@ class CocoSource(Settings):
     ) -> tuple[Instances, Skeleton, Instances | None]:
         """The labeled people, and whom evaluation ignores if it is to happen on them."""
         file, images = self.root / part.annotations, self.root / part.images
-        content = checks.read_coco_json(file, ("images", "categories", "annotations"))
-        people, skeleton = coco_people(
-            file, content, images,
+        coco = read_coco_json(file)
+        people, skeleton = read_coco(
+            file, images, coco=coco,
             skeleton=skeleton, sigmas=self.sigmas, flip_pairs=self.flip_pairs,
         )  # fmt: skip
         if not people.visibility.any():
             rule = "people to train or validate on need labels, and no annotation has 'keypoints'"
             raise BadInput(file, rule, "Name the keypoint file, or use this one as unlabeled")
-        ignored = ignored_people(file, content, images, skeleton.size) if evaluated else None
+        ignored = parse_ignored(file, coco, images, skeleton.size) if evaluated else None
         return people, skeleton, ignored
 
     def _unlabeled(self, skeleton: Skeleton) -> tuple[Instances | None, Instances | None]:
@@ -104,7 +176,7 @@ class CocoSource(Settings):
             labels, _ = read_coco(
                 self.root / part.truth, self.root / part.images, skeleton=skeleton
             )
-            truth = labels_of(people, labels, self.root / part.truth)
+            truth = copy_labels(people, labels, self.root / part.truth)
         return people.without_labels(), truth
 
     def _boxed(self, part: DetectedPart, skeleton: Skeleton) -> Instances:

@@ -1,4 +1,4 @@
-"""People and keypoints as the content of a COCO file, which other tools read."""
+"""People and keypoints as COCO records, which other tools read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,21 +7,8 @@ import numpy as np
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.pose.skeleton import Skeleton
-
-Record = dict[str, Any]
-
-PERSON = 1
-
-
-def person_category(skeleton: Skeleton) -> Record:
-    """The category of people: names of the keypoints, and limbs counted from 1."""
-    return {
-        "id": PERSON,
-        "name": "person",
-        "supercategory": "person",
-        "keypoints": list(skeleton.names),
-        "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
-    }
+from sspcm_kedro.sources.checks import Record
+from sspcm_kedro.sources.coco_category import PERSON, person_category
 
 
 def coco_content(
@@ -34,7 +21,7 @@ def coco_content(
     description: str,
     further: Mapping[str, Sequence[Any]] | None = None,
 ) -> Record:
-    """A COCO keypoint file; images and people in the order of the people.
+    """What a COCO keypoint file says, ready for JSON; images and people in the order of the people.
 
     Args:
         people: the people (n); their own labels are not written.

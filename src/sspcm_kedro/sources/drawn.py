@@ -1,14 +1,15 @@
-"""People drawn by this package, read back from their folder as any COCO folder."""
+"""People drawn by this package, read back from their folder."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sspcm_kedro.config import Settings
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.drawn import DrawnSettings
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.skeleton import COCO
+from sspcm_kedro.sources.base import BaseSource
 from sspcm_kedro.sources.coco import CocoPart, CocoSource, UnlabeledPart
 from sspcm_kedro.sources.drawn_folder import (
     BOXES_FILE,
@@ -23,8 +24,8 @@ from sspcm_kedro.sources.drawn_folder import (
 Images = Annotated[int, Field(ge=1, lt=PART_SPAN)]
 
 
-class DrawnSource(Settings):
-    """People drawn by this package; their folder is read back as any COCO folder.
+class DrawnSource(BaseSource):
+    """People drawn by this package, the same for the same `seed`, into a COCO folder of the run.
 
     Attributes:
         annotated: annotated images; an image has one to a few people.
@@ -33,6 +34,8 @@ class DrawnSource(Settings):
         look: how the images look.
         processes: how many processes draw.
     """
+
+    skeleton = COCO
 
     kind: Literal["drawn"] = "drawn"
     annotated: Images
@@ -51,7 +54,6 @@ class DrawnSource(Settings):
         return DrawnPeople(self.look, seed, counts, self.processes)
 
     def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the drawn folder."""
         if drawn_folder is None:
             rule = "a drawn source is read from the folder that node 'draw' writes, got none"
             raise BadInput("source", rule, "Run node 'draw' first")

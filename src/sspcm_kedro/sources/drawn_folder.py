@@ -5,14 +5,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sspcm_kedro.drawn import DrawnPerson, DrawnSettings, draw_many
 from sspcm_kedro.pose.skeleton import COCO
-from sspcm_kedro.sources.coco_writer import person_category
+from sspcm_kedro.sources.checks import Record
+from sspcm_kedro.sources.coco_category import PERSON, person_category
 
 Part = Literal["train", "val", "unlabeled"]
-Record = dict[str, Any]
 
 PARTS: tuple[Part, ...] = ("train", "val", "unlabeled")
 PART_SPAN = 1_000_000
@@ -73,8 +73,8 @@ class DrawnPeople:
 
     def fingerprint(self) -> Record:
         """All that decides the files: equal fingerprints, equal folders."""
-        said = {"settings": asdict(self.settings), "seed": self.seed, "counts": self.counts}
-        return json.loads(json.dumps({**said, "layout": LAYOUT, "renderer": _renderer()}))
+        decides = {"settings": asdict(self.settings), "seed": self.seed, "counts": self.counts}
+        return json.loads(json.dumps({**decides, "layout": LAYOUT, "renderer": _renderer()}))
 
 
 def images_folder(part: Part) -> str:
@@ -99,7 +99,7 @@ class CocoRecords:
         self._people: list[Record] = []
 
     def add(self, image: DrawnImage) -> None:
-        """Take down an image and its people."""
+        """Append the records of an image and its people."""
         image_id = self._first_image + image.index
         height, width = self._hw
         name = Path(image.file).name
@@ -117,7 +117,7 @@ class CocoRecords:
         """The part as a COCO file without any trace of keypoints."""
         hidden = ("keypoints", "num_keypoints")
         people = [{k: v for k, v in p.items() if k not in hidden} for p in self._people]
-        category = {"id": 1, "name": "person", "supercategory": "person"}
+        category = {"id": PERSON, "name": "person", "supercategory": "person"}
         return {"images": self._images, "annotations": people, "categories": [category]}
 
 
@@ -126,7 +126,7 @@ def _person(person: DrawnPerson) -> Record:
     for (x, y), v in zip(person.keypoints.tolist(), person.visibility.tolist(), strict=True):
         keypoints += [round(x, 2), round(y, 2), v] if v else [0, 0, 0]
     return {
-        "category_id": 1,
+        "category_id": PERSON,
         "bbox": [round(side, 2) for side in person.box.tolist()],
         "area": round(float(person.area), 2),
         "iscrowd": 0,

@@ -2,23 +2,31 @@
 
 from collections import Counter
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
-from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
+from sspcm_kedro.downloads.published import ByHand, Part, PublishedSet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import FISHEYE, Skeleton
-from sspcm_kedro.sources import checks
-from sspcm_kedro.sources.base import assemble
+from sspcm_kedro.sources import checks, coco_checks
+from sspcm_kedro.sources.base import BaseSource, assemble
+from sspcm_kedro.sources.checks import Record
 from sspcm_kedro.sources.coco import CocoPart
-from sspcm_kedro.sources.coco_format import coco_people
-
-Record = dict[str, Any]
+from sspcm_kedro.sources.coco_format import read_coco, read_coco_json
 
 
-class FisheyeSource(Settings):
-    """WEPDTOF-Pose or BKFisheye. Boxes are annotated ones in every part, as published.
+def _published(name: str, title: str, where: str) -> PublishedSet:
+    note = "its COCO files are numbered from 0; keep them as they come"
+    paths = ("annotations/person_keypoints_train2017.json",
+             "annotations/person_keypoints_val2017.json",
+             "images/train2017", "images/val2017")  # fmt: skip
+    by_hand = tuple(ByHand(f"{title}, {path}", where, f"coco/{path}", note) for path in paths)
+    return PublishedSet(name, {"all": Part(by_hand=by_hand)})
+
+
+class FisheyeSource(BaseSource):
+    """WEPDTOF-Pose or BKFisheye, people seen from above; every box is an annotated one.
 
     Attributes:
         root: the folder that all other paths are relative to.
@@ -26,6 +34,14 @@ class FisheyeSource(Settings):
         validation: the part to validate on, if any.
         unlabeled: further people; their labels are erased, and kept as the hidden truth.
     """
+
+    skeleton = FISHEYE
+    published = (
+        _published("wepdtof_pose", "WEPDTOF-Pose", "the Baidu folder that the README of "
+                   "github.com/hlz0606/SSPCM links (with an account)"),
+        _published("bkfisheye", "BKFisheye",
+                   "its authors (those of SSPCM, CVPR 2023): no address is published"),
+    )  # fmt: skip
 
     kind: Literal["fisheye"] = "fisheye"
     root: Path
@@ -40,7 +56,6 @@ class FisheyeSource(Settings):
     unlabeled: CocoPart | None = None
 
     def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the folder."""
         annotated, validation, truth = (
             read_fisheye(self.root / part.annotations, self.root / part.images)[0] if part else None
             for part in (self.train, self.validation, self.unlabeled)
@@ -60,11 +75,11 @@ def read_fisheye(annotation_file: Path, image_root: Path) -> tuple[Instances, Sk
     results are told apart by them. Boxes that the cleaning leaves without width or height are
     dropped. A file that follows COCO alone is of kind coco.
     """
-    content = checks.read_coco_json(annotation_file, ("images", "annotations", "categories"))
-    images, annotations = content["images"], content["annotations"]
-    _placed(annotation_file, images)
-    checks.have_keys(annotation_file, "annotation", annotations, ("num_keypoints", "keypoints"))
-    checks.finite_numbers(
+    coco = read_coco_json(annotation_file)
+    images, annotations = coco["images"], coco["annotations"]
+    _check_images(annotation_file, images)
+    checks.need_keys(annotation_file, "annotation", annotations, ("num_keypoints", "keypoints"))
+    coco_checks.need_finite(
         annotation_file, "annotation", [a for a in annotations if "area" in a], "area", single=True
     )
     stripped = [
@@ -72,13 +87,9 @@ def read_fisheye(annotation_file: Path, image_root: Path) -> tuple[Instances, Sk
         for annotation in annotations
         if annotation.get("area", 1) > 0
     ]
-    categories = [_category(annotation_file, category) for category in content["categories"]]
-    people, _ = coco_people(
-        annotation_file,
-        {"images": images, "annotations": stripped, "categories": categories},
-        image_root,
-        skeleton=FISHEYE,
-    )
+    categories = [_category(annotation_file, category) for category in coco["categories"]]
+    coco = {"images": images, "annotations": stripped, "categories": categories}
+    people, _ = read_coco(annotation_file, image_root, coco=coco, skeleton=FISHEYE)
     wide = (people.boxes[:, 2:] > people.boxes[:, :2]).all(axis=1)
     if not wide.any():
         rule = "at least one box must have a width and a height inside its image"
@@ -86,8 +97,8 @@ def read_fisheye(annotation_file: Path, image_root: Path) -> tuple[Instances, Sk
     return people.take(wide), FISHEYE
 
 
-def _placed(file: Path, images: list[Record]) -> None:
-    checks.have_keys(file, "image", images, ("id", "file_name"))
+def _check_images(file: Path, images: list[Record]) -> None:
+    checks.need_keys(file, "image", images, ("id", "file_name"))
     broken = [
         (
             f"image in row {row}",
@@ -98,7 +109,9 @@ def _placed(file: Path, images: list[Record]) -> None:
     ]
     remedy = "Number the images 0, 1, 2, ...; a file that follows COCO alone is of kind coco"
     checks.refuse(file, broken, remedy)
-    checks.names_inside(file, ((f"image {image['id']}", image["file_name"]) for image in images))
+    checks.need_names_inside(
+        file, ((f"image {image['id']}", image["file_name"]) for image in images)
+    )
     names = [PurePosixPath(image["file_name"]).name for image in images]
     count = Counter(names)
     twice = [

@@ -13,7 +13,7 @@ from sspcm_kedro.sources.coco_format import AREA_OF_BOX
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
-def whole_images(folder: Path) -> Instances:
+def read_image_folder(folder: Path) -> Instances:
     """Each image of a folder and of those in it, by name, as one person who fills it (k = 0).
 
     Raises:

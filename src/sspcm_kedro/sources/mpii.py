@@ -5,19 +5,29 @@ from typing import Literal
 
 import numpy as np
 
-from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
+from sspcm_kedro.downloads.published import Archive, Part, PublishedSet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import MPII
 from sspcm_kedro.sources import checks
-from sspcm_kedro.sources.base import assemble
+from sspcm_kedro.sources.base import BaseSource, assemble
 from sspcm_kedro.sources.mpii_json import read_mpii
 from sspcm_kedro.sources.mpii_mat import read_mpii_mat, read_mpii_test
 
+_OWNERS = "https://datasets.d2.mpi-inf.mpg.de/andriluka14cvpr"
+_IMAGES = Part((Archive(f"{_OWNERS}/mpii_human_pose_v1.tar.gz", (("images/*.jpg", "images/"),)),))
+_JSON = Archive(
+    "https://download.openmmlab.com/mmpose/datasets/mpii_annotations.tar",
+    (("mpii_train.json", "annot/train.json"), ("mpii_val.json", "annot/valid.json"),
+     ("mpii_test.json", "annot/test.json"), ("mpii_gt_val.mat", "annot/gt_valid.mat")),
+)  # fmt: skip
+_MAT = "mpii_human_pose_v1_u12_1.mat"
+_MAT_ARCHIVE = Archive(f"{_OWNERS}/mpii_human_pose_v1_u12_2.zip", ((_MAT, _MAT),), growth=8)
 
-class MpiiSource(Settings):
-    """MPII as JSON.
+
+class MpiiSource(BaseSource):
+    """MPII as the JSON of HRNet and its relatives.
 
     Attributes:
         root: the folder that all other paths are relative to.
@@ -29,6 +39,9 @@ class MpiiSource(Settings):
         images: the folder of all images.
     """
 
+    skeleton = MPII
+    published = (PublishedSet("mpii", {"annotations": Part((_JSON,)), "images": _IMAGES}),)
+
     kind: Literal["mpii"] = "mpii"
     root: Path
     train: Path = Path("annot/train.json")
@@ -38,7 +51,6 @@ class MpiiSource(Settings):
     images: Path = Path("images")
 
     def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the folder."""
         images = self.root / self.images
         train, _ = read_mpii(self.root / self.train, images)
         validation = test = None
@@ -49,11 +61,11 @@ class MpiiSource(Settings):
             test = read_mpii_test(self.root / self.test, images)
         elif self.test:
             test, _ = read_mpii(self.root / self.test, images, labeled=False)
-        return assemble(MPII, train, validation, None, None, test)
+        return assemble(MPII, train, validation, test=test)
 
 
-class MpiiMatSource(Settings):
-    """MPII from the original mat.
+class MpiiMatSource(BaseSource):
+    """MPII's original mat.
 
     Attributes:
         root: the folder that all other paths are relative to.
@@ -65,29 +77,33 @@ class MpiiMatSource(Settings):
         test: whether to read the test people too.
     """
 
+    skeleton = MPII
+    published = (PublishedSet(
+        "mpii_mat", {"annotations": Part((_MAT_ARCHIVE,)), "images": _IMAGES}, folder="mpii"
+    ),)  # fmt: skip
+
     kind: Literal["mpii_mat"] = "mpii_mat"
     root: Path
-    annotations: Path = Path("mpii_human_pose_v1_u12_1.mat")
+    annotations: Path = Path(_MAT)
     images: Path = Path("images")
     validation_images: Path | None = None
     test: bool = False
 
     def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the folder."""
         file, images = self.root / self.annotations, self.root / self.images
         people, test = read_mpii_mat(file, images, test=self.test)
         validation = None
         if self.validation_images:
             listed = self.root / self.validation_images
-            held_out = _named(people, listed)
+            held_out = _on_listed_images(people, listed)
             people, validation = people.take(~held_out), people.take(held_out)
             if not len(people):
                 rule = "some annotated image must remain to train on, and all are listed"
                 raise BadInput(listed, rule, "List the validation images only")
-        return assemble(MPII, people, validation, None, None, test)
+        return assemble(MPII, people, validation, test=test)
 
 
-def _named(people: Instances, file: Path) -> np.ndarray:
+def _on_listed_images(people: Instances, file: Path) -> np.ndarray:
     """(n) which people are on an image that the text file lists."""
     checks.need_file(file)
     try:

@@ -9,10 +9,10 @@ from sspcm_kedro.data.instances import Instances, as_text
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import MPII, Skeleton
 from sspcm_kedro.sources import checks
+from sspcm_kedro.sources.base import boxed_instances, number_names
+from sspcm_kedro.sources.checks import Record
 from sspcm_kedro.sources.coco_format import AREA_OF_BOX
-from sspcm_kedro.sources.joints_mat import read_mat
-
-Record = dict[str, Any]
+from sspcm_kedro.sources.mat import read_mat
 
 PERSON_PX = 200
 """A scale of 1 is a person this many pixels high."""
@@ -41,7 +41,7 @@ def read_mpii(
     ``source_image_ids`` the names of the images.
 
     Args:
-        annotation_file: a list of {image, center, scale, keypoints, joints_vis}.
+        annotation_file: a list of {image, center, scale, joints, joints_vis}.
         image_root: the folder of the images.
         labeled: false for a test file, which has no keypoints; everyone is kept.
         head_boxes: gt_valid.mat, in the order of this file.
@@ -50,14 +50,12 @@ def read_mpii(
     names = [f"person in row {row}" for row in range(len(records))]
     boxes = person_boxes(
         annotation_file,
-        checks.matrices(annotation_file, "center", _values(names, records, "center"), (2,)),
+        checks.parse_numbers(annotation_file, "center", _values(names, records, "center"), (2,)),
         _scales(annotation_file, names, records),
         names,
     )
-    keypoints, visibility = (
-        np.zeros((len(records), MPII.size, 2)),
-        np.zeros((len(records), 16), int),
-    )
+    visibility = np.zeros((len(records), MPII.size), int)
+    keypoints = np.zeros((*visibility.shape, 2))
     kept = np.arange(len(records))
     if labeled:
         keypoints, visibility = _joints(annotation_file, names, records)
@@ -93,19 +91,17 @@ def mpii_people(
     source_ids: np.ndarray | None = None,
 ) -> Instances:
     """People (n) of MPII, whatever file they stand in; keypoints are already counted from 0."""
-    checks.images_exist(annotation_file, dict.fromkeys(images), image_root)
-    number = {image: place for place, image in enumerate(dict.fromkeys(images), start=1)}
+    checks.need_images(annotation_file, dict.fromkeys(images), image_root)
     paths = [image_root / image for image in images]
-    return Instances(
+    return boxed_instances(
         ids=rows + 1,
-        image_ids=np.array([number[image] for image in images], np.int64),
-        paths=np.array([str(path) for path in paths], object),
+        image_ids=number_names(images),
+        paths=paths,
         image_hw=checks.stored_sizes(paths),
-        boxes=boxes.astype(np.float32),
-        areas=(AREA_OF_BOX * np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)).astype(np.float32),
-        box_scores=np.ones(len(rows), np.float32),
-        keypoints=np.where(visibility[..., None] > 0, keypoints, 0).astype(np.float32),
-        visibility=visibility.astype(np.int64),
+        boxes=boxes,
+        area_of_box=AREA_OF_BOX,
+        keypoints=keypoints,
+        visibility=visibility,
         head_sizes=head_sizes.astype(np.float32),
         source_ids=as_text(rows) if source_ids is None else source_ids,
         source_image_ids=source_image_ids,
@@ -143,16 +139,14 @@ def read_head_sizes(file: Path, count: int, annotation_file: Path) -> np.ndarray
 
 
 def _records(file: Path, labeled: bool) -> list[Record]:
-    records = checks.read_json(file)
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        rule = "an MPII file must be a list of JSON objects"
-        raise BadInput(file, rule, "Each needs image, center, scale, keypoints and joints_vis")
+    remedy = "Each needs image, center, scale, joints and joints_vis"
+    records = checks.read_records(file, "an MPII file", remedy)
     if not records:
         raise BadInput(file, "the file must hold at least one person", "Export it again")
     joints = ("joints", "joints_vis") if labeled else ()
-    checks.have_keys(file, "person", records, ("image", "center", "scale", *joints))
+    checks.need_keys(file, "person", records, ("image", "center", "scale", *joints))
     named = [(f"person in row {row}", record["image"]) for row, record in enumerate(records)]
-    checks.names_inside(file, named)
+    checks.need_names_inside(file, named)
     return records
 
 
@@ -166,13 +160,15 @@ def _scales(file: Path, names: list[str], records: list[Record]) -> np.ndarray:
         (name, scale if isinstance(scale, list) else [scale, scale])
         for name, scale in _values(names, records, "scale")
     ]
-    return checks.matrices(file, "scale", both, (2,))
+    return checks.parse_numbers(file, "scale", both, (2,))
 
 
 def _joints(file: Path, names: list[str], records: list[Record]) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints (n, 16, 2), from 0, and visibility (n, 16)."""
-    points = checks.matrices(file, "joints", _values(names, records, "joints"), (MPII.size, 2))
-    flags = checks.matrices(file, "joints_vis", _values(names, records, "joints_vis"), (MPII.size,))
+    points = checks.parse_numbers(file, "joints", _values(names, records, "joints"), (MPII.size, 2))
+    flags = checks.parse_numbers(
+        file, "joints_vis", _values(names, records, "joints_vis"), (MPII.size,)
+    )
     rule = "joints_vis must be 1 (annotated) or 0"
     odd = np.flatnonzero(~np.isin(flags, (0, 1)).all(axis=1))
     checks.refuse(file, [(names[row], rule) for row in odd], "Correct the flags")

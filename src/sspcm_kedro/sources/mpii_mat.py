@@ -11,10 +11,10 @@ from sspcm_kedro.data.instances import Instances, as_text
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import MPII
 from sspcm_kedro.sources import checks
-from sspcm_kedro.sources.joints_mat import read_mat
+from sspcm_kedro.sources.checks import Record
+from sspcm_kedro.sources.mat import read_mat
 from sspcm_kedro.sources.mpii_json import HEAD_SIZE, mpii_people, person_boxes
 
-Record = dict[str, Any]
 REMEDY = "Use mpii_human_pose_v1_u12_1.mat, as it was downloaded"
 
 NOT_RELEASED = {"002878268.jpg", "013401523.jpg", "040348287.jpg"}
@@ -99,7 +99,7 @@ def read_test_images(annotation_file: Path) -> TestImages:
         for image, place in found
         for label in [image.get("image")]
     ]
-    checks.names_inside(annotation_file, named)
+    checks.need_names_inside(annotation_file, named)
     return TestImages(
         [str(name) for _, name in named],
         [place for _, place in found],
@@ -121,11 +121,11 @@ def _release(file: Path) -> list[tuple[Record, bool]]:
 
 
 def _instances(file: Path, image_root: Path, people: list[Record]) -> Instances:
-    checks.names_inside(file, [(person["name"], person["image"]) for person in people])
+    checks.need_names_inside(file, [(person["name"], person["image"]) for person in people])
     people = _released(image_root, people)
     names = [person["name"] for person in people]
-    centers = checks.matrices(file, "objpos", [(p["name"], p["center"]) for p in people], (2,))
-    scales = checks.matrices(file, "scale", [(p["name"], p["scale"]) for p in people], ())
+    centers = checks.parse_numbers(file, "objpos", [(p["name"], p["center"]) for p in people], (2,))
+    scales = checks.parse_numbers(file, "scale", [(p["name"], p["scale"]) for p in people], ())
     keypoints, visibility = _joints(file, people)
     return mpii_people(
         file,
@@ -191,7 +191,7 @@ def _joints(file: Path, people: list[Record]) -> tuple[np.ndarray, np.ndarray]:
             points.append((f"{person['name']}, keypoint {joint}", xy))
     if places:
         rows, joints = np.array(places).T
-        keypoints[rows, joints] = checks.matrices(file, "x, y", points, (2,)) - 1
+        keypoints[rows, joints] = checks.parse_numbers(file, "x, y", points, (2,)) - 1
     return keypoints, visibility
 
 

@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Literal
 
-from sspcm_kedro.config import Settings
 from sspcm_kedro.data.source import Source
+from sspcm_kedro.downloads.published import ByHand, Part, PublishedSet
 from sspcm_kedro.pose.skeleton import COCO
-from sspcm_kedro.sources import checks
-from sspcm_kedro.sources.base import assemble
-from sspcm_kedro.sources.coco_format import coco_people, ignored_people
+from sspcm_kedro.sources.base import BaseSource, assemble
+from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
+
+FILE = "annotations/ochuman_coco_format_val_range_0.00_1.00.json"
+_FORM = "https://cg.cs.tsinghua.edu.cn/dataset/form.html?dataset=ochuman (a form to fill in)"
 
 
-class OchumanSource(Settings):
-    """OCHuman. Its people are not meant to be learned from: name it as a mix's ``validation``.
+class OchumanSource(BaseSource):
+    """OCHuman; to evaluate on, as the `validation` of a union.
 
     Attributes:
         root: the folder that all other paths are relative to.
@@ -20,15 +22,19 @@ class OchumanSource(Settings):
         images: the folder of all images.
     """
 
+    skeleton = COCO
+    published = (PublishedSet("ochuman", {"all": Part(by_hand=(
+        ByHand("images of OCHuman", _FORM, "images"), ByHand(Path(FILE).name, _FORM, FILE),
+    ))}),)  # fmt: skip
+
     kind: Literal["ochuman"] = "ochuman"
     root: Path
-    annotations: Path = Path("annotations/ochuman_coco_format_val_range_0.00_1.00.json")
+    annotations: Path = Path(FILE)
     images: Path = Path("images")
 
     def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the part, as annotated ones."""
         file, images = self.root / self.annotations, self.root / self.images
-        content = checks.read_coco_json(file, ("images", "categories", "annotations"))
-        people, _ = coco_people(file, content, images, skeleton=COCO)
-        ignored = ignored_people(file, content, images, COCO.size)
-        return assemble(COCO, people, None, None, None, ignored=ignored)
+        coco = read_coco_json(file)
+        people, _ = read_coco(file, images, coco=coco, skeleton=COCO)
+        ignored = parse_ignored(file, coco, images, COCO.size)
+        return assemble(COCO, people, ignored=ignored)

@@ -33,15 +33,7 @@ from sspcm_kedro.pipelines.plan.cost import (
     step_cost,
 )
 from sspcm_kedro.pipelines.plan.tables import plan_table
-from sspcm_kedro.pose.skeleton import AIC, COCO, CROWDPOSE, FISHEYE, LSP, MPII, UNION
 from sspcm_kedro.sources import SourceConfig
-
-KEYPOINTS = {
-    "drawn": COCO.size, "coco": COCO.size, "lspet": LSP.size, "lsp": LSP.size, "mpii": MPII.size,
-    "mpii_mat": MPII.size, "aic": AIC.size, "fisheye": FISHEYE.size, "crowdpose": CROWDPOSE.size,
-    "ochuman": COCO.size, "union": UNION.size,
-}  # fmt: skip
-"""Of each kind of source. A COCO file may have others; they stand in it, and it is not read."""
 
 CPU_BATCH = 2
 """People of each kind in a step that is timed on a CPU: a whole batch could take minutes."""
@@ -94,7 +86,7 @@ def count_cost(
     A part that depends on an unknown number of people is None, and totals are without it.
     """
     view.check(network)
-    keypoints = plan.keypoints or KEYPOINTS[source.root.kind]
+    keypoints = plan.keypoints or source.root.skeleton.size
     people = people_of(split, plan.people)
     # Equal networks are counted once: large ones take a while, even without numbers.
     chosen = {name: network.bare().of(name) for name in ROLES}

@@ -22,7 +22,7 @@ from sspcm_kedro.pose.metrics import rescore
 from sspcm_kedro.sources.checks import need_folder, verify_images
 from sspcm_kedro.sources.coco_format import read_boxes
 from sspcm_kedro.sources.coco_writer import coco_content
-from sspcm_kedro.sources.image_folder import whole_images
+from sspcm_kedro.sources.image_folder import read_image_folder
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def find_people(config: PredictionConfig) -> Instances:
         raise BadInput("parameter prediction.images", "must name a folder of images", remedy)
     need_folder(config.images)
     if config.boxes is None:
-        people = whole_images(config.images)
+        people = read_image_folder(config.images)
         logger.warning("No boxes were given (prediction.boxes): %s", WHOLE)
     else:
         people = read_boxes(config.boxes, config.images, detections=config.detections)

@@ -2,27 +2,30 @@
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from sspcm_kedro.downloads.sets import SETS, DownloadConfig, SetName
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.sources import SourceConfig
+from sspcm_kedro.pipelines.download.nodes import DownloadConfig, choose_parts
+from sspcm_kedro.sources import KINDS, SETS, SourceConfig
 
 
 def choose(source, **given):
-    return DownloadConfig(source=source, root=Path("there"), **given).choose()
+    return choose_parts(DownloadConfig(source=source, root=Path("there"), **given))
 
 
-def test_names_are_known_to_both():
-    assert set(get_args(SetName)) == set(SETS)
+def test_every_set_has_a_name_of_its_own():
+    names = [published.name for kind in KINDS.values() for published in kind.published]
+    assert sorted(names) == sorted(SETS) == sorted([
+        "aic", "bkfisheye", "coco", "crowdpose", "lsp", "lspet", "mpii", "mpii_mat", "ochuman",
+        "wepdtof_pose",
+    ])  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_facts_are_well_formed(name):
-    every = choose(name, parts=tuple(SETS[name].parts))
+    every = choose(name, parts=tuple(SETS[name][1].parts))
     for archive in every.archives:
         assert re.fullmatch(r"https?://[\w.-]+/\S+\.(zip|tar|tar\.gz)", archive.url)
         assert archive.size is None or archive.size > 1_000_000
@@ -38,7 +41,7 @@ def test_facts_are_well_formed(name):
 @pytest.mark.parametrize("name", SETS)
 def test_what_is_got_is_what_the_reader_reads(name):
     """Every file and folder that the set's reader opens has somebody who brings it."""
-    every = choose(name, parts=tuple(SETS[name].parts))
+    every = choose(name, parts=tuple(SETS[name][1].parts))
     keys = {key: value for part in every.parts for key, value in part.source.items()}
     source = SourceConfig.model_validate({"kind": every.kind, "root": "there", **keys}).root
     wanted = set()
@@ -54,7 +57,7 @@ def test_what_is_got_is_what_the_reader_reads(name):
 
 
 def test_usual_parts_of_coco_are_a_third_of_it():
-    usual, whole = choose("coco"), choose("coco", parts=tuple(SETS["coco"].parts))
+    usual, whole = choose("coco"), choose("coco", parts=tuple(SETS["coco"][1].parts))
     names = ["annotations_trainval2017.zip", "train2017.zip", "val2017.zip"]
     assert [archive.name for archive in usual.archives] == names
     assert sum(archive.size for archive in usual.archives) == 20_405_354_669
@@ -78,7 +81,7 @@ def test_a_mirror_has_archives_by_their_names():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, r"download\.source: must name a set: coco, mpii, .*kedro run --pipelines download"),
+        ({}, r"download\.source: must name a set: coco, lspet, .*kedro run --pipelines download"),
         ({"source": "coco"}, r"download\.root: must name the folder.*data/01_raw/coco"),
         ({"source": "coco", "root": "x", "parts": "val2017+test"},
          r"download\.parts: coco has no part 'test'. Choose among annotations, train2017, val2017"),
@@ -86,13 +89,13 @@ def test_a_mirror_has_archives_by_their_names():
 )  # fmt: skip
 def test_what_is_missing_is_named(given, message):
     with pytest.raises(BadInput, match=message):
-        DownloadConfig(**given).choose()
+        choose_parts(DownloadConfig(**given))
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"source": "cocoa"}, r"Input should be 'coco', 'mpii', .*'ochuman'"),
+        ({"source": "cocoa"}, r"Input should be 'coco', 'lspet', 'lsp', 'mpii', .*'ochuman'"),
         ({"mirror": "file:///tmp"}, r"must start with http:// or https://, found 'file:///tmp'"),
         ({"part": "val2017"}, r"part\n.*not permitted"),
     ],
