@@ -13,7 +13,7 @@ import requests
 from filelock import FileLock, Timeout
 from kedro.io import AbstractDataset
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.downloads.fetch import Patience, fetch, open_session, remote_size, verify
 from sspcm_kedro.downloads.sets import Archive, Download
 from sspcm_kedro.downloads.unpack import unpack, unpacked_bytes
@@ -51,7 +51,7 @@ class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
         with _exclusive(data.root):
             _complete(data, self._patience)
         report = _report(data)
-        with replacing(self._file) as beside:
+        with replace_file(self._file) as beside:
             beside.write_text(json.dumps(report, indent=1))
         _tell(report)
 
@@ -124,7 +124,7 @@ def _note_file(root: Path, archive: Archive) -> Path:
 
 
 def _note(root: Path, archive: Archive, content: dict[str, Any]) -> None:
-    with replacing(_note_file(root, archive)) as beside:
+    with replace_file(_note_file(root, archive)) as beside:
         beside.write_text(json.dumps(content))
 
 

@@ -20,7 +20,7 @@ TITLE = 28
 """Characters that fit over a tile."""
 
 
-def draw_people(
+def draw_overlays(
     people: Instances,
     keypoints: np.ndarray,
     titles: Sequence[str],

@@ -12,7 +12,7 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.figures.overlays import draw_people
+from sspcm_kedro.figures.overlays import draw_overlays
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources.annotation_import import flat_names
@@ -34,7 +34,7 @@ class QueueConfig(Settings):
     shown: int = Field(default=60, ge=1)
 
 
-def queue(
+def select_people(
     corrected: dict[str, Tensor],
     labeled: Instances,
     unlabeled: Instances,
@@ -89,7 +89,7 @@ def queue(
         f"{place} ({inconsistency[row]:.2f}) {names[path]}"
         for place, (row, path) in enumerate(zip(rows, people.paths, strict=True), start=1)
     ]
-    sheet = draw_people(
+    sheet = draw_overlays(
         people.take(shown), points[shown], titles[shown], skeleton, view.input_hw, machine,
         kept=kept[shown],
     )  # fmt: skip
