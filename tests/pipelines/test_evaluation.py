@@ -103,6 +103,9 @@ def test_all_numbers_come_together():
     assert metrics["student"] == {"AP": 0.5, "PCK_per_keypoint": {"a": 0.3}}
     assert metrics["baseline"] == {"AP": 0.1}
     assert metrics["pseudo_labels"] == {"round_1": {"mean": 0.25, "rejected": 0.1}}
+    teachers = {name: networks[name] for name in ("teacher_b", "teacher_a")}
+    named = collect(teachers, {"pose_dual": {"AP": 0.1}}, [])
+    assert list(named) == ["pose_dual", "teacher_a", "teacher_b", "pseudo_labels"]
 
 
 SMALL = {"kind": "small_baseline", "width": 16}

@@ -11,9 +11,12 @@ from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.skeleton import COCO as SKELETON
 
 HW = (64, 48)
 
@@ -200,9 +203,11 @@ def test_a_student_of_another_network(ready):
         TrainedModel.from_tensors(saved, "student")
 
 
-def test_a_student_downloads_nothing(ready):
+def test_a_model_downloads_nothing():
     """Where its training started from pretrained weights, they are in it already."""
-    saved = TensorsDataset(str(ready.data / "06_models" / "student.safetensors")).load()
+    config = NetworkConfig.model_validate({"kind": "simple_baseline"})
+    saved = TrainedModel(config.build(17), config, SKELETON, ViewConfig()).to_tensors()
     network = {**json.loads(saved["network"]), "weights": "/nowhere/imagenet.pth"}
     model = TrainedModel.from_tensors({**saved, "network": json.dumps(network)}, "student")
     assert model.skeleton.size == 17 and not model.network.training
+    assert model.config == config

@@ -5,18 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
+from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import crops_of
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.figures.overlays import draw_overlays
+from sspcm_kedro.figures.overlays import draw_overlays, tile_size
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.metrics import rescore
 from sspcm_kedro.sources.checks import need_folder, verify_images
@@ -125,4 +127,6 @@ def draw_predictions(
     shown, input_hw = people.take(rows), model.view.input_hw
     points = to_image(predictions["keypoints"][rows], shown, input_hw)
     titles = [Path(path).name for path in shown.paths]
-    return draw_overlays(shown, points, titles, model.skeleton, input_hw, machine)
+    crops = Crops(shown, tile_size(input_hw), border=0, workers=machine.workers)
+    pixels = crops[torch.arange(len(shown))].numpy()
+    return draw_overlays(pixels, shown.boxes, points, titles, model.skeleton)
