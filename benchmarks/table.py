@@ -69,7 +69,9 @@ def scores_of(env: str, seed: int) -> dict[str, dict[str, float]]:
         return json.loads((folder_of(env, seed, method) / name).read_text())
 
     rounds = read(ROUNDS, "08_reporting/metrics.json")
-    others = {m: read(m, "07_model_output/comparison_scores.json")["baseline"] for m in BASELINES}
+    others = {}
+    for method in BASELINES:  # one row each, called by the method's kind
+        (others[method],) = read(method, "07_model_output/comparison_scores.json").values()
     rows = {"supervised": rounds["baseline"], **others, ROUNDS: rounds["student"]}
     return {
         method: {column: row[column] for column in COLUMNS if column in row}

@@ -234,7 +234,7 @@ def test_the_environment_runs_with_snapshots(run_whole, env):
     if whole.submits:
         pipelines, changes["submission"] = ["comparison", "submission"], {"network": "comparison"}
     whole.project.run(*pipelines, env=env, **changes)
-    found = scores(whole.data / "07_model_output" / "comparison_scores.json")["baseline"]
+    found = scores(whole.data / "07_model_output" / "comparison_scores.json")["sspcm"]
     assert 0 <= found[HEADLINE.get(env, "AP")] <= 1
     history = pd.read_csv(whole.data / "06_models" / "comparison" / "history.csv")
     assert history["inconsistency"].notna().tolist() == [False, True]  # labels first, as always

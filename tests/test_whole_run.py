@@ -345,7 +345,7 @@ def test_a_slice_of_nodes(whole, copy):
     assert metrics == {**whole_metrics, "pseudo_labels": {}}
 
 
-def test_another_method_as_the_baseline(whole, copy):
+def test_another_method_as_the_comparison(whole, copy):
     printed = copy.kedro("--pipelines", "comparison", "--params", "comparison.kind=pose_dual")
     assert re.findall(r"Completed node: (\S+)", printed)[0] == "comparison"
     assert "warmup" not in printed
@@ -353,4 +353,10 @@ def test_another_method_as_the_baseline(whole, copy):
     networks = {key.split(".")[1] for key in checkpoint(copy.data, "comparison")["method"]}
     assert len(networks) == 2
     assert checkpoint(copy.data, "comparison")["deployed"] in networks
+    assert checkpoint(copy.data, "comparison")["kind"] == "pose_dual"
+    assert checkpoint(whole.data, "comparison")["kind"] == "supervised"
+    scores = json.loads((copy.data / "07_model_output" / "comparison_scores.json").read_text())
+    assert list(scores) == ["pose_dual"]
+    before = json.loads((whole.data / "07_model_output" / "comparison_scores.json").read_text())
+    assert list(before) == ["baseline"]
     assert same(checkpoint(copy.data, "warmup"), checkpoint(whole.data, "warmup"))

@@ -19,7 +19,7 @@ from fileserver import serving
 from formats import pictures, write_coco, write_lsp, write_lspet, write_mpii, write_mpii_mat
 from sspcm_kedro.datasets import download as module
 from sspcm_kedro.datasets.download import DownloadDataset
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.downloads.published import Download
 from sspcm_kedro.pipelines.download.nodes import DownloadConfig, choose_parts
 from sspcm_kedro.sources import SourceConfig
@@ -357,6 +357,6 @@ def test_what_it_says_of_itself(dataset, tmp_path):
     assert not dataset.exists()
     file = tmp_path / "reports" / "download.json"
     assert dataset._describe() == {"filepath": str(file)}
-    with replacing(file) as beside:
+    with replace_file(file) as beside:
         beside.write_text(json.dumps({"set": "coco"}))
     assert dataset.exists() and dataset.load() == {"set": "coco"}

@@ -1,11 +1,13 @@
-"""Tables of people can be moved with their images."""
+"""Tables of people can be moved with their images, and say all that they were given."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import pytest
 
-from sspcm_kedro.datasets.instances import InstancesDataset
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.datasets.instances import InstancesDataset, PartsDataset
 
 
 @pytest.fixture
@@ -16,38 +18,90 @@ def data(tmp_path):
     return folder
 
 
+@pytest.fixture
+def at(make_people):
+    """People at these image files."""
+
+    def make(*paths: object) -> Instances:
+        people = make_people("a" * len(paths))
+        return replace(people, paths=np.array([str(path) for path in paths], object))
+
+    return make
+
+
 def table(data) -> InstancesDataset:
     return InstancesDataset(filepath=str(data / "05_model_input" / "labeled.parquet"))
 
 
-def test_images_in_the_data_folder_are_found_where_it_was_moved_to(data, tmp_path):
-    people = pd.DataFrame({"id": [1, 2], "path": [str(data / "01_raw" / "a.png")] * 2})
+def same(first: Instances, second: Instances) -> None:
+    for column in fields(Instances):
+        one, other = getattr(first, column.name), getattr(second, column.name)
+        assert one.shape == other.shape
+        np.testing.assert_array_equal(one, other)
+
+
+def test_images_in_the_data_folder_are_found_where_it_was_moved_to(data, at, tmp_path):
+    people = at(*[data / "01_raw" / "a.png"] * 2)
     table(data).save(people)
-    pd.testing.assert_frame_equal(table(data).load(), people)
+    same(table(data).load(), people)
     moved = data.rename(tmp_path / "elsewhere")
     found = table(moved).load()
-    assert found["path"].tolist() == [str(moved / "01_raw" / "a.png")] * 2
-    assert Path(found["path"][0]).read_bytes() == b"pixels"
+    assert found.paths.tolist() == [str(moved / "01_raw" / "a.png")] * 2
+    assert Path(found.paths[0]).read_bytes() == b"pixels"
 
 
-def test_two_places_write_the_same_bytes(data, tmp_path):
+def test_two_places_write_the_same_bytes(data, at, tmp_path):
     """So that what one machine pushed is not out of date on another."""
     other = tmp_path / "other" / "deeper" / "data"
     for folder in (data, other):
-        table(folder).save(pd.DataFrame({"path": [str(folder / "01_raw" / "a.png")]}))
+        table(folder).save(at(folder / "01_raw" / "a.png"))
     stored = [(f / "05_model_input" / "labeled.parquet").read_bytes() for f in (data, other)]
     assert stored[0] == stored[1]
 
 
-def test_a_path_from_the_working_folder_is_the_same_image(data, monkeypatch):
+def test_a_path_from_the_working_folder_is_the_same_image(data, at, monkeypatch):
     monkeypatch.chdir(data.parent)
-    table(data).save(pd.DataFrame({"path": ["data/01_raw/a.png"]}))
-    assert table(data).load()["path"].tolist() == [str(data / "01_raw" / "a.png")]
+    table(data).save(at("data/01_raw/a.png"))
+    assert table(data).load().paths.tolist() == [str(data / "01_raw" / "a.png")]
 
 
-def test_images_elsewhere_keep_their_path(data, tmp_path):
+def test_images_elsewhere_keep_their_path(data, at, tmp_path):
     paths = [str(tmp_path / "photos" / "a.png"), "../photos/b.png"]
-    table(data).save(pd.DataFrame({"path": paths}))
-    assert table(data).load()["path"].tolist() == paths
+    table(data).save(at(*paths))
+    assert table(data).load().paths.tolist() == paths
     moved = data.rename(tmp_path / "moved")
-    assert table(moved).load()["path"].tolist() == paths
+    assert table(moved).load().paths.tolist() == paths
+
+
+def test_nobody_still_has_keypoints(data, make_people):
+    """As the ignored people of most sources: no row, and yet k = 3."""
+    nobody = make_people("ab").take(slice(0))
+    table(data).save(nobody)
+    found = table(data).load()
+    assert len(found) == 0
+    assert found.keypoints.shape == (0, 3, 2) and found.visibility.shape == (0, 3)
+    same(found, nobody)
+    same(Instances.join([found, make_people("c")]), make_people("c"))
+
+
+def test_parts_of_a_source_come_back_by_name(data, make_people):
+    """One part has columns that the other lacks; their order stays."""
+    heads = np.array([10, np.nan], np.float32)
+    parts = {
+        "validation": replace(make_people("ab", first_id=7), head_sizes=heads),
+        "annotated": make_people("cde"),
+    }
+    dataset = PartsDataset(filepath=str(data / "03_primary" / "instances.parquet"))
+    dataset.save(parts)
+    found = dataset.load()
+    assert list(found) == ["validation", "annotated"]
+    for name, people in parts.items():
+        same(found[name], people)
+
+
+def test_a_preview_counts_keypoints(data, at):
+    table(data).save(at(data / "01_raw" / "a.png"))
+    shown = table(data).preview()
+    row = dict(zip(shown["columns"], shown["data"][0], strict=True))
+    assert row["path"] == "a.png" and row["labeled_keypoints"] == 3
+    assert not {"keypoints", "visibility"} & set(row)

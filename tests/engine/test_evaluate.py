@@ -1,4 +1,4 @@
-"""Judging predictions: PCK by loops, AP by pycocotools fed by hand."""
+"""Evaluating predictions: PCK by loops, AP by pycocotools fed by hand."""
 
 import io
 from contextlib import redirect_stdout
@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.engine.evaluate import EvaluationConfig, detect, evaluate
+from sspcm_kedro.engine.evaluate import HEADLINES, METRICS, EvaluationConfig, detect, evaluate
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
@@ -316,21 +316,21 @@ def test_protocol_pckh_measures_by_heads(people):
     """Everybody 6 pixels off: found at half of heads larger than 12, at a tenth above 60."""
     rng = np.random.default_rng(2)
     points = rng.uniform(50, 300, (N, 16, 2)).astype(np.float32)
-    people = replace(people, keypoints=points, visibility=np.full((N, 16), 2))
+    heads = np.linspace(8, 80, N).astype(np.float32)
+    people = replace(people, keypoints=points, visibility=np.full((N, 16), 2), head_sizes=heads)
     keypoints, _, _ = predictions(people, 0)
     for i, box in enumerate(people.boxes.astype(float)):
         keypoints[i, :, 0] += 6 / scale_of(box)
-    heads = np.linspace(8, 80, N)
     skeleton = Skeleton(names=MPII, torso=(13, 2))
     config = EvaluationConfig(protocol="pckh")
     scores = torch.ones(N, 16)
-    evaluated = evaluate(keypoints, scores, people, HW, skeleton, config, heads).scores
+    evaluated = evaluate(keypoints, scores, people, HW, skeleton, config).scores
     assert evaluated["PCKh"] == evaluated["PCKh_knee"] == pytest.approx(np.mean(heads > 12))
     assert evaluated["PCKh0.1"] == pytest.approx(np.mean(heads > 60))
     assert 0 <= evaluated["PCK"] <= 1
-    for missing in (None, np.where(np.arange(N) == 3, np.nan, heads)):
+    for missing in (np.full(N, np.nan), np.where(np.arange(N) == 3, np.nan, heads)):
         with pytest.raises(BadInput, match="protocol = pckh: every person must have a head size"):
-            evaluate(keypoints, scores, people, HW, skeleton, config, missing)
+            evaluate(keypoints, scores, replace(people, head_sizes=missing), HW, skeleton, config)
 
 
 def test_without_sigmas_there_is_only_pck(people):
@@ -340,7 +340,7 @@ def test_without_sigmas_there_is_only_pck(people):
     assert set(evaluated.scores) == {"PCK"}
 
 
-def test_of_a_union_only_the_judged_keypoints_count(people):
+def test_of_a_union_only_the_evaluated_keypoints_count(people):
     """Noise in the other channels changes nothing; the order is the set's own."""
     keypoints, scores, _ = predictions(people, 8)
     config = EvaluationConfig()
@@ -356,3 +356,24 @@ def test_of_a_union_only_the_judged_keypoints_count(people):
     evaluated = evaluate(wide, wide_scores, people.scatter(channels, 7), HW, union, config)
     assert evaluated.scores == alone.scores
     assert evaluated.pck.per_keypoint.tolist() == alone.pck.per_keypoint.tolist()
+
+
+@pytest.mark.parametrize("protocol", ["coco", "aic", "pckh", "pck"])
+def test_the_table_of_metrics_names_what_each_protocol_gives(people, protocol):
+    skeleton, keypoints, scores = SKELETON, *predictions(people, 6)[:2]
+    if protocol == "pckh":
+        skeleton = Skeleton(names=MPII, torso=(13, 2))
+        points = np.ones((N, 16, 2), np.float32)
+        people = replace(
+            people, keypoints=points, visibility=np.full((N, 16), 2), head_sizes=np.full(N, 9.0)
+        )
+        keypoints, scores = torch.ones(N, 16, 2), torch.ones(N, 16)
+    config = EvaluationConfig(protocol=protocol)
+    found = evaluate(keypoints, scores, people, HW, skeleton, config).scores
+    assert list(found) == [m.name for m in METRICS if m.protocol in (protocol, None)]
+
+
+def test_each_protocol_has_one_headline_before_pck():
+    assert HEADLINES == ("AP", "AIC_AP", "PCKh", "PCK")
+    assert [m.protocol for m in METRICS if m.name in HEADLINES] == ["coco", "aic", "pckh", None]
+    assert len({metric.name for metric in METRICS}) == len(METRICS)

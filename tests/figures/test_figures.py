@@ -11,8 +11,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from rich.console import Console
 
-from sspcm_kedro.figures import charts as figures
-from sspcm_kedro.figures import sheets
+from sspcm_kedro.figures import charts, sheets
 from sspcm_kedro.figures.style import NETWORK_COLORS
 from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig
 from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
@@ -85,7 +84,7 @@ def drawn(figure):
 
 def test_curves_hold_the_numbers_and_the_baseline_shares_the_axes():
     ours, baseline = history(), history(("supervised",), ("baseline",))
-    figure = figures.learning_curves({"SSPCM": ours, "baseline": baseline.drop(columns="kept")})
+    figure = charts.learning_curves({"SSPCM": ours, "baseline": baseline.drop(columns="kept")})
     ap, pck, losses, trust, right = figure.axes
     assert [ax.get_ylabel() for ax in (ap, pck)] == ["validation AP", "validation PCK"]
     expected = {"SSPCM: teacher a", "SSPCM: student", "baseline: supervised"}
@@ -106,7 +105,7 @@ def test_curves_hold_the_numbers_and_the_baseline_shares_the_axes():
 
 
 def test_curves_mark_where_stages_begin():
-    figure = figures.learning_curves({"SSPCM": history()})
+    figure = charts.learning_curves({"SSPCM": history()})
     for ax in figure.axes[:4]:
         begins = [line.get_xdata()[0] for line in ax.get_lines() if line.get_gid() == "stage"]
         assert begins == [0, 40, 80]
@@ -117,19 +116,19 @@ def test_curves_mark_where_stages_begin():
 
 
 def test_curves_without_ap_show_pck_only():
-    figure = figures.learning_curves({"SSPCM": history(ap=False)})
+    figure = charts.learning_curves({"SSPCM": history(ap=False)})
     labels = [ax.get_ylabel() for ax in figure.axes]
     assert labels == ["validation PCK", "loss", "share of keypoints kept", "mean inconsistency"]
 
 
 def test_curves_of_nothing_are_refused():
     with pytest.raises(ValueError, match="learning curves need"):
-        figures.learning_curves({"SSPCM": pd.DataFrame({"step": [1, 2], "stage": ["a", "a"]})})
+        charts.learning_curves({"SSPCM": pd.DataFrame({"step": [1, 2], "stage": ["a", "a"]})})
 
 
 def test_images_stand_upright_and_small_pixels_stay_sharp(person):
     crops, points = person
-    figure = figures.occlusion_sheet(crops, crops // 2, points, LSP.limbs)
+    figure = sheets.occlusion_sheet(crops, crops // 2, points, LSP.limbs)
     drawn(figure)
     assert len(figure.axes) == 4
     for index, ax in enumerate(figure.axes):
@@ -151,7 +150,7 @@ def test_pseudo_labels_show_teachers_then_kept_and_rejected(person):
     kept = np.arange(28).reshape(2, 14) % 3 > 0
     seen = np.ones((2, 14))
     seen[:, 0] = 0  # the end of one limb
-    figure = figures.pseudo_label_sheet(
+    figure = sheets.pseudo_label_sheet(
         crops, points + 1, points + 2, points, kept, points, seen, LSP.limbs
     )
     drawn(figure)
@@ -172,7 +171,7 @@ def test_pseudo_labels_show_teachers_then_kept_and_rejected(person):
 
 def test_pseudo_labels_without_truth(person):
     crops, points = person
-    figure = figures.pseudo_label_sheet(
+    figure = sheets.pseudo_label_sheet(
         crops, points, points, points, np.ones((2, 14), dtype=bool), None, None, LSP.limbs
     )
     drawn(figure)
@@ -184,7 +183,7 @@ def test_predictions_tell_left_from_right(person):
     crops, points = person
     visibility = np.full((2, 14), 2)
     visibility[0, LSP.names.index("left_wrist")] = 0
-    figure = figures.prediction_sheet(
+    figure = sheets.prediction_sheet(
         crops,
         {"supervised": points + 3, "student": points + 1},
         points,
@@ -221,23 +220,23 @@ def test_predictions_tell_left_from_right(person):
 def test_sheets_refuse_other_crops(person):
     crops, points = person
     with pytest.raises(ValueError, match=r"crops must be \(n, 3, height, width\) uint8"):
-        figures.occlusion_sheet(crops / 255, crops, points, LSP.limbs)
+        sheets.occlusion_sheet(crops / 255, crops, points, LSP.limbs)
     with pytest.raises(ValueError, match=r"keypoints must be \(2, k, 2\)"):
-        figures.occlusion_sheet(crops, crops, points[:1], LSP.limbs)
+        sheets.occlusion_sheet(crops, crops, points[:1], LSP.limbs)
     with pytest.raises(ValueError, match="at least one person"):
-        figures.occlusion_sheet(crops[:0], crops[:0], points[:0], LSP.limbs)
+        sheets.occlusion_sheet(crops[:0], crops[:0], points[:0], LSP.limbs)
 
 
 def test_bars_are_the_scores():
     scores = {"supervised": np.array([0.5, np.nan, 0.25]), "student": np.array([0.75, 1.0, 0.5])}
-    figure = figures.per_keypoint_bars(scores, ["nose", "left_hip", "right_hip"])
+    figure = charts.per_keypoint_bars(scores, ["nose", "left_hip", "right_hip"])
     drawn(figure)
     (ax,) = figure.axes
     heights = [[bar.get_height() for bar in container] for container in ax.containers]
     np.testing.assert_array_equal(heights, list(scores.values()))
     assert [label.get_text() for label in ax.get_xticklabels()] == ["nose", "left hip", "right hip"]
     with pytest.raises(ValueError, match="2 keypoint scores"):
-        figures.per_keypoint_bars(scores, ["nose", "left_hip"])
+        charts.per_keypoint_bars(scores, ["nose", "left_hip"])
 
 
 def test_quality_is_a_line_each_and_bars_for_the_share():
@@ -245,7 +244,7 @@ def test_quality_is_a_line_each_and_bars_for_the_share():
         {"teacher_a": 0.5, "teacher_b": 0.4, "mean": 0.55, "corrected": 0.7, "kept": 0.6},
         {"teacher_a": 0.6, "teacher_b": 0.5, "mean": 0.65, "corrected": 0.8, "kept": 0.7},
     ]
-    figure = figures.pseudo_label_quality(rounds)
+    figure = charts.pseudo_label_quality(rounds)
     drawn(figure)
     (ax,) = figure.axes
     lines = lines_of(ax)
@@ -254,7 +253,7 @@ def test_quality_is_a_line_each_and_bars_for_the_share():
     assert [bar.get_height() for bar in ax.patches] == [0.6, 0.7]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2"]
     with pytest.raises(ValueError, match="at least one round"):
-        figures.pseudo_label_quality([])
+        charts.pseudo_label_quality([])
 
 
 def as_text(table):
@@ -269,7 +268,8 @@ def test_table_compares_with_the_baseline():
             "student": {"AP": 0.75, "AP50": 0.9, "PCK": 0.8, "loss": 1.0},
             "teacher_a": {"AP": 0.6, "PCK": 0.7},
             "baseline": {"AP": 0.625, "AP50": 0.8, "PCK": float("nan")},
-        }
+        },
+        reference="baseline",
     )
     assert [column.header for column in table.columns] == [
         "network", "AP", "AP50", "PCK", "AP vs baseline",
@@ -285,6 +285,7 @@ def test_table_compares_with_the_baseline():
 def test_published_scores_stand_below_without_a_gain():
     table = comparison_table(
         {"baseline": {"AP": 0.5}, "student": {"AP": 0.625}},
+        reference="baseline",
         published={"theirs (published)": {"AP": 0.75, "AR50": 0.9}},
     )
     *_, last = (line for line in as_text(table).splitlines() if line.startswith("│"))
@@ -299,12 +300,14 @@ def test_published_scores_need_a_source():
 def test_table_without_ap_compares_pck():
     nan = float("nan")
     table = comparison_table(
-        {"supervised": {"PCK": 0.5, "AP": nan}, "student": {"PCK": 0.6, "AP": nan}},
-        baseline="supervised",
+        {"pose_dual": {"PCK": 0.5, "AP": nan}, "student": {"PCK": 0.6, "AP": nan}},
+        reference="pose_dual",
     )
-    assert [column.header for column in table.columns] == ["network", "PCK", "PCK vs baseline"]
+    assert [column.header for column in table.columns] == ["network", "PCK", "PCK vs pose dual"]
     assert "+0.100" in as_text(table)
-    assert as_text(comparison_table({"student": {"PCK": 0.6}})).count(DASH) == 1
+    assert (
+        as_text(comparison_table({"student": {"PCK": 0.6}}, reference="baseline")).count(DASH) == 1
+    )
 
 
 def test_page_stands_alone_and_escapes_text():

@@ -14,6 +14,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from sspcm_kedro.augment.affine import AffineConfig
+from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.datasets.annotation_queue import ANNOTATIONS, IMAGES, AnnotationQueueDataset
@@ -21,9 +22,8 @@ from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.stage import make_batches
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
-from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig, queue
+from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig, select_people
 from sspcm_kedro.pipelines.ingestion.nodes import read_people, split_people
-from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources import CocoSource, DrawnSource, LspetSource, SourceConfig
 from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
 from sspcm_kedro.sources.coco_format import read_coco
@@ -61,14 +61,14 @@ class Ingested:
         self.split = SplitConfig.model_validate({"labeled": 3, **SPLIT[kind]})
         self.labeled, self.unlabeled, *_ = self.again(AnnotationImportConfig())
 
-    def again(self, annotation_import: AnnotationImportConfig) -> tuple[pd.DataFrame, ...]:
+    def again(self, annotation_import: AnnotationImportConfig) -> tuple[Instances, ...]:
         return split_people(self.instances, self.skeleton, self.split, annotation_import, 0)
 
     def corrected(self) -> dict[str, torch.Tensor]:
         """Corrected labels of a round that saw noise."""
-        n, k, rng = len(self.unlabeled), len(self.skeleton["names"]), np.random.default_rng(1)
+        n, k, rng = len(self.unlabeled), self.skeleton.size, np.random.default_rng(1)
         return {
-            "ids": torch.tensor(self.unlabeled["id"].to_numpy()),
+            "ids": torch.tensor(self.unlabeled.ids),
             "keypoints": torch.tensor(rng.uniform(5, 40, (n, k, 2)), dtype=torch.float32),
             "inconsistency": torch.tensor(rng.uniform(0, 1, (n, k)), dtype=torch.float32),
             "kept": torch.tensor(rng.integers(0, 2, (n, k)), dtype=torch.uint8),
@@ -80,7 +80,7 @@ class Ingested:
             "unlabeled": self.unlabeled, "skeleton": self.skeleton, "view": VIEW,
             "config": QueueConfig(people=people), "machine": MACHINE,
         }  # fmt: skip
-        return queue(**{**inputs, **changed})
+        return select_people(**{**inputs, **changed})
 
 
 @pytest.fixture(scope="module", params=["drawn", "coco", "lspet"])
@@ -102,10 +102,10 @@ def test_the_most_inconsistent_go_out_with_their_pseudo_labels(ingested):
     means = [float(np.mean(row.tolist())) for row in corrected["inconsistency"]]
     worst = sorted(range(len(means)), key=lambda row: -means[row])[:4]
     people = written["annotations"]["annotations"]
-    assert [person["id"] for person in people] == unlabeled["id"].iloc[worst].tolist()
+    assert [person["id"] for person in people] == unlabeled.ids[worst].tolist()
     images = {image["id"]: image for image in written["annotations"]["images"]}
     for row, person in zip(worst, people, strict=True):
-        known = unlabeled.iloc[row]
+        known = unlabeled.to_frame().iloc[row]
         assert person["inconsistency"] == pytest.approx(means[row], abs=1e-4)
         found = np.array(person["keypoints"]).reshape(-1, 3)
         expected = image_points(corrected["keypoints"][row].double().numpy(), known)
@@ -134,7 +134,7 @@ def test_tools_and_this_project_can_read_it(ingested, tmp_path):
     written, _ = ingested.queue(4)
     dataset.save(written)
     assert dataset.load() == json.loads(json.dumps(written["annotations"]))
-    folder, skeleton = tmp_path / "queue", Skeleton.from_dict(ingested.skeleton)
+    folder, skeleton = tmp_path / "queue", ingested.skeleton
     coco = COCO(folder / ANNOTATIONS)
     (category,) = coco.loadCats(coco.getCatIds())
     assert tuple(category["keypoints"]) == skeleton.names
@@ -159,7 +159,7 @@ def test_returned_labels_are_what_training_aims_at(ingested, tmp_path):
     sent = [person["id"] for person in content["annotations"]]
     rng, drawn = np.random.default_rng(2), {}
     for number, person in enumerate(content["annotations"][::-1], start=1):
-        known = ingested.unlabeled.set_index("id").loc[person["id"]]
+        known = ingested.unlabeled.to_frame().set_index("id").loc[person["id"]]
         view_points = rng.integers(2, 10, (len(person["keypoints"]) // 3, 2)) * 4.0
         drawn[person["id"]] = view_points
         points = image_points(view_points, known)
@@ -174,16 +174,16 @@ def test_returned_labels_are_what_training_aims_at(ingested, tmp_path):
     )
     labeled, unlabeled, validation, truth, _ = ingested.again(annotation_import)
     before = ingested.unlabeled
-    order = [i for i in before["id"] if i in sent]
-    assert labeled["id"].tolist() == [*ingested.labeled["id"], *order]
-    assert unlabeled["id"].tolist() == [i for i in before["id"] if i not in sent]
-    assert truth["id"].tolist() == unlabeled["id"].tolist()
-    assert not set(sent) & set(validation["id"])
-    assert not np.stack(unlabeled["visibility"].tolist()).any()
+    order = [i for i in before.ids if i in sent]
+    assert labeled.ids.tolist() == [*ingested.labeled.ids, *order]
+    assert unlabeled.ids.tolist() == [i for i in before.ids if i not in sent]
+    assert truth.ids.tolist() == unlabeled.ids.tolist()
+    assert not set(sent) & set(validation.ids)
+    assert not unlabeled.visibility.any()
 
     training = TrainingConfig(batch=len(labeled), steps=1, rounds=1)
     batches = make_batches(
-        labeled, None, None, Skeleton.from_dict(ingested.skeleton), view=VIEW, training=training,
+        labeled, None, None, ingested.skeleton, view=VIEW, training=training,
         machine=MACHINE, seed=0,
     )  # fmt: skip
     (batch,) = batches.epoch(0)
@@ -199,16 +199,16 @@ def test_nobody_with_a_label_is_asked_for(ingested):
     """As where the unlabeled people include the labeled ones."""
     corrected = ingested.corrected()
     worst = int(corrected["inconsistency"].mean(dim=1).argmax())
-    written, _ = ingested.queue(3, labeled=ingested.unlabeled.iloc[[worst]])
+    written, _ = ingested.queue(3, labeled=ingested.unlabeled.take([worst]))
     asked = [person["id"] for person in written["annotations"]["annotations"]]
-    assert len(asked) == 3 and ingested.unlabeled["id"].iloc[worst] not in asked
+    assert len(asked) == 3 and ingested.unlabeled.ids[worst] not in asked
     with pytest.raises(BadInput, match=r"unlabeled people: at least one person.*Add people"):
         ingested.queue(3, labeled=ingested.unlabeled)
 
 
 def test_labels_of_other_people_are_refused(ingested):
     with pytest.raises(BadInput, match=r"who are others by now. Run the rounds again"):
-        ingested.queue(3, unlabeled=ingested.unlabeled.iloc[1:])
+        ingested.queue(3, unlabeled=ingested.unlabeled.take(slice(1, None)))
 
 
 @pytest.fixture

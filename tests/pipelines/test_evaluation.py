@@ -11,7 +11,7 @@ import torchvision
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.evaluate import EvaluationConfig
-from sspcm_kedro.engine.export import export_model
+from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import Learner, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.methods import MethodConfig
@@ -20,7 +20,6 @@ from sspcm_kedro.pipelines.evaluation.nodes import collect, score_networks, scor
 from sspcm_kedro.pose.skeleton import Skeleton
 
 SKELETON = Skeleton(names=("a", "b", "c"), sigmas=(0.1, 0.1, 0.1), torso=(0, 1))
-RECORD = SKELETON.to_dict()
 VIEW, EVALUATION = ViewConfig(), EvaluationConfig()
 N = 4
 NETWORKS = ("baseline", "teacher_a", "teacher_b", "student")
@@ -59,8 +58,9 @@ def test_each_network_has_its_scores(people):
                    "teacher_b.keypoints": in_view(people, 12.1),
                    "teacher_b.scores": torch.ones(N, 3)}  # fmt: skip
     predictions["teacher_b.keypoints"][:, 2] = in_view(people)[:, 2]
-    frame = people.to_frame()
-    scores = score_networks(predictions, frame, frame.iloc[:0], RECORD, VIEW, EVALUATION)
+    predictions["deployed"] = "student"
+    nobody = people.take(slice(0))
+    scores = score_networks(predictions, people, nobody, SKELETON, VIEW, EVALUATION)
     assert set(scores) == {"student", "teacher_a", "teacher_b"}
     assert scores["student"]["AP"] == pytest.approx(1) and scores["student"]["PCK"] == 1
     assert scores["teacher_a"]["PCK"] == 1 and scores["teacher_a"]["AP"] < 1
@@ -75,7 +75,7 @@ def test_pseudo_labels_are_judged_where_the_truth_is_known(people):
     kept = torch.tensor([[1, 1, 0]] * N, dtype=torch.uint8)
     keypoints = torch.where(kept[..., None].bool(), a, b)
     rows = score_pseudo_labels(
-        people.to_frame(), RECORD, VIEW, EVALUATION,
+        people, SKELETON, VIEW, EVALUATION,
         {"keypoints": torch.stack([a, b])}, {"keypoints": keypoints, "kept": kept},
         {"keypoints": torch.stack([a, a])}, {"keypoints": a, "kept": torch.ones_like(kept)},
     )  # fmt: skip
@@ -91,7 +91,7 @@ def test_unknown_truth_gives_no_rows(people):
     blank = replace(people, visibility=np.zeros_like(people.visibility))
     found = {"keypoints": torch.zeros(2, N, 3, 2)}
     corrected = {"keypoints": torch.zeros(N, 3, 2), "kept": torch.ones(N, 3)}
-    assert score_pseudo_labels(blank.to_frame(), RECORD, VIEW, EVALUATION, found, corrected) == []
+    assert score_pseudo_labels(blank, SKELETON, VIEW, EVALUATION, found, corrected) == []
 
 
 def test_all_numbers_come_together():
@@ -103,6 +103,9 @@ def test_all_numbers_come_together():
     assert metrics["student"] == {"AP": 0.5, "PCK_per_keypoint": {"a": 0.3}}
     assert metrics["baseline"] == {"AP": 0.1}
     assert metrics["pseudo_labels"] == {"round_1": {"mean": 0.25, "rejected": 0.1}}
+    teachers = {name: networks[name] for name in ("teacher_b", "teacher_a")}
+    named = collect(teachers, {"pose_dual": {"AP": 0.1}}, [])
+    assert list(named) == ["pose_dual", "teacher_a", "teacher_b", "pseudo_labels"]
 
 
 SMALL = {"kind": "small_baseline", "width": 16}
@@ -119,7 +122,8 @@ def test_the_student_is_stored_with_all_that_is_needed_to_use_it(record):
     learner = Learner(
         method, network_maker(network, 3, 0), VIEW.codec, TrainingConfig(), torch.device("cpu")
     )
-    stored = export_model(learner.state("abc"), RECORD, VIEW, network)
+    checkpoint = learner.state("abc")
+    stored = TrainedModel.from_checkpoint(checkpoint, SKELETON, VIEW, network).to_tensors()
     expected = learner.method.networks["student"].state_dict()
     assert set(stored) == {*expected, "skeleton", "network", "view"}
     assert all(torch.equal(stored[key], value) for key, value in expected.items())
@@ -139,6 +143,7 @@ def test_a_stored_student_names_no_file_that_it_started_from(tmp_path):
     learner = Learner(
         method, network_maker(network, 3, 0), VIEW.codec, TrainingConfig(), torch.device("cpu")
     )
-    stored = export_model(learner.state("abc"), RECORD, VIEW, network)
+    checkpoint = learner.state("abc")
+    stored = TrainedModel.from_checkpoint(checkpoint, SKELETON, VIEW, network).to_tensors()
     again = NetworkConfig.model_validate_json(stored["network"])
     assert again == NetworkConfig.model_validate({"kind": "simple_baseline"})

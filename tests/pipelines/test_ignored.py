@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from pycocotools.coco import COCO as COCO_API
@@ -21,7 +20,7 @@ from formats import Picture, pictures, save_json, write_coco, write_crowdpose, w
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.data.views import ViewConfig
-from sspcm_kedro.datasets.instances import InstancesDataset
+from sspcm_kedro.datasets.instances import InstancesDataset, PartsDataset
 from sspcm_kedro.engine.evaluate import EvaluationConfig, detect
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
@@ -29,7 +28,7 @@ from sspcm_kedro.pipelines.evaluation.nodes import score_networks
 from sspcm_kedro.pipelines.ingestion.nodes import read_people, split_people
 from sspcm_kedro.pose.coco_ap import METRICS
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
-from sspcm_kedro.pose.skeleton import Skeleton, union_channels
+from sspcm_kedro.pose.skeleton import union_channels
 from sspcm_kedro.sources import SourceConfig
 from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
 
@@ -152,7 +151,7 @@ CASES = (
 def ingest(case: Case, folder: Path) -> dict[str, Any]:
     """All tables, read back from their files, and the skeleton."""
     instances, skeleton = read_people(SourceConfig.model_validate(case.source))
-    stored = InstancesDataset(filepath=str(folder / "03_primary" / "instances.parquet"))
+    stored = PartsDataset(filepath=str(folder / "03_primary" / "instances.parquet"))
     stored.save(instances)
     config = SplitConfig.model_validate(case.split)
     parts = split_people(stored.load(), skeleton, config, AnnotationImportConfig(), 0)
@@ -168,8 +167,7 @@ def seen(case: Case, tables: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Of the two people of an image the first is found more or less, the second, more surely, at
     the place of somebody whom nobody labeled."""
     rng = np.random.default_rng(5)
-    people = Instances.from_frame(tables["validation"])
-    skeleton = Skeleton.from_dict(tables["skeleton"])
+    people, skeleton = tables["validation"], tables["skeleton"]
     channels, n = list(skeleton.evaluated_channels), len(people)
     own = list(union_channels(skeleton.evaluated))
     points = np.zeros((n, skeleton.size, 2))
@@ -189,8 +187,7 @@ def seen(case: Case, tables: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 def by_hand(case: Case, tables: dict[str, Any], found: dict[str, torch.Tensor]) -> list[float]:
     """What pycocotools says of the annotation file and a file of results."""
-    people = Instances.from_frame(tables["validation"])
-    skeleton = Skeleton.from_dict(tables["skeleton"])
+    people, skeleton = tables["validation"], tables["skeleton"]
     channels, sigmas = list(skeleton.evaluated_channels), np.array(skeleton.evaluated.sigmas)
     places = to_image(found["student.keypoints"][:, channels], people, VIEW.input_hw)
     rows, detections = detect(
@@ -220,7 +217,7 @@ def by_hand(case: Case, tables: dict[str, Any], found: dict[str, torch.Tensor]) 
     return [float("nan") if value < 0 else float(value) for value in evaluation.stats]
 
 
-def score(tables: dict[str, Any], found: dict[str, torch.Tensor], ignored: pd.DataFrame):
+def score(tables: dict[str, Any], found: dict[str, torch.Tensor], ignored: Instances):
     return score_networks(
         found, tables["validation"], ignored, tables["skeleton"], VIEW, EVALUATION
     )["student"]
@@ -241,27 +238,27 @@ def test_ap_is_that_of_pycocotools_on_the_annotation_file(ingested):
     expected = by_hand(case, tables, found)
     np.testing.assert_allclose([ours[name] for name in METRICS], expected, rtol=0, atol=1e-12)
     assert 0.2 < ours["AP"] < 0.5
-    without = score(tables, found, tables["ignored"].iloc[:0])
+    without = score(tables, found, tables["ignored"].take(slice(0)))
     assert without["AP"] < ours["AP"] - 0.1
 
 
 def test_the_ignored_are_on_images_of_validation_people_and_nowhere_else(ingested):
     case, tables = ingested
-    ignored, validation = (Instances.from_frame(tables[n]) for n in ("ignored", "validation"))
+    ignored, validation = (tables[n] for n in ("ignored", "validation"))
     assert ignored.crowds.tolist() == [False, True] * len(case.shown)
     assert not ignored.visibility.any() and not ignored.keypoints.any()
     image_of = dict(zip(validation.paths, validation.image_ids, strict=True))
     assert [image_of[path] for path in ignored.paths] == ignored.image_ids.tolist()
-    others = [Instances.from_frame(tables[n]) for n in TABLES[:4]]
+    others = [tables[n] for n in TABLES[:4]]
     assert not set(ignored.ids) & {i for part in others for i in part.ids}
     assert all(part.visibility.any(axis=1).all() for part in (others[0], validation, others[3]))
     assert not any(part.crowds.any() for part in others)
-    assert not any("crowd" in tables[name] for name in TABLES[:4])
+    assert not any("crowd" in tables[name].to_frame() for name in TABLES[:4])
 
 
 def test_their_boxes_and_areas_are_as_annotated(ingested):
     case, tables = ingested
-    ignored = Instances.from_frame(tables["ignored"])
+    ignored = tables["ignored"]
     record = {a["id"]: a for a in json.loads(case.file.read_text())["annotations"]}
     for row, number in enumerate(ignored.source_ids.astype(int)):
         x, y, w, h = record[number]["bbox"]
@@ -287,5 +284,5 @@ def test_a_box_without_width_is_as_good_as_any(tmp_path):
     content["annotations"][3]["bbox"] = [1, 2, 0, 9]
     save_json(files[1], content)
     instances, _ = read_people(SourceConfig.model_validate(record))
-    counts = instances["part"].value_counts().to_dict()
+    counts = {part: len(people) for part, people in instances.items()}
     assert counts == {"annotated": 12, "validation": 12, "ignored": 12}

@@ -8,17 +8,16 @@ import pytest
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
-from kedro_datasets.json import JSONDataset
-from kedro_datasets.pandas import ParquetDataset
 
-from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.datasets.drawn_folder import DrawnFolderDataset
+from sspcm_kedro.datasets.instances import InstancesDataset, PartsDataset
+from sspcm_kedro.datasets.skeleton import SkeletonDataset
 from sspcm_kedro.drawn import DrawnSettings
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pipelines.ingestion import create_pipeline
 from sspcm_kedro.pipelines.ingestion.nodes import draw_people
-from sspcm_kedro.pose.skeleton import COCO, Skeleton
+from sspcm_kedro.pose.skeleton import COCO
 from sspcm_kedro.sources import CocoSource, DrawnSource, SourceConfig
 from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
 
@@ -34,9 +33,10 @@ def run(source, split: SplitConfig, folder: Path) -> dict:
               "annotation_import": AnnotationImportConfig()}  # fmt: skip
     catalog = DataCatalog({f"params:{key}": MemoryDataset(value) for key, value in params.items()})
     catalog["drawn_folder"] = DrawnFolderDataset(str(folder))
-    for name in (*TABLES, "instances"):
-        catalog[name] = ParquetDataset(filepath=str(folder.parent / f"{name}.parquet"))
-    catalog["skeleton"] = JSONDataset(filepath=str(folder.parent / "skeleton.json"))
+    for name in TABLES:
+        catalog[name] = InstancesDataset(filepath=str(folder.parent / f"{name}.parquet"))
+    catalog["instances"] = PartsDataset(filepath=str(folder.parent / "instances.parquet"))
+    catalog["skeleton"] = SkeletonDataset(filepath=str(folder.parent / "skeleton.json"))
     drawn = source.kind == "drawn"
     SequentialRunner().run(create_pipeline(drawn=drawn), catalog)
     return {name: catalog[name].load() for name in (*TABLES, "instances", "skeleton")}
@@ -49,14 +49,15 @@ def outputs(tmp_path_factory) -> dict:
 
 
 def test_instances_hold_every_part(outputs):
-    counts = outputs["instances"].groupby("part")["path"].nunique().to_dict()
+    counts = {part: len(set(people.paths)) for part, people in outputs["instances"].items()}
     assert counts == {"annotated": 3, "validation": 2, "unlabeled": 2, "hidden_truth": 2}
-    assert Skeleton.from_dict(outputs["skeleton"]) == COCO
+    assert outputs["skeleton"] == COCO
 
 
 def test_split_tables(outputs):
-    people = {name: Instances.from_frame(outputs[name]) for name in TABLES[:4]}
-    assert people["labeled"].ids.tolist() == outputs["instances"]["id"].tolist()[:2]
+    people = {name: outputs[name] for name in TABLES[:4]}
+    first = next(iter(outputs["instances"].values()))
+    assert people["labeled"].ids.tolist() == first.ids.tolist()[:2]
     assert people["labeled"].visibility.any(axis=1).all()
     assert people["validation"].visibility.any(axis=1).all()
     assert not people["unlabeled"].visibility.any()
@@ -69,7 +70,8 @@ def test_split_tables(outputs):
 
 def test_nobody_to_ignore_is_a_table_without_rows(outputs):
     assert len(outputs["ignored"]) == 0
-    assert list(outputs["ignored"]) == list(outputs["validation"])
+    assert outputs["ignored"].keypoints.shape == (0, 17, 2)
+    assert list(outputs["ignored"].to_frame()) == list(outputs["validation"].to_frame())
 
 
 def test_a_drawn_folder_is_a_coco_source(tmp_path):
@@ -78,9 +80,10 @@ def test_a_drawn_folder_is_a_coco_source(tmp_path):
     drawn = run(DRAWN, split, folder)
     part = {"annotations": "annotations/person_keypoints_train.json", "images": "images/train"}
     read = run(CocoSource.model_validate({"root": folder, "train": part}), split, folder)
-    pd.testing.assert_frame_equal(read["labeled"], drawn["labeled"])
-    assert read["instances"]["part"].unique().tolist() == ["annotated"]
-    assert set(read["validation"]["path"]) <= {str(folder / "images/train/000002.jpg")}
+    tables = [people["labeled"].to_frame() for people in (read, drawn)]
+    pd.testing.assert_frame_equal(*tables)
+    assert list(read["instances"]) == ["annotated"]
+    assert set(read["validation"].paths) <= {str(folder / "images/train/000002.jpg")}
 
 
 def test_a_second_run_does_not_draw(tmp_path):

@@ -6,7 +6,6 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from formats import pictures, write_aic, write_mpii
-from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.evaluate import EvaluationConfig
@@ -18,7 +17,7 @@ from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines import ingestion, rounds, warmup
 from sspcm_kedro.pipelines.evaluation.nodes import predict_validation, score_networks
 from sspcm_kedro.pipelines.reporting.nodes import draw_predictions, draw_pseudo_labels
-from sspcm_kedro.pose.skeleton import MPII, UNION, Skeleton, union_channels
+from sspcm_kedro.pose.skeleton import MPII, UNION, union_channels
 from sspcm_kedro.sources import SourceConfig
 from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
 
@@ -66,7 +65,7 @@ def outputs(tmp_path_factory) -> dict:
 
 def test_the_network_learns_mpiis_keypoints_and_no_others(outputs):
     """The last layer of every network keeps the first weights of channels without labels."""
-    skeleton = Skeleton.from_dict(outputs["skeleton"])
+    skeleton = outputs["skeleton"]
     assert (skeleton.names, skeleton.evaluated) == (UNION.names, MPII)
     before, after = (outputs[f"{stage}_checkpoint"]["method"] for stage in ("warmup", "round_1"))
     last = [key for key in after if after[key].shape[:1] == (24,)]
@@ -98,10 +97,12 @@ def test_evaluation_is_in_mpiis_own_keypoints(outputs):
     names = ("validation", "ignored", "skeleton", "view", "evaluation")
     scores = score_networks(predictions, *(outputs[name] for name in names))
     assert tuple(scores["student"]["PCK_per_keypoint"]) == MPII.names
-    baseline = {f"baseline.{what}": predictions[f"student.{what}"]
-                for what in ("keypoints", "scores")}  # fmt: skip
-    figure = draw_predictions(predictions, baseline, *common, outputs["machine"])
-    assert figure.axes
+    comparison = {f"baseline.{what}": predictions[f"student.{what}"]
+                  for what in ("keypoints", "scores")}  # fmt: skip
+    comparison["deployed"] = "baseline"
+    figure = draw_predictions(predictions, comparison, *common, outputs["machine"])
+    titles = [ax.get_title().partition(" (")[0] for ax in figure.axes[:3]]
+    assert titles == ["1 truth", "1 baseline", "1 student"]
 
 
 def test_the_sheet_of_pseudo_labels_has_mpiis_keypoints(outputs):
@@ -113,10 +114,8 @@ def test_the_sheet_of_pseudo_labels_has_mpiis_keypoints(outputs):
 
 
 def test_test_people_are_in_the_table(outputs):
-    table = outputs["instances"]
-    people = Instances.from_frame(table[table["part"] == "test"])
+    people = outputs["instances"]["test"]
     assert people.source_ids.tolist() == ["0"]
     assert people.source_image_ids.tolist() == [people.paths[0].rsplit("/", 1)[1]]
     assert np.isnan(people.head_sizes).all()
-    held_out = Instances.from_frame(outputs["validation"])
-    assert not np.isnan(held_out.head_sizes).any()
+    assert not np.isnan(outputs["validation"].head_sizes).any()

@@ -212,4 +212,5 @@ def test_a_probe_divides_the_counted_flops_by_the_time_of_real_steps(monkeypatch
     seen = measure(
         config("rounds"), SMALL, K, (64, 32), CODEC, size=2, flops=5 * 10**12, device=CPU, repeat=1
     )
+
     assert (seen.tflops, seen.device, seen.batch) == (5.0, "cpu", 2)

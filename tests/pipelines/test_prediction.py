@@ -11,8 +11,12 @@ from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.skeleton import COCO as SKELETON
 
 HW = (64, 48)
 
@@ -187,22 +191,23 @@ def test_a_student_that_is_cut_short(ready, tmp_path):
 def test_weights_that_are_no_student(ready, tmp_path):
     file = ready.data / "06_models" / "student.safetensors"
     save_file(load_file(file), file)  # without skeleton, network and view
-    with pytest.raises(BadInput, match=r"student: must hold weights with.*KeyError.*Use the"):
+    rule = r"student\.safetensors: must hold weights with.*KeyError.*Use the"
+    with pytest.raises((BadInput, DatasetError), match=rule):
         predict(ready, images=pictures(tmp_path / "p", "a.png"))
 
 
 def test_a_student_of_another_network(ready):
-    with ready.session() as session:
-        saved = session.load_context().catalog["student"].load()
+    saved = TensorsDataset(str(ready.data / "06_models" / "student.safetensors")).load()
     saved["network"] = json.dumps({"kind": "small_baseline", "width": 32})
     with pytest.raises(BadInput, match=r"student: must hold weights.*RuntimeError"):
-        TrainedModel.of(saved)
+        TrainedModel.from_tensors(saved, "student")
 
 
-def test_a_student_downloads_nothing(ready):
+def test_a_model_downloads_nothing():
     """Where its training started from pretrained weights, they are in it already."""
-    with ready.session() as session:
-        saved = session.load_context().catalog["student"].load()
+    config = NetworkConfig.model_validate({"kind": "simple_baseline"})
+    saved = TrainedModel(config.build(17), config, SKELETON, ViewConfig()).to_tensors()
     network = {**json.loads(saved["network"]), "weights": "/nowhere/imagenet.pth"}
-    shipped = TrainedModel.of({**saved, "network": json.dumps(network)})
-    assert shipped.skeleton.size == 17 and not shipped.network.training
+    model = TrainedModel.from_tensors({**saved, "network": json.dumps(network)}, "student")
+    assert model.skeleton.size == 17 and not model.network.training
+    assert model.config == config

@@ -1,12 +1,13 @@
 """What cannot be handed in is refused before anything is predicted."""
 
+from typing import Any
+
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from formats import pictures, write_mpii, write_mpii_mat
-from sspcm_kedro.datasets.tensors import TensorsDataset
+from sspcm_kedro.datasets.trained_model import TrainedModelDataset
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
@@ -19,11 +20,9 @@ from sspcm_kedro.pipelines.submission.nodes import (
 )
 from sspcm_kedro.sources.mpii import MpiiSource
 
+NO_MODEL: Any = None
+"""What is refused is refused before it is needed."""
 MAT = "mpii_human_pose_v1_u12_1.mat"
-
-
-def table(people, part: str = "test") -> pd.DataFrame:
-    return people.to_frame().assign(part=part)
 
 
 @pytest.fixture
@@ -36,20 +35,20 @@ def json_test(tmp_path):
 def refusal(instances, **settings) -> str:
     config = SubmissionConfig(**settings)
     with pytest.raises(BadInput) as refused:
-        predict_test({}, instances, config, EvaluationConfig(), MachineConfig())
+        predict_test(NO_MODEL, instances, config, EvaluationConfig(), MachineConfig())
     return str(refused.value)
 
 
 def test_a_source_without_test_people(json_test):
-    said = refusal(table(json_test, part="validation"))
+    said = refusal({"validation": json_test})
     assert "must have people to hand in predictions for (test), and has none" in said
 
 
 def test_images_that_the_server_does_not_know(json_test, tmp_path):
-    said = refusal(table(json_test), kind="mpii", release=tmp_path / MAT)
+    said = refusal({"test": json_test}, kind="mpii", release=tmp_path / MAT)
     assert "must be called by a number" in said and ".jpg" in said
     assert "set the source's test to it" in said
-    assert "use COCO's own image list" in refusal(table(json_test), kind="coco")
+    assert "use COCO's own image list" in refusal({"test": json_test}, kind="coco")
 
 
 def test_people_of_another_release(trained_project, tmp_path):
@@ -59,10 +58,11 @@ def test_people_of_another_release(trained_project, tmp_path):
     write_mpii(tmp_path / "one", pictures(1, 1), pictures(1, 1))
     people = MpiiSource(root=tmp_path / "one", validation=None, test=MAT).read().test
     student = trained_project.data / "06_models" / "student.safetensors"
-    seen = {"keypoints": torch.zeros(len(people), 17, 2), "scores": torch.ones(len(people), 17)}
+    model = TrainedModelDataset(str(student)).load()
+    found = {"keypoints": torch.zeros(len(people), 17, 2), "scores": torch.ones(len(people), 17)}
     config = SubmissionConfig(kind="mpii", release=tmp_path / "two" / MAT)
     with pytest.raises(BadInput, match=r"two.*annolist 2 is no test image"):
-        submit_mpii(seen, table(people), TensorsDataset(str(student)).load(), config)
+        submit_mpii(found, {"test": people}, model, config)
 
 
 def test_mpii_needs_its_release():
@@ -86,6 +86,5 @@ def test_the_pipeline_has_the_servers_file_and_the_networks_own_weights(kind, ne
 
 
 def test_only_people_of_the_test_part(json_test):
-    both = pd.concat([table(json_test, part="validation"), table(json_test)])
-    found = people_to_predict(both)
+    found = people_to_predict({"validation": json_test.take(slice(1)), "test": json_test})
     assert np.array_equal(found.boxes, json_test.boxes)

@@ -16,7 +16,6 @@ from mlflow.exceptions import MlflowException
 from safetensors.torch import load_file
 
 from sspcm_kedro.data.crops import Crops
-from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.datasets.instances import InstancesDataset
 
 from .conftest import SHORT
@@ -84,7 +83,7 @@ def test_methods_have_the_network_that_ships_under_one_name(staged):
 
 def test_results(staged):
     metrics = read(staged, "08_reporting/metrics.json")
-    for run, network in ((staged.method, "student"), (staged.dual, "baseline")):
+    for run, network in ((staged.method, "student"), (staged.dual, "pose_dual")):
         for name in ("AP", "AP50", "AR", "PCK"):
             assert run.data.metrics[f"final/{name}"] == metrics[network][name]
     for network in ("student", "teacher_a", "teacher_b"):
@@ -144,7 +143,7 @@ def served(staged, run):
 def crops_of_validation(staged) -> np.ndarray:
     file = staged.project.data / "05_model_input" / "validation.parquet"
     people = InstancesDataset(filepath=str(file)).load()
-    crops = Crops(Instances.from_frame(people), (64, 48), border=0)
+    crops = Crops(people, (64, 48), border=0)
     return crops[torch.arange(len(people))].permute(0, 2, 3, 1).numpy()
 
 
@@ -153,7 +152,7 @@ def test_the_model_serves_what_evaluation_saw(staged, which):
     model = served(staged, getattr(staged, which))
     images = crops_of_validation(staged)
     found = model.predict(images)
-    folder, name = {"method": ("validation", "student"), "dual": ("comparison", "baseline")}[which]
+    folder, name = {"method": ("validation", "student"), "dual": ("comparison", "pose_dual")}[which]
     stored = load_file(staged.project.data / "07_model_output" / folder / "predictions.safetensors")
     assert found.shape == (len(images), 17, 3) and found.dtype == np.float32
     # crops with and without a border differ in the last bits of their outermost pixels

@@ -1,9 +1,10 @@
 """Which trainings are the same experiment."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import pytest
 import yaml
 
@@ -108,12 +109,12 @@ def test_flat():
     }  # fmt: skip
 
 
-def test_people_are_what_their_tables_say(tmp_path):
+def test_people_are_what_their_tables_say(make_people, tmp_path):
     for name, size in (("a", 3), ("b", 3)):
         (tmp_path / name).write_bytes(b"x" * size)
-    table = pd.DataFrame({"id": [1], "path": [str(tmp_path / "a")], "keypoints": [[1.0, 2.0]]})
-    moved = table.assign(path=str(tmp_path / "b"))
-    relabeled = table.assign(keypoints=[[1.0, 2.5]])
+    people = make_people("a")
+    table, moved = (replace(people, paths=np.array([str(tmp_path / n)], object)) for n in "ab")
+    relabeled = replace(table, keypoints=table.keypoints + np.float32(0.5))
     assert people_of({"labeled": table}) == people_of({"labeled": moved})
     assert len({people_of({"labeled": t}) for t in (table, relabeled, None)}) == 3
     assert people_of({"labeled": table}) != people_of({"unlabeled": table})

@@ -8,7 +8,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 from PIL import Image
 
-from sspcm_kedro.datasets.whole import replacing_folder
+from sspcm_kedro.datasets.whole import replace_folder
 from sspcm_kedro.errors import BadInput
 
 ANNOTATIONS = "annotations/person_keypoints_default.json"
@@ -41,7 +41,7 @@ class AnnotationQueueDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
     def save(self, data: dict[str, Any]) -> None:
         self._refuse_others_files()
-        with replacing_folder(self._folder) as folder:
+        with replace_folder(self._folder) as folder:
             for name in (ANNOTATIONS, f"{IMAGES}/x"):
                 (folder / name).parent.mkdir(parents=True)
             for name, source in data["images"].items():

@@ -9,7 +9,7 @@ import torch
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
 
 
@@ -48,7 +48,7 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
         return state
 
     def save(self, data: dict[str, Any]) -> None:
-        with replacing(self._filepath) as path:
+        with replace_file(self._filepath) as path:
             torch.save(data, path)
 
     def preview(self) -> JSONPreview:

@@ -13,7 +13,7 @@ import requests
 from filelock import FileLock, Timeout
 from kedro.io import AbstractDataset
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.downloads.fetch import Patience, fetch, open_session, remote_size, verify
 from sspcm_kedro.downloads.published import Archive, Download
 from sspcm_kedro.downloads.unpack import unpack, unpacked_bytes
@@ -56,7 +56,7 @@ class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
             rule = "one command fetches into a folder at a time, and another does"
             raise BadInput(data.root, rule, "Wait for it, or stop it") from None
         report = _report(data)
-        with replacing(self._file) as beside:
+        with replace_file(self._file) as beside:
             beside.write_text(json.dumps(report, indent=1))
         missing = [item for item in report["by_hand"] if not item["there"]]
         for item in missing:
@@ -130,7 +130,7 @@ def _unpack(root: Path, archive: Archive, file: Path) -> None:
 
 
 def _note(root: Path, archive: Archive, state: dict[str, Any]) -> None:
-    with replacing(root / WORK / f"{archive.name}.json") as beside:
+    with replace_file(root / WORK / f"{archive.name}.json") as beside:
         beside.write_text(json.dumps(state))
 
 

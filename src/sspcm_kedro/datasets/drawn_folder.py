@@ -12,7 +12,7 @@ from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
 from sspcm_kedro.data.progress import show_progress
-from sspcm_kedro.datasets.whole import replacing_folder
+from sspcm_kedro.datasets.whole import replace_folder
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.sources.drawn_folder import (
     BOXES_FILE,
@@ -47,7 +47,7 @@ class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
         if _fingerprint(self._folder) == data.fingerprint():
             return
         _refuse_foreign(self._folder)
-        with replacing_folder(self._folder) as folder:
+        with replace_folder(self._folder) as folder:
             _write(folder, data)
 
     def load(self) -> Path:

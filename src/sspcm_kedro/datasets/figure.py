@@ -8,7 +8,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import replace_file
 
 
 class FigureDataset(AbstractDataset[Figure, bytes]):
@@ -31,7 +31,7 @@ class FigureDataset(AbstractDataset[Figure, bytes]):
         return self._filepath.read_bytes()
 
     def save(self, data: Figure) -> None:
-        with replacing(self._filepath) as path:
+        with replace_file(self._filepath) as path:
             data.savefig(path, format="png", dpi=self._dpi)
 
     def preview(self) -> ImagePreview:

@@ -9,7 +9,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import replace_file
 
 
 class InstancesDataset(AbstractDataset[Instances, Instances]):
@@ -46,7 +46,7 @@ class InstancesDataset(AbstractDataset[Instances, Instances]):
         return TablePreview(shown.to_dict(orient="split"))
 
     def _write(self, table: pd.DataFrame) -> None:
-        with replacing(self._filepath) as path:
+        with replace_file(self._filepath) as path:
             table.assign(path=table["path"].map(self._stored)).to_parquet(path)
 
     def _read(self) -> pd.DataFrame:

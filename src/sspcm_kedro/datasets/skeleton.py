@@ -7,7 +7,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
@@ -24,7 +24,7 @@ class SkeletonDataset(AbstractDataset[Skeleton, Skeleton]):
         self.metadata = metadata
 
     def save(self, data: Skeleton) -> None:
-        with replacing(self._filepath) as path:
+        with replace_file(self._filepath) as path:
             path.write_text(json.dumps(data.to_dict()))
 
     def load(self) -> Skeleton:

@@ -10,7 +10,7 @@ import numpy as np
 from kedro.io import AbstractDataset
 from scipy.io import loadmat, savemat
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
 
 Record = dict[str, Any]
@@ -55,7 +55,7 @@ class CocoSubmissionDataset(AbstractDataset[list[Record], list[Record]]):
         # A date of its own keeps the archive the same for the same results.
         entry = zipfile.ZipInfo(self._inside)
         entry.compress_type = zipfile.ZIP_DEFLATED
-        with replacing(self._filepath) as path, zipfile.ZipFile(path, "w") as archive:
+        with replace_file(self._filepath) as path, zipfile.ZipFile(path, "w") as archive:
             archive.writestr(entry, content)
 
     def _exists(self) -> bool:
@@ -85,7 +85,7 @@ class MpiiSubmissionDataset(AbstractDataset[list[Record], Any]):
     def save(self, data: list[Record]) -> None:
         pred = _matlab(data)
         # An open file, because savemat adds .mat to names that end otherwise.
-        with replacing(self._filepath) as path, path.open("wb") as file:
+        with replace_file(self._filepath) as path, path.open("wb") as file:
             savemat(file, {"pred": pred}, oned_as="row", do_compression=True)
 
     def _exists(self) -> bool:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
 
 
@@ -42,7 +42,7 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         # safetensors refuses views and shared storage; clones are neither.
         tensors = {k: v.clone().contiguous() for k, v in data.items() if isinstance(v, Tensor)}
         text = {k: v for k, v in data.items() if isinstance(v, str)}
-        with replacing(self._filepath) as path:
+        with replace_file(self._filepath) as path:
             save_file(tensors, path, metadata=text or None)
             if len(text) > 1:
                 _sort_metadata(path)

@@ -1,4 +1,4 @@
-"""Predictions to people worth handing in, and to numbers."""
+"""Predictions to scored people, and to the metrics; ``METRICS`` names each metric once."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,10 +14,60 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
 from sspcm_kedro.pose.coco_ap import Detections, IgnoredInstances, coco_ap
 from sspcm_kedro.pose.geometry import crop_extents
-from sspcm_kedro.pose.metrics import PckScores, oks_nms, pck, pck_reference, pckh, rescore
+from sspcm_kedro.pose.metrics import (
+    PCKH_GROUPS,
+    PckScores,
+    oks_nms,
+    pck,
+    pck_reference,
+    pckh,
+    rescore,
+)
 from sspcm_kedro.pose.skeleton import Skeleton
 
-HEADLINES = ("AP", "AIC_AP", "PCKh", "PCK")
+Protocol = Literal["coco", "aic", "pckh", "pck"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that ``evaluate`` gives.
+
+    Attributes:
+        name: its key in metrics.json, in histories (``<network>/<name>``) and in tracking.
+        protocol: that gives it; every protocol if None.
+        description: for the report.
+        shown: "report": in report.html alone; "table": also in the terminal's table; "headline":
+            also as a learning curve and as tracking's ``final/<network>/<name>``.
+        higher_is_better: what counts as a gain.
+    """
+
+    name: str
+    protocol: Protocol | None
+    description: str
+    shown: Literal["headline", "table", "report"] = "report"
+    higher_is_better: bool = True
+
+
+METRICS = (
+    Metric("AP", "coco", "OKS AP, mean over OKS of 0.50 to 0.95", "headline"),
+    Metric("AP50", "coco", "OKS AP at 0.50", "table"),
+    Metric("AP75", "coco", "OKS AP at 0.75"),
+    Metric("APM", "coco", "OKS AP of medium people"),
+    Metric("APL", "coco", "OKS AP of large people"),
+    Metric("AR", "coco", "OKS AR, mean over OKS of 0.50 to 0.95", "table"),
+    Metric("AR50", "coco", "OKS AR at 0.50"),
+    Metric("AR75", "coco", "OKS AR at 0.75"),
+    Metric("ARM", "coco", "OKS AR of medium people"),
+    Metric("ARL", "coco", "OKS AR of large people"),
+    Metric("AIC_AP", "aic", "AI Challenger's score, a mean over OKS of 0.50 to 0.95", "headline"),
+    Metric("PCKh", "pckh", "keypoints within half a head size", "headline"),
+    Metric("PCKh0.1", "pckh", "keypoints within a tenth of a head size"),
+    *(Metric(f"PCKh_{part}", "pckh", f"PCKh of the {part}") for part in PCKH_GROUPS),
+    Metric("PCK", None, "keypoints within a share of the torso's length", "headline"),
+)
+"""Every metric, in the order of tables and curves. Curves, tables, report and tracking follow."""
+
+HEADLINES = tuple(metric.name for metric in METRICS if metric.shown == "headline")
 """The one number of each protocol."""
 
 
@@ -29,7 +79,7 @@ class EvaluationConfig(Settings):
     PCK comes with each.
     """
 
-    protocol: Literal["coco", "aic", "pckh", "pck"] = "coco"
+    protocol: Protocol = "coco"
     flip_test: bool = True
     pck_threshold: float = Field(default=0.2, gt=0, description="share of the torso's length")
     nms_threshold: float = Field(
@@ -45,7 +95,7 @@ class Scores:
     """Scores of one network.
 
     Attributes:
-        scores: what the protocol counts (AP, ..., AR; AIC_AP; PCKh, ...), and PCK.
+        scores: those of ``METRICS`` that the protocol gives, 0 to 1.
         pck: PCK keypoint by keypoint.
     """
 
@@ -62,16 +112,16 @@ def evaluate(
     config: EvaluationConfig,
     ignored: Instances | None = None,
 ) -> Scores:
-    """Compare predictions (n, k, 2) in canonical input pixels, scores (n, k), with the labels.
+    """The scores of predictions against the labels.
 
-    Of a union of skeletons only the evaluated set's own keypoints are looked at, in its own order.
+    Of a union of skeletons only the evaluated set's own keypoints count, in its own order.
 
     Args:
-        keypoints: what a network saw.
-        scores: its heatmaps' maxima.
+        keypoints: predictions (n, k, 2), canonical input pixels.
+        scores: (n, k) heatmap maxima.
         people: the labels (n).
-        input_hw: the frame of the predictions.
-        skeleton: their keypoints. Without OKS sigmas protocol ``coco`` has PCK only.
+        input_hw: (height, width) of the network's input, the frame of the predictions.
+        skeleton: the k keypoints. Without OKS sigmas protocol ``coco`` has PCK only.
         config: the protocol and its thresholds.
         ignored: people without labels on the same images, for protocol ``coco``; those of the
             annotation file belong here to compare with published numbers.
@@ -87,18 +137,18 @@ def evaluate(
     hits = pck(
         predicted, people.keypoints, people.visibility, reference, threshold=config.pck_threshold
     )
-    protocol, found = config.protocol, {}
+    protocol, counted = config.protocol, {}
     if protocol == "pckh":
         sizes = _head_sizes(people)
-        found = pckh(predicted, people.keypoints, people.visibility, sizes, skeleton.names)
+        counted = pckh(predicted, people.keypoints, people.visibility, sizes, skeleton.names)
     elif protocol == "aic" or (protocol == "coco" and skeleton.sigmas):
         sigmas = sigmas_of(skeleton, config)
         _, detections = detect(predicted, scores, people, input_hw, sigmas, config)
         if protocol == "coco":
-            found = coco_ap(people, detections, sigmas, _ignored(ignored))
+            counted = coco_ap(people, detections, sigmas, _ignored(ignored))
         else:
-            found = {"AIC_AP": aic_ap(people, detections, sigmas)}
-    return Scores({**found, "PCK": hits.mean}, hits)
+            counted = {"AIC_AP": aic_ap(people, detections, sigmas)}
+    return Scores({**counted, "PCK": hits.mean}, hits)
 
 
 def detect(
@@ -109,14 +159,14 @@ def detect(
     sigmas: np.ndarray,
     config: EvaluationConfig,
 ) -> tuple[np.ndarray, Detections]:
-    """Boxes re-scored by their keypoints, and of people seen twice on an image the surer one.
+    """Re-scored people after OKS-NMS: of two that are one, the better scored one.
 
     As the published code: the area that OKS-NMS measures by is that of the crop, so with context.
 
     Args:
         predicted: (n, k, 2) image pixels.
         scores: (n, k) heatmap maxima.
-        people: whose boxes were looked at (n).
+        people: whose boxes were predicted on (n).
         input_hw: size of the network's input, which gives the crops their aspect.
         sigmas: (k) OKS sigmas.
         config: the thresholds.
@@ -124,7 +174,7 @@ def detect(
     Returns:
         The rows that stay, image by image, best first; and what they are.
     """
-    sure = rescore(people.box_scores, scores.numpy(), threshold=config.score_threshold)
+    rescored = rescore(people.box_scores, scores.numpy(), threshold=config.score_threshold)
     areas = crop_extents(people.boxes, input_hw)[1].prod(axis=1)
     order = np.argsort(people.image_ids, kind="stable")
     borders = np.flatnonzero(np.diff(people.image_ids[order])) + 1
@@ -133,7 +183,7 @@ def detect(
             image[
                 oks_nms(
                     predicted[image],
-                    sure[image],
+                    rescored[image],
                     areas[image],
                     sigmas,
                     threshold=config.nms_threshold,
@@ -142,7 +192,7 @@ def detect(
             for image in np.split(order, borders)
         ]
     )
-    return rows, Detections(people.image_ids[rows], predicted[rows], sure[rows])
+    return rows, Detections(people.image_ids[rows], predicted[rows], rescored[rows])
 
 
 def sigmas_of(skeleton: Skeleton, config: EvaluationConfig) -> np.ndarray:

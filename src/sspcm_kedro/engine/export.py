@@ -1,39 +1,66 @@
-"""The finished student, from the one file that a run leaves of it."""
+"""A trained network with all that is needed to use it: exported once, loaded everywhere."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sspcm_kedro.data.crops import Crops
-from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.data.views import ViewConfig, normalize
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.learner import State, networks_of
-from sspcm_kedro.engine.predict import predict
+from sspcm_kedro.engine.predict import locate, predict
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 
+BATCH = 128
+"""Images at once."""
+
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with all that is needed to use it.
+    """A network that predicts keypoints.
 
     Attributes:
-        network: images (b, 3, H, W) to heatmaps (b, k, H / 4, W / 4); on the CPU, in eval mode.
+        network: normalized images (b, 3, H, W) to heatmaps (b, k, H / stride, W / stride), in eval
+            mode; on the CPU until a method is told of a device.
+        config: what ``network`` is, without the weights that its training started from.
         skeleton: the k keypoints.
         view: how people are shown to it.
     """
 
     network: nn.Module
+    config: NetworkConfig
     skeleton: Skeleton
     view: ViewConfig
 
     @classmethod
-    def of(cls, saved: dict[str, Any]) -> "TrainedModel":
-        """The student in a file's content: weights, and skeleton, network and view as JSON.
+    def from_checkpoint(
+        cls, checkpoint: State, skeleton: Skeleton, view: ViewConfig, network: NetworkConfig
+    ) -> "TrainedModel":
+        """The network that a checkpoint deploys.
+
+        Args:
+            checkpoint: of any method.
+            skeleton: what it was trained on.
+            view: how people were shown to it.
+            network: the networks of the run.
+        """
+        name = checkpoint["deployed"]
+        net = networks_of(checkpoint, network, skeleton.size, stride=view.stride)[name]
+        return cls(net, NetworkConfig(network.of(name).bare()), skeleton, view)
+
+    @classmethod
+    def from_tensors(cls, saved: dict[str, Any], where: object) -> "TrainedModel":
+        """The model of which ``to_tensors`` gave the content.
+
+        Args:
+            saved: the content of a file.
+            where: what an error calls it.
 
         Raises:
             BadInput: something is missing or does not fit.
@@ -41,29 +68,35 @@ class TrainedModel:
         try:
             skeleton = Skeleton.from_dict(json.loads(saved["skeleton"]))
             view = ViewConfig.model_validate_json(saved["view"])
-            described = json.loads(saved["network"])
-            described.pop("weights", None)  # where training started from; nothing is downloaded
-            network = NetworkConfig.model_validate(described).build(
-                skeleton.size, stride=view.stride
-            )
+            config = NetworkConfig.model_validate_json(saved["network"]).bare()
+            network = config.build(skeleton.size, stride=view.stride)
             network.load_state_dict({k: v for k, v in saved.items() if isinstance(v, Tensor)})
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             rule = "must hold weights with their skeleton, network and view"
             cause = f"{type(error).__name__}: {error}".partition("\n")[0]
-            remedy = "Use the student.safetensors that this project's evaluation writes"
-            raise BadInput("student", f"{rule} ({cause})", remedy) from error
+            remedy = "Use the file that this project's evaluation writes"
+            raise BadInput(where, f"{rule} ({cause})", remedy) from error
         network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        return cls(network.eval(), skeleton, view)
+        return cls(network.eval(), config, skeleton, view)
 
-    def see(
+    def to_tensors(self) -> dict[str, Any]:
+        """The weights by name; and as JSON, what the network, its view and its keypoints are."""
+        return {
+            **self.network.state_dict(),
+            "skeleton": json.dumps(self.skeleton.to_dict()),
+            "network": self.config.model_dump_json(),
+            "view": self.view.model_dump_json(),
+        }
+
+    def predict(
         self, crops: Crops, config: EvaluationConfig, device: torch.device, title: str
     ) -> dict[str, Tensor]:
-        """What it sees in people: keypoints (n, k, 2) in canonical input pixels, scores (n, k).
+        """``keypoints`` (n, k, 2) in canonical input pixels, and their ``scores`` (n, k).
 
         Args:
             crops: the people (n), in this view.
-            config: whether the mirrored view is read, too.
-            device: where to compute.
+            config: whether the mirrored view counts, too.
+            device: where to compute; the network is moved there.
             title: of the progress bar.
         """
         keypoints, scores = predict(
@@ -72,17 +105,23 @@ class TrainedModel:
         )  # fmt: skip
         return {"keypoints": keypoints, "scores": scores}
 
+    def predict_images(
+        self, images: np.ndarray, *, flip_test: bool, device: torch.device
+    ) -> np.ndarray:
+        """Keypoints (n, k, 3), float32: x and y in input pixels, and the score.
 
-def export_model(
-    checkpoint: State, skeleton: Skeleton, view: ViewConfig, network: NetworkConfig
-) -> dict[str, Any]:
-    """The deployed network's weights, with all that is needed to use them without other files."""
-    deployed = networks_of(checkpoint, network, skeleton.size, stride=view.stride)[
-        checkpoint["deployed"]
-    ]
-    return {
-        **deployed.state_dict(),
-        "skeleton": json.dumps(skeleton.to_dict()),
-        "network": network.of("student").bare().model_dump_json(),
-        "view": view.model_dump_json(),
-    }
+        Args:
+            images: uint8 RGB (n, H, W, 3), a person each, cut at ``view.input_hw``.
+            flip_test: average with the mirrored images.
+            device: where to compute; the network is moved there.
+        """
+        network = self.network.to(device)
+        found = [torch.zeros(0, self.skeleton.size, 3)]
+        for part in torch.tensor(images).permute(0, 3, 1, 2).split(BATCH) if len(images) else ():
+            views = normalize(part.to(device).float() / 255)
+            xy, scores = locate(
+                network, views.contiguous(memory_format=torch.channels_last), self.skeleton,
+                self.view.codec, flip_test=flip_test,
+            )  # fmt: skip
+            found.append(torch.cat([xy, scores[..., None]], dim=2).cpu())
+        return torch.cat(found).numpy()

@@ -31,6 +31,7 @@ class Learner:
     """A method with its optimizer, and where it stands.
 
     Attributes:
+        kind: of the method.
         method: on its device.
         optimizer: over the method's parameters.
         schedule: over the whole training.
@@ -43,6 +44,7 @@ class Learner:
         TrainingConfig,
         device: torch.device,
     ) -> None:  # fmt: skip
+        self.kind = method.root.kind
         self.method: Method = method.build(make_net, codec).to(
             device, memory_format=torch.channels_last
         )  # pyright: ignore[reportCallIssue]
@@ -61,6 +63,7 @@ class Learner:
             "history": self.history,
             "fingerprint": fingerprint,
             "deployed": self.method.deployed,
+            "kind": self.kind,  # of the method
         }
 
     def restore(self, state: State) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.figures.style import (
     SPARE_COLORS,
     color_of,
@@ -25,13 +26,13 @@ _MANY_STAGES = 8
 
 
 def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Validation scores, losses and pseudo-label statistics over training, a panel each.
+    """Headline metrics, losses and pseudo-label statistics over training, a panel each.
 
     Args:
         histories: a frame per trained thing, in drawing order; the first is drawn solid, the
-            next dashed. Columns: ``step`` (continuous), ``stage``, ``<network>/PCK`` and
-            ``<network>/AP`` (0 to 1), ``loss/<name>``, ``kept`` (share) and ``inconsistency``;
-            any of them may be missing, or nan on some rows. Panels without numbers are left out.
+            next dashed. Columns: ``step`` (continuous), ``stage``, ``<network>/<metric>`` of each
+            of ``HEADLINES``, ``loss/<name>``, ``kept`` (share) and ``inconsistency``; any of
+            them may be missing, or nan on some rows. Panels without numbers are left out.
 
     Raises:
         ValueError: if no history has anything to draw.
@@ -39,8 +40,7 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     panels = [
         (draw, names)
         for draw, names in (
-            (_draw_scores, _columns(histories, suffix="/AP")),
-            (_draw_scores, _columns(histories, suffix="/PCK")),
+            *((_draw_scores, _columns(histories, suffix=f"/{name}")) for name in HEADLINES),
             (_draw_losses, _columns(histories, prefix="loss/")),
             (_draw_trust, [c for c in ("kept", "inconsistency") if _columns(histories, c, c)]),
         )

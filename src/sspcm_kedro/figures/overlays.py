@@ -1,4 +1,4 @@
-"""People in their images with keypoints on them, for the eye."""
+"""People of any images with keypoints on them, cut as networks see them but sharper."""
 
 from collections.abc import Sequence
 
@@ -6,46 +6,43 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from sspcm_kedro.data.crops import Crops
-from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.figures.sheets import overlay_sheet
-from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
 from sspcm_kedro.pose.skeleton import Skeleton
 
-TALL = 256
-"""Height of a person's tile in pixels."""
+TILE_HEIGHT = 256
+"""Of a person's tile, in pixels."""
 
-TITLE = 28
+TITLE_LENGTH = 28
 """Characters that fit over a tile."""
 
 
-def draw_people(
-    people: Instances,
+def tile_size(input_hw: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a tile of the network input's aspect, in pixels."""
+    return TILE_HEIGHT, round(TILE_HEIGHT * input_hw[1] / input_hw[0])
+
+
+def draw_overlays(
+    crops: np.ndarray,
+    boxes: np.ndarray,
     keypoints: np.ndarray,
     titles: Sequence[str],
     skeleton: Skeleton,
-    input_hw: tuple[int, int],
-    machine: MachineConfig,
     *,
     kept: np.ndarray | None = None,
 ) -> Figure:
-    """A sheet of people (n), cut as networks see them but sharper.
+    """A sheet of people (n) with their keypoints.
 
     Args:
-        people: the people (n).
+        crops: (n, 3, H, W) uint8, cut at ``tile_size`` without a border.
+        boxes: (n, 4) what they were cut by, image pixels.
         keypoints: (n, k, 2) image pixels.
         titles: n lines; long ones lose their middle.
         skeleton: the k keypoints.
-        input_hw: whose aspect the tiles have.
-        machine: that reads the pixels.
         kept: (n, k) bool; tells keypoints apart by it instead of by side.
     """
-    tile_hw = (TALL, round(TALL * input_hw[1] / input_hw[0]))
-    crops = Crops(people, tile_hw, border=0, workers=machine.workers)[torch.arange(len(people))]
-    matrix = torch.from_numpy(crop_matrix(people.boxes, tile_hw))
+    _, _, height, width = crops.shape
+    matrix = torch.from_numpy(crop_matrix(boxes, (height, width)))
     points = move_points(torch.from_numpy(keypoints).double(), matrix).numpy()
-    short = [t if len(t) <= TITLE else f"{t[:9]}…{t[10 - TITLE :]}" for t in titles]
-    return overlay_sheet(
-        crops.numpy(), points, skeleton.limbs, short, names=skeleton.names, kept=kept
-    )
+    short = [t if len(t) <= TITLE_LENGTH else f"{t[:9]}…{t[10 - TITLE_LENGTH :]}" for t in titles]
+    return overlay_sheet(crops, points, skeleton.limbs, short, names=skeleton.names, kept=kept)

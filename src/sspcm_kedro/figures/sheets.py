@@ -59,8 +59,8 @@ def pseudo_label_sheet(
         for ax, title in ((before, "before"), (after, "after")):
             _show(ax, crops[person], f"{person + 1} {title}")
             if truth is not None:
-                seen = _labeled(truth[person], truth_visibility, person)
-                _draw_limbs(ax, truth[person], limbs, TRUTH_COLOR, seen, width=1.0)
+                labeled = _labeled(truth[person], truth_visibility, person)
+                _draw_limbs(ax, truth[person], limbs, TRUTH_COLOR, labeled, width=1.0)
         for points, name in ((teacher_a, "teacher_a"), (teacher_b, "teacher_b")):
             _draw_limbs(before, points[person], limbs, NETWORK_COLORS[name])
             _draw_keypoints(before, points[person], NETWORK_COLORS[name])
@@ -68,8 +68,7 @@ def pseudo_label_sheet(
     key = [
         _key("teacher a", NETWORK_COLORS["teacher_a"], marker="o"),
         _key("teacher b", NETWORK_COLORS["teacher_b"], marker="o"),
-        _key("corrected, kept", KEPT_COLOR, marker="o"),
-        _key("corrected, rejected", REJECTED_COLOR, marker="X", hollow=True),
+        *_kept_keys("corrected, "),
     ]
     truth_key = [_key("truth", TRUTH_COLOR)] if truth is not None else []
     legend_below(figure, [*key, *truth_key], columns=5)
@@ -138,17 +137,10 @@ def prediction_sheet(
             numbers = by_tile.get(name)
             note = "" if numbers is None else f" ({float(numbers[person]):.3g})"
             _show(ax, crops[person], f"{person + 1} {readable(name)}{note}")
-            seen = visibility[person] > 0 if name == "truth" else everything
-            _draw_limbs(ax, points[person], limbs, colors, seen)
-            _draw_keypoints(ax, points[person][seen], colors[seen])
-    legend_below(
-        figure,
-        [
-            _key("left", LEFT_COLOR, marker="o"),
-            _key("right", RIGHT_COLOR, marker="o"),
-            _key("middle", MIDDLE_COLOR, marker="o"),
-        ],
-    )
+            shown = visibility[person] > 0 if name == "truth" else everything
+            _draw_limbs(ax, points[person], limbs, colors, shown)
+            _draw_keypoints(ax, points[person][shown], colors[shown])
+    legend_below(figure, _side_keys())
     return figure
 
 
@@ -184,13 +176,7 @@ def overlay_sheet(
             _draw_keypoints(ax, points[person], sides)
         else:
             _draw_kept(ax, points[person], limbs, np.asarray(kept[person], dtype=bool))
-    if kept is None:
-        key = [_key("left", LEFT_COLOR, marker="o"), _key("right", RIGHT_COLOR, marker="o"),
-               _key("middle", MIDDLE_COLOR, marker="o")]  # fmt: skip
-    else:
-        key = [_key("kept", KEPT_COLOR, marker="o"),
-               _key("rejected", REJECTED_COLOR, marker="X", hollow=True)]  # fmt: skip
-    legend_below(figure, key)
+    legend_below(figure, _side_keys() if kept is None else _kept_keys())
     return figure
 
 
@@ -287,6 +273,18 @@ def _key(label: str, color: str, marker: str = "", *, hollow: bool = False) -> L
     if not hollow:
         key.set_path_effects([effects.withStroke(linewidth=3.2, foreground="black")])
     return key
+
+
+def _side_keys() -> list[Line2D]:
+    sides = {"left": LEFT_COLOR, "right": RIGHT_COLOR, "middle": MIDDLE_COLOR}
+    return [_key(side, color, marker="o") for side, color in sides.items()]
+
+
+def _kept_keys(prefix: str = "") -> list[Line2D]:
+    return [
+        _key(f"{prefix}kept", KEPT_COLOR, marker="o"),
+        _key(f"{prefix}rejected", REJECTED_COLOR, marker="X", hollow=True),
+    ]
 
 
 def _check(crops: np.ndarray, points: Mapping[str, np.ndarray]) -> None:

@@ -18,7 +18,7 @@ Trained = Literal["method", "comparison"]
 """The two trainings of the project, by the parameter that says what is trained."""
 
 PACKAGE = Path(sspcm_kedro.__file__).parent
-IMAGE_CODE = ("tracking/", "serving.py", "pipelines/reporting/")
+IMAGE_CODE = ("tracking/", "serving.py", "pipelines/reporting/", "figures/")
 """Code that changes no number."""
 EVALUATION = ("pipelines/evaluation/",)
 """Code that changes no training."""

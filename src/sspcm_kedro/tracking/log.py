@@ -1,6 +1,5 @@
 """From what a run of the pipelines saves to what its MLflow runs hold."""
 
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,9 +17,9 @@ from kedro.io import CatalogProtocol
 from sspcm_kedro.data.views import crops_of, plain_pixels
 from sspcm_kedro.datasets.figure import FigureDataset
 from sspcm_kedro.datasets.tensors import TensorsDataset
-from sspcm_kedro.engine.export import export_model
+from sspcm_kedro.engine.evaluate import HEADLINES
+from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.fingerprint import fingerprint
-from sspcm_kedro.methods.sspcm import SSPCM
 from sspcm_kedro.serving import DECODING, WEIGHTS
 from sspcm_kedro.tracking.identity import Trained, identify, people_of, typed
 from sspcm_kedro.tracking.run import Point, Run
@@ -28,9 +27,8 @@ from sspcm_kedro.tracking.store import Store, TrackingConfig
 from sspcm_kedro.tracking.surroundings import tags_of
 
 PEOPLE = ("labeled", "unlabeled", "validation", "ignored")
-HEADLINES = ("AP", "PCK")
 COMPARING = {"learning_curves", "prediction_sheet", "per_keypoint_pck", "metrics", "report"}
-"""What shows the baseline beside the method: both runs have it."""
+"""What shows the comparison beside the method: both runs have it."""
 
 
 class Log:
@@ -60,18 +58,21 @@ class Log:
         if name.endswith("_checkpoint"):
             self._deployed[trained_by(name)] = data["deployed"]
         elif name.endswith("_history"):
-            points = list(curves(data, self._deployed[trained_by(name)]))
+            points = list(history_points(data, self._deployed[trained_by(name)]))
             self._write(name, name, lambda run: run.curves(points))
         elif match := re.fullmatch(r"round_(\d+)_correction_report", name):
-            self._numbers(name, corrections(data, self._first_step(int(match[1]))))
+            self._numbers(name, correction_points(data, self._first_step(int(match[1]))))
         elif name == "pseudo_label_scores":
-            self._numbers(name, accuracies(data, self._first_step))
+            self._numbers(name, pseudo_label_points(data, self._first_step))
         elif name == "student":
             self._write(name, "model", lambda run: self._model(run, data))
-        elif name in ("network_scores", "comparison_scores"):
-            self._numbers(name, results(data, self._last_step))
-            if name == "comparison_scores":
-                self._write(name, "model", lambda run: self._model(run, self._comparison()))
+        elif name == "network_scores":
+            deployed = self._catalog.load("validation_predictions")["deployed"]
+            self._numbers(name, score_points(data, deployed, self._last_step))
+        elif name == "comparison_scores":
+            (deployed,) = data
+            self._numbers(name, score_points(data, deployed, self._last_step))
+            self._write(name, "model", lambda run: self._model(run, self._comparison()))
         elif name in COMPARING or isinstance(self._catalog[name], FigureDataset):
             self._file(name)
 
@@ -125,14 +126,15 @@ class Log:
     def _path(self, name: str) -> Path:
         return Path(self._catalog[name]._describe()["filepath"])
 
-    def _comparison(self) -> dict[str, Any]:
-        """The comparison's deployed network, in the form of the catalog's ``student``."""
-        stored = {n: self._catalog.load(n) for n in ("comparison_checkpoint", "skeleton")}
-        view, network = self._settings["view"], self._settings["network"]
-        return export_model(stored["comparison_checkpoint"], stored["skeleton"], view, network)
+    def _comparison(self) -> TrainedModel:
+        return TrainedModel.from_checkpoint(
+            self._catalog.load("comparison_checkpoint"), self._catalog.load("skeleton"),
+            self._settings["view"], self._settings["network"],
+        )  # fmt: skip
 
-    def _model(self, run: Run, network: dict[str, Any]) -> None:
+    def _model(self, run: Run, model: TrainedModel) -> None:
         """The weights and how they are read, as an MLflow model; once, while they are the same."""
+        network = model.to_tensors()
         evaluation = self._settings["evaluation"]
         decoding = evaluation.model_dump_json(include={"flip_test"})
         content = digest(network, decoding)
@@ -147,7 +149,7 @@ class Log:
             run.model(
                 folder,
                 plain_pixels(person, torch.arange(1)).permute(0, 2, 3, 1).numpy(),
-                len(json.loads(network["skeleton"])["names"]),
+                model.skeleton.size,
                 self._last_step,
                 [f"{package}=={version(package)}" for package in ("sspcm-kedro", "torch")],
             )
@@ -166,7 +168,7 @@ def digest(weights: dict[str, Any], decoding: str) -> str:
     return fingerprint(decoding, sorted(weights), *parts)
 
 
-def curves(history: pd.DataFrame, deployed: str) -> Iterator[Point]:
+def history_points(history: pd.DataFrame, deployed: str) -> Iterator[Point]:
     """The numbers of each epoch at its last optimizer step.
 
     Those of the network that ships are there twice: under its name, and as ``deployed/...``, which
@@ -181,7 +183,7 @@ def curves(history: pd.DataFrame, deployed: str) -> Iterator[Point]:
                 yield Point(f"deployed/{what}", step, float(value))
 
 
-def corrections(report: dict[str, Any], step: int) -> Iterator[Point]:
+def correction_points(report: dict[str, Any], step: int) -> Iterator[Point]:
     """What correction did with a round's pseudo-labels, at the step at which the round begins."""
     yield Point("correction/kept", step, report["kept"])
     for pair, share in report["pair_shares"].items():
@@ -190,7 +192,9 @@ def corrections(report: dict[str, Any], step: int) -> Iterator[Point]:
         yield Point(f"correction/inconsistency_q{quantile}", step, value)
 
 
-def accuracies(rounds: list[dict[str, float]], first_step: Callable[[int], int]) -> Iterator[Point]:
+def pseudo_label_points(
+    rounds: list[dict[str, float]], first_step: Callable[[int], int]
+) -> Iterator[Point]:
     """PCK of each round's pseudo-labels where the truth is known, at the round's first step."""
     for row in rounds:
         step = first_step(int(row["round"]))
@@ -199,12 +203,13 @@ def accuracies(rounds: list[dict[str, float]], first_step: Callable[[int], int])
                 yield Point(f"pseudo_labels/{name}", step, value)
 
 
-def results(scores: dict[str, dict[str, Any]], step: int) -> Iterator[Point]:
-    """Final scores of each network; of the one that ships also without its name."""
+def score_points(scores: dict[str, dict[str, Any]], deployed: str, step: int) -> Iterator[Point]:
+    """Final scores: all of the deployed network as ``final/<metric>``, and where there are several
+    networks the headlines of each as ``final/<network>/<metric>``."""
     for network, row in scores.items():
         for name, value in row.items():
             if isinstance(value, Real):
-                if network in ("baseline", SSPCM.deployed):
+                if network == deployed:
                     yield Point(f"final/{name}", step, float(value))
-                if network != "baseline" and name in HEADLINES:
+                if len(scores) > 1 and name in HEADLINES:
                     yield Point(f"final/{network}/{name}", step, float(value))

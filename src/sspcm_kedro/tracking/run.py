@@ -121,7 +121,7 @@ class Run:
         run_id = self.open()
         params = {name: str(value) for name, value in self.identity.params.items()}
         made = self.client.create_logged_model(self.experiment, "model", run_id, params=params)
-        with tracking_uri(self.client.tracking_uri):
+        with use_tracking_uri(self.client.tracking_uri):
             Model.log(
                 None,
                 mlflow.pyfunc,
@@ -197,7 +197,7 @@ class Run:
 
 
 @contextmanager
-def tracking_uri(uri: str) -> Iterator[None]:
+def use_tracking_uri(uri: str) -> Iterator[None]:
     """Models are logged to the server that global state and environment name; both are restored."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)

@@ -67,10 +67,10 @@ class Store:
         self._failed: tuple[float, str] | None = None
         self._lock = threading.RLock()
         place = None if self.uri.startswith("http") else artifact_place(config.artifacts, root)
-        with mlflow_errors_explained(self.uri):
-            reachable(self.uri)
+        with explain_mlflow_errors(self.uri):
+            check_reachable(self.uri)
             self.client = MlflowClient(self.uri)
-            with creation_lock(self.uri):
+            with lock_creation(self.uri):
                 self.experiment = self._experiment(config.experiment, place)
             self._end_what_was_killed()
 
@@ -174,7 +174,7 @@ def artifact_place(artifacts: str, root: Path) -> str:
     return folder.as_uri()
 
 
-def reachable(uri: str) -> None:
+def check_reachable(uri: str) -> None:
     """What MLflow itself would try for minutes, or put less clearly.
 
     Raises:
@@ -201,7 +201,7 @@ def reachable(uri: str) -> None:
 
 
 @contextmanager
-def mlflow_errors_explained(uri: str) -> Iterator[None]:
+def explain_mlflow_errors(uri: str) -> Iterator[None]:
     """MLflow's errors at the start, as ours."""
     try:
         yield
@@ -217,7 +217,7 @@ def mlflow_errors_explained(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def creation_lock(uri: str) -> Iterator[None]:
+def lock_creation(uri: str) -> Iterator[None]:
     """Two processes that create MLflow's tables at once leave a database that is broken."""
     if not uri.startswith("sqlite:///"):
         yield

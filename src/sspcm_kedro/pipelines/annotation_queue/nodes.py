@@ -3,16 +3,18 @@
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
+from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.figures.overlays import draw_people
+from sspcm_kedro.figures.overlays import draw_overlays, tile_size
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources.annotation_import import flat_names
@@ -34,7 +36,7 @@ class QueueConfig(Settings):
     shown: int = Field(default=60, ge=1)
 
 
-def queue(
+def select_people(
     corrected: dict[str, Tensor],
     labeled: Instances,
     unlabeled: Instances,
@@ -89,9 +91,11 @@ def queue(
         f"{place} ({inconsistency[row]:.2f}) {names[path]}"
         for place, (row, path) in enumerate(zip(rows, people.paths, strict=True), start=1)
     ]
-    sheet = draw_people(
-        people.take(shown), points[shown], titles[shown], skeleton, view.input_hw, machine,
-        kept=kept[shown],
+    first = people.take(shown)
+    crops = Crops(first, tile_size(view.input_hw), border=0, workers=machine.workers)
+    sheet = draw_overlays(
+        crops[torch.arange(len(first))].numpy(), first.boxes, points[shown], titles[shown],
+        skeleton, kept=kept[shown],
     )  # fmt: skip
     return {"annotations": annotations, "images": images}, sheet
 

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sspcm_kedro.pipelines.annotation_queue.nodes import queue
+from sspcm_kedro.pipelines.annotation_queue.nodes import select_people
 
 
 def create_pipeline(rounds: int) -> Pipeline:
@@ -10,7 +10,7 @@ def create_pipeline(rounds: int) -> Pipeline:
     return Pipeline(
         [
             Node(
-                queue,
+                select_people,
                 {
                     "corrected": f"round_{rounds}_corrected",
                     "labeled": "labeled",
@@ -21,7 +21,7 @@ def create_pipeline(rounds: int) -> Pipeline:
                     "machine": "params:machine",
                 },
                 ["annotation_queue", "annotation_queue_sheet"],
-                name="queue",
+                name="select_people",
             )
         ]
     )

@@ -11,9 +11,12 @@ from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.predict import predict, to_image
 from sspcm_kedro.machine import MachineConfig
-from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
+
+Predictions = dict[str, Any]
+"""Tensors by name, and texts."""
 
 
 def predict_validation(
@@ -24,31 +27,38 @@ def predict_validation(
     network: NetworkConfig,
     evaluation: EvaluationConfig,
     machine: MachineConfig,
-) -> dict[str, Tensor]:
-    """What every network of a checkpoint sees in the validation people.
+) -> Predictions:
+    """The predictions of every network of a checkpoint for the validation people.
 
     Returns:
-        ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k).
+        ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k);
+        and which of them is ``deployed``, as text.
     """
     crops = crops_of(validation, view, machine)
-    found: dict[str, Tensor] = {}
+    predictions: Predictions = {"deployed": checkpoint["deployed"]}
     for name, net in networks_of(checkpoint, network, skeleton.size, stride=view.stride).items():
-        found[f"{name}.keypoints"], found[f"{name}.scores"] = predict(
+        keypoints, scores = predict(
             net.to(machine.pick()), crops, skeleton, view.codec, flip_test=evaluation.flip_test,
             device=machine.pick(), title=f"validation people, {name}",
         )  # fmt: skip
-    return found
+        predictions |= {f"{name}.keypoints": keypoints, f"{name}.scores": scores}
+    return predictions
 
 
-def predict_comparison(checkpoint: State, **others: Any) -> dict[str, Tensor]:
-    """What the baseline's deployed network sees, under the name ``baseline``."""
+def predict_comparison(checkpoint: State, **others: Any) -> Predictions:
+    """The predictions of the network that the comparison deploys, under the comparison's name.
+
+    It is called ``baseline`` if labels alone have trained it, and else by its method's kind.
+    """
+    kind, deployed = checkpoint["kind"], checkpoint["deployed"]
+    name = "baseline" if kind == "supervised" else kind
     found = predict_validation(checkpoint, **others)
-    deployed = checkpoint["deployed"]
-    return {f"baseline.{what}": found[f"{deployed}.{what}"] for what in ("keypoints", "scores")}
+    named = {f"{name}.{what}": found[f"{deployed}.{what}"] for what in ("keypoints", "scores")}
+    return {**named, "deployed": name}
 
 
 def score_networks(
-    predictions: dict[str, Tensor],
+    predictions: Predictions,
     validation: Instances,
     ignored: Instances,
     skeleton: Skeleton,
@@ -58,7 +68,7 @@ def score_networks(
     """For each network what ``evaluation.protocol`` counts and PCK, and PCK a keypoint.
 
     Args:
-        predictions: what the networks see in the validation people.
+        predictions: of the networks for the validation people, as ``predict_validation`` gives.
         validation: their labels.
         ignored: people on the same images whom protocol ``coco`` ignores; may have no rows.
         skeleton: the keypoints of all.
@@ -66,7 +76,8 @@ def score_networks(
         evaluation: the protocol.
     """
     scores: dict[str, Any] = {}
-    for name in (key.removesuffix(".keypoints") for key in predictions if "keypoints" in key):
+    networks = [key.removesuffix(".keypoints") for key in predictions if key.endswith(".keypoints")]
+    for name in networks:
         evaluated = evaluate(
             predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], validation,
             view.input_hw, skeleton, evaluation, ignored,
@@ -134,11 +145,10 @@ def score_pseudo_labels(
 
 
 def collect(
-    networks: dict[str, Any], baseline: dict[str, Any], rounds: list[dict[str, float]]
+    networks: dict[str, Any], comparison: dict[str, Any], rounds: list[dict[str, float]]
 ) -> dict[str, Any]:
-    """All numbers of a run in one file."""
-    order = ("baseline", "teacher_a", "teacher_b", "student")
-    tables = {name: {**baseline, **networks}[name] for name in order}
+    """All numbers of a run: the comparison's, the networks', and those of the pseudo-labels."""
+    tables = {**comparison, **{name: networks[name] for name in ROLES if name in networks}}
     labels = {f"round_{row['round']}": {k: v for k, v in row.items() if k != "round"}
               for row in rounds}  # fmt: skip
     return {**tables, "pseudo_labels": labels}

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sspcm_kedro.engine.export import export_model
+from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.pipelines.evaluation.nodes import (
     collect,
     predict_comparison,
@@ -54,7 +54,7 @@ def create_pipeline(rounds: int) -> Pipeline:
         [
             *create_comparison_pipeline().nodes,
             Node(
-                export_model,
+                TrainedModel.from_checkpoint,
                 {"checkpoint": last, "skeleton": "skeleton", **_settings("view", "network")},
                 "student",
                 name="export_student",

@@ -5,18 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
+from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import crops_of
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.figures.overlays import draw_people
+from sspcm_kedro.figures.overlays import draw_overlays, tile_size
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.metrics import rescore
 from sspcm_kedro.sources.checks import need_folder, verify_images
@@ -74,21 +76,20 @@ def find_people(config: PredictionConfig) -> Instances:
 
 
 def predict_people(
-    student: dict[str, Any],
+    model: TrainedModel,
     people: Instances,
     evaluation: EvaluationConfig,
     machine: MachineConfig,
 ) -> dict[str, Tensor]:
-    """What the student sees: keypoints (n, k, 2) in canonical input pixels, scores (n, k)."""
-    shipped = TrainedModel.of(student)
-    crops = crops_of(people, shipped.view, machine)
-    return shipped.see(crops, evaluation, machine.pick(), "people")
+    """``keypoints`` (n, k, 2) in canonical input pixels, and their ``scores`` (n, k)."""
+    crops = crops_of(people, model.view, machine)
+    return model.predict(crops, evaluation, machine.pick(), "people")
 
 
 def write_keypoints(
-    seen: dict[str, Tensor],
+    predictions: dict[str, Tensor],
     people: Instances,
-    student: dict[str, Any],
+    model: TrainedModel,
     config: PredictionConfig,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
@@ -97,16 +98,15 @@ def write_keypoints(
     Each annotation also has a ``score``, that of the box times the mean of the clear keypoints',
     and ``keypoint_scores`` (k). Every keypoint has v 2: a network places all of them.
     """
-    shipped, instances = TrainedModel.of(student), people
-    scores = seen["scores"].numpy()
+    scores = predictions["scores"].numpy()
     names = {path: Path(path).relative_to(str(config.images)).as_posix() for path in people.paths}
-    persons = rescore(instances.box_scores, scores, threshold=evaluation.score_threshold)
+    persons = rescore(people.box_scores, scores, threshold=evaluation.score_threshold)
     return coco_content(
-        instances,
+        people,
         names,
-        to_image(seen["keypoints"], instances, shipped.view.input_hw),
+        to_image(predictions["keypoints"], people, model.view.input_hw),
         np.full(scores.shape, 2),
-        shipped.skeleton,
+        model.skeleton,
         description=f"Predicted keypoints; {'boxes were given' if config.boxes else WHOLE}",
         further={
             "score": persons.astype(float).round(4).tolist(),
@@ -115,17 +115,18 @@ def write_keypoints(
     )
 
 
-def draw_overlays(
-    seen: dict[str, Tensor],
+def draw_predictions(
+    predictions: dict[str, Tensor],
     people: Instances,
-    student: dict[str, Any],
+    model: TrainedModel,
     config: PredictionConfig,
     machine: MachineConfig,
 ) -> Figure:
     """Some of the people with their keypoints, over the name of their image."""
-    shipped, rows = TrainedModel.of(student), evenly_spaced(len(people), config.shown)
-    instances = people.take(rows)
-    hw = shipped.view.input_hw
-    points = to_image(seen["keypoints"][rows], instances, hw)
-    titles = [Path(path).name for path in instances.paths]
-    return draw_people(instances, points, titles, shipped.skeleton, hw, machine)
+    rows = evenly_spaced(len(people), config.shown)
+    shown, input_hw = people.take(rows), model.view.input_hw
+    points = to_image(predictions["keypoints"][rows], shown, input_hw)
+    titles = [Path(path).name for path in shown.paths]
+    crops = Crops(shown, tile_size(input_hw), border=0, workers=machine.workers)
+    pixels = crops[torch.arange(len(shown))].numpy()
+    return draw_overlays(pixels, shown.boxes, points, titles, model.skeleton)

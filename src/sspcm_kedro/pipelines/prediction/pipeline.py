@@ -3,13 +3,15 @@
 from kedro.pipeline import Node, Pipeline
 
 from sspcm_kedro.pipelines.prediction.nodes import (
-    draw_overlays,
+    draw_predictions,
     find_people,
     predict_people,
     write_keypoints,
 )
 
-SEEN = {"seen": "prediction_keypoints", "people": "prediction_instances", "student": "student"}
+PREDICTED = {
+    "predictions": "prediction_keypoints", "people": "prediction_instances", "model": "student",
+}  # fmt: skip
 
 
 def create_pipeline() -> Pipeline:
@@ -19,20 +21,20 @@ def create_pipeline() -> Pipeline:
             Node(find_people, "params:prediction", "prediction_instances", name="find_people"),
             Node(
                 predict_people,
-                {"student": "student", "people": "prediction_instances",
+                {"model": "student", "people": "prediction_instances",
                  "evaluation": "params:evaluation", "machine": "params:machine"},
                 "prediction_keypoints",
                 name="predict_people",
             ),
             Node(
                 write_keypoints,
-                {**SEEN, "config": "params:prediction", "evaluation": "params:evaluation"},
+                {**PREDICTED, "config": "params:prediction", "evaluation": "params:evaluation"},
                 "predicted_keypoints",
                 name="write_keypoints",
             ),
             Node(
-                draw_overlays,
-                {**SEEN, "config": "params:prediction", "machine": "params:machine"},
+                draw_predictions,
+                {**PREDICTED, "config": "params:prediction", "machine": "params:machine"},
                 "prediction_overlays",
                 name="draw_overlays",
             ),

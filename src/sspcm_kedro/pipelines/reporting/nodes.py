@@ -1,4 +1,4 @@
-"""Images of what a run did."""
+"""From histories, labels, predictions and metrics to figures and a page."""
 
 from typing import Any
 
@@ -15,6 +15,7 @@ from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
+from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
@@ -24,10 +25,16 @@ SHOWN = 8
 """People on a sheet."""
 
 
-def curves(baseline: pd.DataFrame, *stages: pd.DataFrame) -> Figure:
-    """Warm-up and rounds as one training, and the baseline, on the same axes."""
-    sspcm = pd.concat(stages, ignore_index=True)
-    return learning_curves({"SSPCM": sspcm, "baseline": baseline})
+def draw_curves(scores: dict[str, Any], comparison: pd.DataFrame, *stages: pd.DataFrame) -> Figure:
+    """Warm-up and rounds as one training, and the comparison, on the same axes.
+
+    Args:
+        scores: the comparison's, under its name.
+        comparison: its history.
+        stages: the histories of warm-up, round 1, ...
+    """
+    method = pd.concat(stages, ignore_index=True)
+    return learning_curves({"SSPCM": method, name_of(scores): comparison})
 
 
 def draw_pseudo_labels(
@@ -43,49 +50,49 @@ def draw_pseudo_labels(
     rows = evenly_spaced(len(unlabeled), SHOWN)
     channels = list(skeleton.evaluated_channels)
     truth = hidden_truth.take(rows).gather(channels)
-    crops = bordered(unlabeled.take(rows), view, machine)
+    crops = bordered_crops(unlabeled.take(rows), view, machine)
     a, b = predictions["keypoints"][:, rows][:, :, channels].numpy() + view.border
     known = bool((truth.visibility > 0).any())
     return pseudo_label_sheet(
         crops, a, b,
         corrected["keypoints"][rows][:, channels].numpy() + view.border,
         corrected["kept"][rows][:, channels].numpy().astype(bool),
-        in_crop(truth, view) + view.border if known else None,
+        label_points(truth, view) + view.border if known else None,
         truth.visibility if known else None,
         skeleton.evaluated.limbs,
     )  # fmt: skip
 
 
 def draw_predictions(
-    predictions: dict[str, Tensor],
-    baseline: dict[str, Tensor],
+    predictions: dict[str, Any],
+    comparison: dict[str, Any],
     validation: Instances,
     skeleton: Skeleton,
     view: ViewConfig,
     machine: MachineConfig,
 ) -> Figure:
-    """Validation people: truth, baseline and student side by side."""
+    """Validation people: truth, and the networks that comparison and method deploy."""
     rows = evenly_spaced(len(validation), SHOWN)
     channels = list(skeleton.evaluated_channels)
     people = validation.take(rows).gather(channels)
     shown = {
-        name: {**predictions, **baseline}[f"{name}.keypoints"][rows][:, channels].numpy()
+        found["deployed"]: found[f"{found['deployed']}.keypoints"][rows][:, channels].numpy()
         + view.border
-        for name in ("baseline", "student")
+        for found in (comparison, predictions)
     }
-    truth = in_crop(people, view) + view.border
+    truth = label_points(people, view) + view.border
     labeled = people.visibility > 0
     errors = {
         name: np.nanmean(np.where(labeled, np.linalg.norm(points - truth, axis=2), np.nan), axis=1)
         for name, points in shown.items()
     }
     return prediction_sheet(
-        bordered(validation.take(rows), view, machine), shown, truth, people.visibility,
+        bordered_crops(validation.take(rows), view, machine), shown, truth, people.visibility,
         skeleton.evaluated.limbs, errors, names=skeleton.evaluated.names,
     )  # fmt: skip
 
 
-def keypoints_figure(metrics: dict[str, Any]) -> Figure:
+def draw_keypoints(metrics: dict[str, Any]) -> Figure:
     """PCK keypoint by keypoint, networks side by side."""
     per_keypoint = {
         network: scores["PCK_per_keypoint"]
@@ -102,7 +109,7 @@ def keypoints_figure(metrics: dict[str, Any]) -> Figure:
     )
 
 
-def quality_figure(rounds: list[dict[str, float]]) -> Figure:
+def draw_quality(rounds: list[dict[str, float]]) -> Figure:
     """Accuracy of the pseudo-labels round by round; says so where no truth is known."""
     if rounds:
         return pseudo_label_quality(rounds)
@@ -129,35 +136,52 @@ class PublishedConfig(Settings):
         return self
 
 
-def report(metrics: dict[str, Any], published: PublishedConfig, **figures: bytes) -> str:
-    """One page with everything; prints the comparison on the terminal."""
+def report(
+    metrics: dict[str, Any], comparison: dict[str, Any], published: PublishedConfig,
+    **figures: bytes,
+) -> str:  # fmt: skip
+    """One page with everything; prints the networks' scores on the terminal.
+
+    Args:
+        metrics: all numbers of the run.
+        comparison: the comparison's scores, under its name.
+        published: of others.
+        figures: PNG files.
+    """
+    reference = name_of(comparison)
     networks = {
         name: {key: value for key, value in scores.items() if key != "PCK_per_keypoint"}
         for name, scores in metrics.items()
         if name != "pseudo_labels"
     }
     theirs = {f"{name} (published)": scores for name, scores in published.scores.items()}
-    Console().print(comparison_table(networks, published=theirs))
+    Console().print(comparison_table(networks, reference=reference, published=theirs))
     notes = [
-        "The baseline learned from the same labels, with the same network, weak view and number "
-        "of optimizer steps as the student."
+        f"The {readable(reference)} learned from the same labels, with the same network, weak view "
+        "and number of optimizer steps as the student."
     ]
     if theirs:
         notes.append(f"Published scores are not measured here: {published.source}.")
     return report_html(
-        "SSPCM: student, teachers and baseline",
+        f"SSPCM: student, teachers and {readable(reference)}",
         {**networks, **theirs},
-        {name.replace("_", " "): png for name, png in figures.items()},
+        {readable(name): png for name, png in figures.items()},
         notes=notes,
     )
 
 
-def bordered(people: Instances, view: ViewConfig, machine: MachineConfig) -> np.ndarray:
-    """Crops (n, 3, H, W) with border; points lie ``view.border`` further right and down."""
+def name_of(comparison: dict[str, Any]) -> str:
+    """What the comparison is called: the one row of its scores."""
+    (name,) = comparison
+    return name
+
+
+def bordered_crops(people: Instances, view: ViewConfig, machine: MachineConfig) -> np.ndarray:
+    """Crops (n, 3, H, W) with border; points lie ``view.border`` pixels further right and down."""
     return crops_of(people, view, machine)[torch.arange(len(people))].numpy()
 
 
-def in_crop(people: Instances, view: ViewConfig) -> np.ndarray:
+def label_points(people: Instances, view: ViewConfig) -> np.ndarray:
     """Labels (n, k, 2) in canonical input pixels."""
     matrix = torch.from_numpy(crop_matrix(people.boxes, view.input_hw))
     return move_points(torch.from_numpy(people.keypoints).double(), matrix).numpy()

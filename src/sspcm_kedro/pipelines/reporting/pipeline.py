@@ -3,11 +3,11 @@
 from kedro.pipeline import Node, Pipeline
 
 from sspcm_kedro.pipelines.reporting.nodes import (
-    curves,
+    draw_curves,
+    draw_keypoints,
     draw_predictions,
     draw_pseudo_labels,
-    keypoints_figure,
-    quality_figure,
+    draw_quality,
     report,
 )
 
@@ -27,7 +27,12 @@ def create_pipeline(rounds: int) -> Pipeline:
     }
     return Pipeline(
         [
-            Node(curves, ["comparison_history", *stages], "learning_curves", name="draw_curves"),
+            Node(
+                draw_curves,
+                ["comparison_scores", "comparison_history", *stages],
+                "learning_curves",
+                name="draw_curves",
+            ),
             Node(
                 draw_pseudo_labels,
                 {"predictions": f"{last}_predictions", "corrected": f"{last}_corrected",
@@ -37,18 +42,17 @@ def create_pipeline(rounds: int) -> Pipeline:
             ),
             Node(
                 draw_predictions,
-                {"predictions": "validation_predictions", "baseline": "comparison_predictions",
+                {"predictions": "validation_predictions", "comparison": "comparison_predictions",
                  "validation": "validation", **PEOPLE},
                 "prediction_sheet",
                 name="draw_predictions",
             ),
-            Node(keypoints_figure, "metrics", "per_keypoint_pck", name="draw_keypoints"),
-            Node(
-                quality_figure, "pseudo_label_scores", "pseudo_label_quality", name="draw_quality"
-            ),
+            Node(draw_keypoints, "metrics", "per_keypoint_pck", name="draw_keypoints"),
+            Node(draw_quality, "pseudo_label_scores", "pseudo_label_quality", name="draw_quality"),
             Node(
                 report,
-                {"metrics": "metrics", "published": "params:published", **figures},
+                {"metrics": "metrics", "comparison": "comparison_scores",
+                 "published": "params:published", **figures},
                 "report",
                 name="report",
             ),

@@ -8,12 +8,12 @@ from html import escape
 from rich.table import Table
 from rich.text import Text
 
+from sspcm_kedro.engine.evaluate import METRICS, Metric
 from sspcm_kedro.figures.style import readable
+from sspcm_kedro.nets import ROLES
 
 Metrics = Mapping[str, Mapping[str, float]]
 
-_ROWS = ("baseline", "teacher_a", "teacher_b", "student")
-_COLUMNS = ("AP", "AP50", "AR", "AIC_AP", "PCKh", "PCK")
 _NOTHING = "\N{EN DASH}"
 
 _CSS = """
@@ -27,31 +27,32 @@ figure { margin: 2rem 0; } img { max-width: 100%; } figcaption { color: #666; }
 
 
 def comparison_table(
-    metrics: Metrics, *, baseline: str = "baseline", published: Metrics | None = None
+    metrics: Metrics, *, reference: str, published: Metrics | None = None
 ) -> Table:
-    """What the networks score, and what each gains over the supervised baseline.
+    """The networks' scores, and what each gains over the comparison.
 
     Args:
-        metrics: scores (0 to 1) by network, then by metric. The columns AP, AP50, AR, AIC_AP, PCKh
-            and PCK are shown where some network has the number; the gain is of the first of them.
-        baseline: the row to compare with; without it the gains are blank.
+        metrics: scores (0 to 1) by network, then by metric. A column each of ``METRICS`` that
+            belongs to tables and that some network has; the gain is of the first of them.
+        reference: the row to compare with, shown first; without it the gains are blank.
         published: scores of others, below a line of their own and without a gain.
     """
-    columns = [name for name in _COLUMNS if any(_known(row.get(name)) for row in metrics.values())]
-    headline = columns[0] if columns else "PCK"
+    known = {name for row in metrics.values() for name in row if _known(row[name])}
+    columns = [m for m in METRICS if m.shown != "report" and m.name in known]
+    main = columns[0] if columns else METRICS[-1]
     table = Table(title="Validation")
     table.add_column("network")
-    for name in [*columns, f"{headline} vs baseline"]:
+    for name in [*(metric.name for metric in columns), f"{main.name} vs {readable(reference)}"]:
         table.add_column(name, justify="right")
-    start = metrics.get(baseline, {}).get(headline)
-    first = [name for name in (baseline, *_ROWS) if name in metrics]
-    for name in dict.fromkeys([*first, *metrics]):
+    start = metrics.get(reference, {}).get(main.name)
+    order = [name for name in (reference, *ROLES) if name in metrics]
+    for name in dict.fromkeys([*order, *metrics]):
         row = metrics[name]
-        gain = Text(_NOTHING) if name == baseline else _gain(row.get(headline), start)
-        table.add_row(readable(name), *(_number(row.get(c)) for c in columns), gain)
+        gain = Text(_NOTHING) if name == reference else _gain(main, row.get(main.name), start)
+        table.add_row(readable(name), *(_number(row.get(m.name)) for m in columns), gain)
     table.add_section()
     for name, row in (published or {}).items():
-        table.add_row(name, *(_number(row.get(c)) for c in columns), _NOTHING)
+        table.add_row(name, *(_number(row.get(m.name)) for m in columns), _NOTHING)
     return table
 
 
@@ -62,7 +63,7 @@ def report_html(
 
     Args:
         title: the heading.
-        metrics: numbers by row, then by column; columns appear in first-seen order.
+        metrics: numbers by row, then by column: those of ``METRICS`` in its order, then others.
         figures: PNG files by caption.
         notes: paragraphs, plain text; all text is escaped.
     """
@@ -82,8 +83,13 @@ def report_html(
 
 
 def _html_table(metrics: Metrics) -> str:
-    columns = list(dict.fromkeys(name for row in metrics.values() for name in row))
-    head = "".join(f'<th scope="col">{escape(readable(name))}</th>' for name in columns)
+    found = list(dict.fromkeys(name for row in metrics.values() for name in row))
+    notes = {metric.name: metric.description for metric in METRICS if metric.name in found}
+    columns = list(dict.fromkeys([*notes, *found]))
+    head = "".join(
+        f'<th scope="col" title="{escape(notes.get(name, ""))}">{escape(readable(name))}</th>'
+        for name in columns
+    )
     lines = [
         f'<tr><th scope="row">{escape(readable(name))}</th>'
         + "".join(f"<td>{_number(row.get(column))}</td>" for column in columns)
@@ -99,12 +105,13 @@ def _html_figure(caption: str, png: bytes) -> str:
     return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
 
 
-def _gain(value: float | None, start: float | None) -> Text:
-    """The signed difference, green where it is a gain; a dash where either side is unknown."""
+def _gain(metric: Metric, value: float | None, start: float | None) -> Text:
+    """The signed difference, green where it is better; a dash where either side is unknown."""
     if value is None or start is None or not (_known(value) and _known(start)):
         return Text(_NOTHING)
     gain = value - start
-    return Text(f"{gain:+.3f}", style="green" if gain > 0 else "red" if gain < 0 else "")
+    better = gain if metric.higher_is_better else -gain
+    return Text(f"{gain:+.3f}", style="green" if better > 0 else "red" if better < 0 else "")
 
 
 def _number(value: float | None) -> str:

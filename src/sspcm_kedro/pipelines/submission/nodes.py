@@ -39,47 +39,46 @@ class SubmissionConfig(Settings):
 
 
 def predict_test(
-    network: dict[str, Any],
+    model: TrainedModel,
     instances: dict[str, Instances],
     submission: SubmissionConfig,
     evaluation: EvaluationConfig,
     machine: MachineConfig,
 ) -> dict[str, Tensor]:
-    """What the network sees: keypoints (n, k, 2) in canonical input pixels, scores (n, k).
+    """``keypoints`` (n, k, 2) in canonical input pixels, and their ``scores`` (n, k).
 
     Raises:
         BadInput: the source has no test people, or they cannot be handed in.
     """
     people = people_to_predict(instances)
     _images(people, submission)  # before the long work
-    shipped = TrainedModel.of(network)
-    crops = crops_of(people, shipped.view, machine)
-    return shipped.see(crops, evaluation, machine.pick(), "test people")
+    crops = crops_of(people, model.view, machine)
+    return model.predict(crops, evaluation, machine.pick(), "test people")
 
 
 def submit_coco(
-    seen: dict[str, Tensor],
+    predictions: dict[str, Tensor],
     instances: dict[str, Instances],
-    network: dict[str, Any],
+    model: TrainedModel,
     submission: SubmissionConfig,
     evaluation: EvaluationConfig,
 ) -> list[dict[str, Any]]:
     """COCO's results."""
-    people, shipped = people_to_predict(instances), TrainedModel.of(network)
+    people = people_to_predict(instances)
     return coco_submission(
-        seen["keypoints"], seen["scores"], people, _images(people, submission),
-        shipped.view.input_hw, shipped.skeleton, evaluation,
+        predictions["keypoints"], predictions["scores"], people, _images(people, submission),
+        model.view.input_hw, model.skeleton, evaluation,
     )  # fmt: skip
 
 
 def submit_mpii(
-    seen: dict[str, Tensor],
+    predictions: dict[str, Tensor],
     instances: dict[str, Instances],
-    network: dict[str, Any],
+    model: TrainedModel,
     submission: SubmissionConfig,
 ) -> list[dict[str, Any]]:
     """MPII's ``pred``."""
-    people, shipped = people_to_predict(instances), TrainedModel.of(network)
+    people = people_to_predict(instances)
     assert submission.release is not None
     images, places = read_test_images(submission.release), _images(people, submission)
     rectangles = _numbers(people.source_ids, "people", "Set the source's test to the original mat")
@@ -89,7 +88,7 @@ def submit_mpii(
         rule = f"must list every test person's image, and annolist {strange[0]} is no test image"
         raise BadInput(submission.release, rule, "Name the mat that the source reads too")
     return mpii_submission(
-        seen["keypoints"], people, shipped.view.input_hw, shipped.skeleton,
+        predictions["keypoints"], people, model.view.input_hw, model.skeleton,
         images=images.names, rectangles=images.people,
         image=np.array([row_of[place] for place in places.tolist()]), rectangle=rectangles - 1,
     )  # fmt: skip

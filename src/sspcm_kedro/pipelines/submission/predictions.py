@@ -22,14 +22,14 @@ def coco_submission(
     skeleton: Skeleton,
     config: EvaluationConfig,
 ) -> list[dict[str, Any]]:
-    """COCO's results of predictions (n, k, 2) in canonical input pixels, scores (n, k).
+    """COCO's results, as ``pose.submission.coco_results`` gives them.
 
     Exactly what ``evaluate`` scores: re-scored, after OKS-NMS, of a union the evaluated keypoints.
 
     Args:
-        keypoints: what a network saw.
-        scores: its heatmaps' maxima.
-        people: whose boxes were looked at (n), usually detected ones.
+        keypoints: (n, k, 2) predictions, canonical input pixels.
+        scores: (n, k) heatmap maxima.
+        people: whose boxes were predicted on (n), usually detected ones.
         image_ids: (n) what COCO calls their images.
         input_hw: the frame of the predictions.
         skeleton: their keypoints, with OKS sigmas.
@@ -37,9 +37,9 @@ def coco_submission(
     """
     channels = list(skeleton.evaluated_channels)
     predicted, scores = to_image(keypoints[:, channels], people, input_hw), scores[:, channels]
-    skeleton = skeleton.evaluated
-    rows, found = detect(predicted, scores, people, input_hw, sigmas_of(skeleton, config), config)
-    return coco_results(image_ids[rows], found.keypoints, scores.numpy()[rows], found.scores)
+    sigmas = sigmas_of(skeleton.evaluated, config)
+    rows, kept = detect(predicted, scores, people, input_hw, sigmas, config)
+    return coco_results(image_ids[rows], kept.keypoints, scores.numpy()[rows], kept.scores)
 
 
 def mpii_submission(
@@ -53,11 +53,11 @@ def mpii_submission(
     image: np.ndarray,
     rectangle: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """MPII's ``pred`` of predictions (n, k, 2) in canonical input pixels.
+    """MPII's ``pred``, as ``pose.submission.mpii_predictions`` gives it.
 
     Args:
-        keypoints: what a network saw.
-        people: whom it looked at (n).
+        keypoints: (n, k, 2) predictions, canonical input pixels.
+        people: whose they are (n).
         input_hw: the frame of the predictions.
         skeleton: MPII's keypoints, or a union of which those are evaluated.
         images: names of all test images in the order of the release.
