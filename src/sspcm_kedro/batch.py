@@ -23,14 +23,14 @@ class Unlabeled:
     Attributes:
         images: (b, 3, H, W).
         weights: (b, k) 1 for the keypoints that the labeled people have.
-        earlier: what teachers A and B saw in an earlier period, (b, k, h, w) each, moved with the
-            image; None where a method keeps its own past.
+        earlier: what each of the method's ``labelers`` predicted in an earlier period, (b, k, h, w)
+            each, moved with the image; None where there is no earlier period.
         donors: people to cut occluders from; None where the batch itself serves.
     """
 
     images: Tensor
     weights: Tensor
-    earlier: tuple[Tensor, Tensor] | None = None
+    earlier: tuple[Tensor, ...] | None = None
     donors: Donors | None = None
 
 

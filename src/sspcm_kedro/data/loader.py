@@ -22,8 +22,8 @@ class PseudoLabels:
     """What a round knows of the unlabeled people.
 
     Attributes:
-        keypoints: (2, n, k, 2) predictions of teachers A and B, canonical input pixels.
-        scores: (2, n, k) their peaks.
+        keypoints: (t, n, k, 2) predictions of the method's t labelers, canonical input pixels.
+        scores: (t, n, k) their peaks.
         occluders: (q, 3) row of the unlabeled person, x, y of a limb worth cutting out.
     """
 
@@ -65,7 +65,7 @@ class Batches:
     Attributes:
         labeled: people with labels.
         unlabeled: people without, or None for supervised training.
-        pseudo: predictions and occluders of the round, or None for methods that keep their own.
+        pseudo: predictions and occluders of the round, or None for methods that read none.
         skeleton: keypoints and their flip order.
         codec: target encoding.
         affine: the weak view.
@@ -134,8 +134,9 @@ class Batches:
         weights = weights.expand(len(rows), -1)
         if self.pseudo is None:
             return Unlabeled(images, weights)
-        earlier = tuple(self._redrawn(t, rows, matrix, flip) for t in (0, 1))
-        return Unlabeled(images, weights, (earlier[0], earlier[1]), self._donors(len(rows), rng))
+        labelers = range(len(self.pseudo.keypoints))
+        earlier = tuple(self._redrawn(t, rows, matrix, flip) for t in labelers)
+        return Unlabeled(images, weights, earlier, self._donors(len(rows), rng))
 
     def _redrawn(self, teacher: int, rows: Tensor, matrix: Tensor, flip: Tensor) -> Tensor:
         """A teacher's stored predictions, moved with the image, as Gaussians of their score."""

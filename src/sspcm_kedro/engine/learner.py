@@ -31,6 +31,7 @@ class Learner:
     """A method with its optimizer, and where it stands.
 
     Attributes:
+        kind: of the method.
         method: on its device.
         optimizer: over the method's parameters.
         schedule: over the whole training.
@@ -39,10 +40,10 @@ class Learner:
     """
 
     def __init__(
-        self, method: MethodConfig, make_net: MakeNet, codec: HeatmapCodec, training:
-        TrainingConfig,
-        device: torch.device,
+        self, method: MethodConfig, make_net: MakeNet, codec: HeatmapCodec,
+        training: TrainingConfig, device: torch.device,
     ) -> None:  # fmt: skip
+        self.kind = method.kind
         self.method: Method = method.build(make_net, codec).to(
             device, memory_format=torch.channels_last
         )  # pyright: ignore[reportCallIssue]
@@ -60,7 +61,9 @@ class Learner:
             "epoch": self.epoch,
             "history": self.history,
             "fingerprint": fingerprint,
+            "kind": self.kind,
             "deployed": self.method.deployed,
+            "labelers": list(self.method.labelers),
         }
 
     def restore(self, state: State) -> None:
