@@ -20,8 +20,7 @@ from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
-from sspcm_kedro.methods import ComparisonConfig
-from sspcm_kedro.methods.sspcm import SSPCMConfig
+from sspcm_kedro.methods import ComparisonConfig, MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipeline_registry import register_pipelines
 from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig
@@ -47,7 +46,7 @@ TYPES = {
     "seed": int,
     "view": ViewConfig,
     "network": NetworkConfig,
-    "method": SSPCMConfig,
+    "method": MethodConfig,
     "comparison": ComparisonConfig,
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
@@ -189,7 +188,7 @@ def test_an_environment_replaces_whole_keys(shell):
             {"comparison": {"kind": "pose_dua"}},
             ["'supervised'", "'pose_cons'", "'pose_dual'", "'sspcm'"],
         ),
-        ({"method": {"kind": "pose_dual"}}, ["'sspcm'"]),
+        ({"method": {"kind": "sspc"}}, ["'supervised'", "'pose_cons'", "'pose_dual'", "'sspcm'"]),
         ({"source": {"kind": "coco17"}}, ["'drawn'", "'coco'", "'lspet'"]),
         ({"training": {"bach": 16}}, ["bach", "Extra inputs are not permitted"]),
         ({"network": {"widht": 16}}, ["widht", "Extra inputs are not permitted"]),

@@ -83,6 +83,6 @@ def export_model(
     return {
         **deployed.state_dict(),
         "skeleton": json.dumps(skeleton.to_dict()),
-        "network": network.of("student").bare().model_dump_json(),
+        "network": network.of(checkpoint["deployed"]).bare().model_dump_json(),
         "view": view.model_dump_json(),
     }

@@ -11,7 +11,7 @@ from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.predict import predict, to_image
 from sspcm_kedro.machine import MachineConfig
-from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -24,14 +24,15 @@ def predict_validation(
     network: NetworkConfig,
     evaluation: EvaluationConfig,
     machine: MachineConfig,
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """What every network of a checkpoint sees in the validation people.
 
     Returns:
-        ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k).
+        ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k);
+        and which of them is ``deployed``, as text.
     """
     crops = crops_of(validation, view, machine)
-    found: dict[str, Tensor] = {}
+    found: dict[str, Any] = {"deployed": checkpoint["deployed"]}
     for name, net in networks_of(checkpoint, network, skeleton.size, stride=view.stride).items():
         found[f"{name}.keypoints"], found[f"{name}.scores"] = predict(
             net.to(machine.pick()), crops, skeleton, view.codec, flip_test=evaluation.flip_test,
@@ -95,9 +96,10 @@ def score_pseudo_labels(
         rounds: predictions and corrected labels of round 1, of round 2, ...
 
     Returns:
-        A row a round: teacher_a, teacher_b, their mean, corrected (all keypoints), kept_corrected
-        and kept_mean (corrected labels and plain mean, over the kept keypoints alone), rejected,
-        and the share kept of the keypoints whose truth is known. Empty where no truth is known.
+        A row a round: teacher_a and teacher_b, where two networks label; the mean of all that do;
+        corrected (all keypoints), kept_corrected and kept_mean (corrected labels and plain mean,
+        over the kept keypoints alone), rejected, and the share kept of the keypoints whose truth is
+        known. Empty where no truth is known.
     """
     people = hidden_truth
     if not (people.visibility > 0).any():
@@ -114,18 +116,19 @@ def score_pseudo_labels(
     for number, (predictions, corrected) in enumerate(
         zip(rounds[::2], rounds[1::2], strict=True), start=1
     ):
-        a, b = predictions["keypoints"]
+        labelers = predictions["keypoints"]
+        mean = labelers.mean(dim=0)
+        names = ("teacher_a", "teacher_b") if len(labelers) == 2 else ()
         kept = corrected["kept"].numpy().astype(bool)
         known = people.visibility > 0
         rows.append(
             {
                 "round": number,
-                "teacher_a": quality(a),
-                "teacher_b": quality(b),
-                "mean": quality((a + b) / 2),
+                **{name: quality(seen) for name, seen in zip(names, labelers, strict=False)},
+                "mean": quality(mean),
                 "corrected": quality(corrected["keypoints"]),
                 "kept_corrected": quality(corrected["keypoints"], kept),
-                "kept_mean": quality((a + b) / 2, kept),
+                "kept_mean": quality(mean, kept),
                 "rejected": quality(corrected["keypoints"], ~kept),
                 "kept": float(kept[known].mean()),
             }
@@ -137,8 +140,7 @@ def collect(
     networks: dict[str, Any], baseline: dict[str, Any], rounds: list[dict[str, float]]
 ) -> dict[str, Any]:
     """All numbers of a run in one file."""
-    order = ("baseline", "teacher_a", "teacher_b", "student")
-    tables = {name: {**baseline, **networks}[name] for name in order}
+    tables = {**baseline, **{name: networks[name] for name in ROLES if name in networks}}
     labels = {f"round_{row['round']}": {k: v for k, v in row.items() if k != "round"}
               for row in rounds}  # fmt: skip
     return {**tables, "pseudo_labels": labels}

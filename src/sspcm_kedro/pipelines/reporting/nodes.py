@@ -44,10 +44,10 @@ def draw_pseudo_labels(
     channels = list(skeleton.evaluated_channels)
     truth = hidden_truth.take(rows).gather(channels)
     crops = bordered(unlabeled.take(rows), view, machine)
-    a, b = predictions["keypoints"][:, rows][:, :, channels].numpy() + view.border
+    seen = predictions["keypoints"][:, rows][:, :, channels].numpy() + view.border
     known = bool((truth.visibility > 0).any())
     return pseudo_label_sheet(
-        crops, a, b,
+        crops, seen[0], seen[1] if len(seen) == 2 else None,
         corrected["keypoints"][rows][:, channels].numpy() + view.border,
         corrected["kept"][rows][:, channels].numpy().astype(bool),
         in_crop(truth, view) + view.border if known else None,
@@ -57,21 +57,21 @@ def draw_pseudo_labels(
 
 
 def draw_predictions(
-    predictions: dict[str, Tensor],
+    predictions: dict[str, Any],
     baseline: dict[str, Tensor],
     validation: Instances,
     skeleton: Skeleton,
     view: ViewConfig,
     machine: MachineConfig,
 ) -> Figure:
-    """Validation people: truth, baseline and student side by side."""
+    """Validation people: truth, baseline and the network that ships side by side."""
     rows = evenly_spaced(len(validation), SHOWN)
     channels = list(skeleton.evaluated_channels)
     people = validation.take(rows).gather(channels)
     shown = {
         name: {**predictions, **baseline}[f"{name}.keypoints"][rows][:, channels].numpy()
         + view.border
-        for name in ("baseline", "student")
+        for name in ("baseline", predictions["deployed"])
     }
     truth = in_crop(people, view) + view.border
     labeled = people.visibility > 0
