@@ -164,6 +164,37 @@ def test_a_round_of_another_number_is_no_start(outputs, people):
         ))  # fmt: skip
 
 
+def test_what_a_round_learns_from_decides_where_it_goes_on(outputs, people):
+    """Settings, people and stored products tell its checkpoint from another's; the machine not."""
+
+    def first_epoch(resume=None, **changed) -> dict:
+        inputs = {"previous": outputs["warmup_checkpoint"], "resume": resume, **people, **SETTINGS,
+                  "predictions": outputs["round_1_predictions"],
+                  "occluders": outputs["round_1_occluders"]}  # fmt: skip
+        return next(round_trainer(1)(**{**inputs, **changed}))["checkpoint"]
+
+    moved = {**outputs["round_1_predictions"]}
+    moved["keypoints"] = moved["keypoints"] + 1
+    weight = {"kind": "sspcm", "min_score": 0.0, "weight": 2.0}
+    others = (
+        {"seed": 1},
+        {"method": MethodConfig.model_validate(weight)},
+        {"training": SETTINGS["training"].model_copy(update={"learning_rate": 1e-4})},
+        {"view": SETTINGS["view"].model_copy(update={"sigma": 1.7})},
+        {"labeled": people["labeled"].take(slice(5))},
+        {"unlabeled": people["unlabeled"].take(np.arange(6)[::-1])},
+        {"predictions": moved},
+        {"previous": {**outputs["warmup_checkpoint"], "fingerprint": "another"}},
+    )
+    done = first_epoch()
+    machine = SETTINGS["machine"].model_copy(update={"workers": 1})
+    again = first_epoch(machine=machine, monitor=MonitorConfig(people=1), resume=done)
+    assert again["fingerprint"] == done["fingerprint"]
+    assert again["history"] == done["history"]  # its pace too: nothing was trained again
+    prints = [first_epoch(done, **changed)["fingerprint"] for changed in others]
+    assert len({done["fingerprint"], *prints}) == len(others) + 1
+
+
 KINDS = ("supervised", "pose_cons", "pose_dual", "sspcm", "sspcm, snapshots")
 
 
