@@ -158,7 +158,7 @@ def test_an_environment_replaces_whole_keys(shell):
             {"comparison": {"kind": "pose_dua"}},
             ["'supervised'", "'pose_cons'", "'pose_dual'", "'sspcm'"],
         ),
-        ({"method": {"kind": "pose_dual"}}, ["'sspcm'"]),
+        ({"method": {"kind": "sspc"}}, ["'supervised'", "'pose_cons'", "'pose_dual'", "'sspcm'"]),
         ({"source": {"kind": "coco17"}}, ["'drawn'", "'coco'", "'lspet'"]),
         ({"training": {"bach": 16}}, ["bach", "Extra inputs are not permitted"]),
         ({"network": {"widht": 16}}, ["widht", "Extra inputs are not permitted"]),

@@ -30,14 +30,14 @@ class Unlabeled:
     Attributes:
         images: normalized.
         weights: 1 for the keypoints that the labeled people have.
-        earlier: heatmaps that teachers A and B predicted in an earlier period, moved with the
-            image; None where a method keeps its own past.
+        earlier: heatmaps that each of the method's ``labelers`` predicted in an earlier period,
+            moved with the image; None where there is no earlier period.
         donors: people to cut occluders from; None where the batch itself serves.
     """
 
     images: Float[Tensor, "b 3 H W"]
     weights: Float[Tensor, "b k"]
-    earlier: tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]] | None = None
+    earlier: tuple[Float[Tensor, "b k h w"], ...] | None = None
     donors: Donors | None = None
 
 

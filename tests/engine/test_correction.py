@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sspcm_kedro.engine.correction import correct, occluder_bank
+from sspcm_kedro.engine.correction import PAIRS, correct, occluder_bank
 
 HW = (30, 40)  # diagonal 50
 ORDER = [(0, 0), (1, 0), (0, 1), (1, 1)]
@@ -84,6 +84,19 @@ def test_bounds_are_inclusive_for_distance_and_exclusive_for_score():
     assert kept.item() == 1
     kept = correct(keypoints, (half, half), HW, min_score=0.5, max_inconsistency=0.5)["kept"]
     assert kept.item() == 0
+
+
+def test_one_network_is_compared_with_its_earlier_self():
+    """Two people: one moved by 3 pixels of a diagonal of 50, one by 25."""
+    now = torch.tensor([[[[10.0, 10.0]], [[0.0, 0.0]]]])
+    earlier = torch.tensor([[[[10.0, 13.0]], [[15.0, 20.0]]]])
+    scores = torch.tensor([[[0.9], [0.2]]]), torch.tensor([[[0.5], [0.6]]])
+    found = correct((now, earlier), scores, HW, min_score=0.1, max_inconsistency=0.1)
+    assert found["keypoints"].tolist() == [[[10, 11.5]], [[15, 20]]]  # midway; the likelier
+    assert found["inconsistency"].flatten().tolist() == pytest.approx([3 / 50, 25 / 50])
+    assert found["score"].flatten().tolist() == pytest.approx([0.7, 0.4])
+    assert found["kept"].tolist() == [[1], [0]]
+    assert found["pair"].tolist() == [[0], [0]] and PAIRS[1] == ("now_earlier",)
 
 
 def test_types_are_those_that_are_stored():

@@ -14,6 +14,7 @@ from sspcm_kedro.engine.fingerprint import fingerprint
 from sspcm_kedro.engine.learner import Learner, network_maker, networks_of
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods.base import total_loss
 from sspcm_kedro.nets import NetworkConfig, parameter_count
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
@@ -49,9 +50,7 @@ def step(trained: Learner, number: int) -> None:
     batch = Batch(Labeled(images[0], heatmaps, weights), Unlabeled(images[1], weights))
     losses = trained.method.train().training_step(batch, rng)
     trained.optimizer.zero_grad()
-    torch.stack(
-        [value for key, value in losses.items() if key.startswith("loss/")]
-    ).sum().backward()
+    total_loss(losses).backward()
     trained.optimizer.step()
     trained.method.after_step(number + 1)
 
@@ -100,6 +99,7 @@ def test_a_restored_learner_goes_on_as_the_old_one_would(kind, network, tmp_path
     torch.save(old.state("abc"), tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["fingerprint"] == "abc" and state["deployed"] == old.method.deployed
+    assert state["kind"] == kind and state["labelers"] == list(old.method.labelers)
     new = learner(kind, seed=1, network=network)
     new.restore(state)
     assert (new.epoch, new.history) == (1, [{"epoch": 1, "loss": 0.5}])

@@ -11,7 +11,9 @@ from torch import nn
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.engine.learner import Learner
 from sspcm_kedro.engine.optimizer import TrainingConfig
-from sspcm_kedro.engine.stage import StepProgress, described, train
+from sspcm_kedro.engine.progress import StepProgress, describe
+from sspcm_kedro.engine.stage import start_from, train
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
@@ -116,15 +118,32 @@ def test_a_stage_starts_where_the_one_before_ended():
     learner = make_learner()
     *_, last = (snapshot(state) for state in train_once(learner))
     new = make_learner()
-    new.restore({**last, "history": []})
+    start_from(new, last, range(3, 4))
+    assert new.history == [] and len(last["history"]) == 3
     seen = outputs(range(3, 4), learner=new)
     assert [output.state["epoch"] for output in seen] == [4]
     assert seen[0].history["step"].tolist() == [8]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epoch": 2}, "end of its stage, found it after epoch 2. Run that stage to its end"),
+        ({"epoch": 4}, "end of its stage, found it after epoch 4"),
+        ({"kind": "pose_dual"}, "must be of method.kind = supervised, found pose_dual"),
+    ],
+)
+def test_a_stage_starts_from_the_end_of_the_one_before_and_nothing_else(wrong, message):
+    *_, last = (snapshot(state) for state in train_once(make_learner()))
+    learner = make_learner()
+    with pytest.raises(BadInput, match=message):
+        start_from(learner, {**last, **wrong}, range(3, 4))
+    assert learner.epoch == 0
+
+
 def test_a_line_of_the_log():
     line = {"stage": "warmup", "epoch": 2, "step": 6, "learning_rate": 1e-3, "loss": 0.012345}
-    assert described(line) == "warmup epoch 2 (step 6): loss 0.01235"
+    assert describe(line) == "warmup epoch 2 (step 6): loss 0.01235"
 
 
 @pytest.mark.parametrize("terminal", [True, False])

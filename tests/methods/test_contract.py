@@ -1,5 +1,6 @@
 """What every learning algorithm promises, for every method of the union and every network."""
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -8,8 +9,8 @@ from pydantic import ValidationError
 
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
-from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import frozen_statistics
+from sspcm_kedro.methods import ComparisonConfig, MethodConfig
+from sspcm_kedro.methods.base import LabelRules, freeze_statistics, total_loss
 from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
@@ -67,8 +68,12 @@ def step(method, batch: Batch | None = None, seed: int = 3):
     return method.training_step(batch or make_batch(), torch.Generator().manual_seed(seed))
 
 
-def total(scalars) -> torch.Tensor:
-    return torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum()
+def in_setting(setting: str) -> Batch:
+    """The batch as rounds give it, with all that they have stored, or as a training alone does."""
+    batch = make_batch()
+    if setting == "rounds":
+        return batch
+    return replace(batch, unlabeled=replace(batch.unlabeled, earlier=None, donors=None))
 
 
 def test_every_kind_of_the_unions_is_tested():
@@ -86,7 +91,7 @@ class TestEveryMethodOnEveryNetwork:
         assert "loss/supervised" in scalars
         assert ("loss/consistency" in scalars) == built.needs_unlabeled
 
-        total(scalars).backward()
+        total_loss(scalars).backward()
         for name, net in built.networks.items():
             gradients = [p.grad for p in net.parameters()]
             assert all(g is not None and g.isfinite().all() for g in gradients), name
@@ -95,7 +100,7 @@ class TestEveryMethodOnEveryNetwork:
     def test_only_the_networks_are_trained(self, method, network):
         """What else a method keeps, snapshots for one, gets no gradient."""
         built = build(method, network)
-        total(step(built)).backward()
+        total_loss(step(built)).backward()
         own = {id(p) for p in built.networks.parameters()}
         others = [p for p in built.parameters() if id(p) not in own]
         assert bool(others) == ("snapshots" in method)
@@ -115,16 +120,57 @@ class TestEveryMethod:
             other = step(build(method), seed=4)
             assert not other["loss/consistency"].equal(first["loss/consistency"])
 
+    @pytest.mark.parametrize("setting", ["rounds", "alone"])
+    def test_a_step_in_rounds_and_alone(self, method, setting):
+        """Alone there are no stored predictions; which methods need them, they say."""
+        built = build(method)
+        if setting == "alone" and "earlier" in built.reads:
+            with pytest.raises(ValidationError, match="no rounds to read an earlier period from"):
+                ComparisonConfig.model_validate(METHODS[method])
+            with pytest.raises(ValueError, match="earlier"):
+                step(built, in_setting(setting))
+            return
+        if setting == "alone":
+            assert ComparisonConfig.model_validate(METHODS[method]).kind == METHODS[method]["kind"]
+        total_loss(step(built, in_setting(setting))).backward()
+        assert all(p.grad is not None for p in built.networks.parameters())
+
+    def test_what_it_does_not_read_changes_nothing(self, method):
+        """Without the fields of ``Unlabeled`` that it does not name, the step is the same."""
+        batch, built = make_batch(), build(method)
+        idle = {"earlier", "donors"} - built.reads
+        unlabeled = replace(batch.unlabeled, **dict.fromkeys(idle)) if built.reads else None
+        assert built.needs_unlabeled == (unlabeled is not None)
+        first, second = step(build(method), batch), step(built, replace(batch, unlabeled=unlabeled))
+        assert first.keys() == second.keys()
+        assert all(first[name].equal(second[name]) for name in first)
+
+    def test_what_it_reads_counts(self, method):
+        """Another earlier period, or other donors, change the losses of who names them."""
+        batch, other = make_batch(), make_batch(seed=1)
+        for name in build(method).reads - {"images"}:
+            field = {name: getattr(other.unlabeled, name)}
+            changed = replace(batch, unlabeled=replace(batch.unlabeled, **field))
+            first, second = step(build(method), batch), step(build(method), changed)
+            assert not first["loss/consistency"].equal(second["loss/consistency"]), name
+
+    def test_one_or_two_of_its_networks_label(self, method):
+        built = build(method)
+        assert len(set(built.labelers)) == len(built.labelers) and len(built.labelers) in (1, 2)
+        assert set(built.labelers) <= set(built.networks)
+        if len(built.labelers) == 2:
+            assert built.labelers == ("teacher_a", "teacher_b")  # the order of tables and figures
+
     def test_state_is_all_there_is(self, method):
         """A method restored from ``state_dict`` goes on where the saved one stood."""
         saved = build(method, seed=0)
         optimizer = torch.optim.SGD([p for p in saved.parameters() if p.requires_grad], 0.1)
-        total(step(saved)).backward()
+        total_loss(step(saved)).backward()
         optimizer.step()
         saved.after_step(1)
 
         restored = build(method, seed=1)
-        assert not total(step(restored)).equal(total(step(build(method, seed=0))))
+        assert not total_loss(step(restored)).equal(total_loss(step(build(method, seed=0))))
         restored.load_state_dict(saved.state_dict())
         first, second = step(saved, make_batch(1)), step(restored, make_batch(1))
         assert all(first[name].equal(second[name]) for name in first)
@@ -158,7 +204,7 @@ class TestEveryMethod:
 
     def test_the_batch_is_left_as_it_is(self, method):
         batch, same = make_batch(), make_batch()
-        total(step(build(method), batch)).backward()
+        total_loss(step(build(method), batch)).backward()
         assert batch.labeled.images.equal(same.labeled.images)
         assert batch.labeled.heatmaps.equal(same.labeled.heatmaps)
         assert batch.unlabeled.images.equal(same.unlabeled.images)
@@ -181,18 +227,45 @@ class TestEveryMethod:
         assert built.deployed in built.networks
 
 
+def test_stored_labels_are_ruled_by_the_method_or_by_the_published_numbers():
+    own = {"min_score": 0.3, "max_inconsistency": 0.2, "occlude": {"patches": 1, "jitter": 0.01}}
+    rules = MethodConfig.model_validate({"kind": "sspcm", **own}).label_rules()
+    assert (rules.min_score, rules.max_inconsistency) == (0.3, 0.2)
+    assert (rules.occlude.patches, rules.occlude.jitter) == (1, 0.01)
+    for kind in kinds(MethodConfig):
+        found = MethodConfig.model_validate({"kind": kind}).label_rules()
+        assert found == LabelRules(), kind
+    assert (LabelRules().min_score, LabelRules().max_inconsistency) == (0.1, 0.1)
+    assert LabelRules().occlude.patches == 2
+
+
+def test_losses_are_summed_by_their_name():
+    scalars = {"loss/a": torch.tensor(1.0), "student/loss/a": torch.tensor(2.0),
+               "kept": torch.tensor(4.0), "loss/b": torch.tensor(8.0)}  # fmt: skip
+    assert total_loss(scalars) == 9
+
+
+def test_a_loss_of_several_networks_is_their_weighted_sum_and_each_is_watched():
+    built = build("pose_dual")
+    losses = [torch.tensor(1.0, requires_grad=True), torch.tensor(2.0, requires_grad=True)]
+    scalars = built.sum_losses("consistency", losses, weight=0.5)
+    assert scalars["loss/consistency"] == 1.5 and scalars["loss/consistency"].requires_grad
+    assert scalars["teacher_a/loss/consistency"] == 1 and scalars["teacher_b/loss/consistency"] == 2
+    assert not scalars["teacher_a/loss/consistency"].requires_grad
+
+
 def test_networks_of_a_method_start_from_different_weights():
     built = build("sspcm")
     firsts = [next(net.parameters()) for net in built.networks.values()]
     assert not any(a.equal(b) for a, b in [firsts[:2], firsts[1:], firsts[::2]])
 
 
-def test_frozen_statistics_uses_the_batch_and_records_nothing():
+def test_freeze_statistics_uses_the_batch_and_records_nothing():
     net = NetworkConfig.model_validate(NETWORKS["small_baseline"]).build(K).train()
     images = make_batch().labeled.images * 3 + 1
     before = {name: value.clone() for name, value in net.named_buffers()}
     with torch.no_grad():
-        with frozen_statistics(net):
+        with freeze_statistics(net):
             frozen = net(images)
         assert all(value.equal(before[name]) for name, value in net.named_buffers())
         assert net(images).equal(frozen)
@@ -201,9 +274,9 @@ def test_frozen_statistics_uses_the_batch_and_records_nothing():
     )
 
 
-def test_frozen_statistics_ends_with_an_error_too():
+def test_freeze_statistics_ends_with_an_error_too():
     net = NetworkConfig.model_validate(NETWORKS["small_baseline"]).build(K)
-    with pytest.raises(RuntimeError, match="inside"), frozen_statistics(net):
+    with pytest.raises(RuntimeError, match="inside"), freeze_statistics(net):
         raise RuntimeError("inside")
     norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert norms and all(m.track_running_stats for m in norms)

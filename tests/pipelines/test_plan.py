@@ -79,6 +79,20 @@ def test_flops_of_the_run_are_those_of_its_steps_and_predictions(planned):
     assert comparison["flops"]["rest"] == 3000 * comparison["step"]["rest"]["flops"]
 
 
+@pytest.mark.parametrize(("kind", "networks"), [("pose_cons", 1), ("pose_dual", 2)])
+def test_only_networks_that_label_are_counted_to_label(make_project, kind, networks):
+    project = make_project(kind)
+    people = {"unlabeled": 1000, "validation": 10}
+    project.run("plan", method={"kind": kind}, plan={"people": people, "tflops": 1.0})
+    plan = read_plan(project.data)
+    image = plan["comparison"]["step"]["rest"]["forward_flops"] / plan["batch"]
+    method, rounds = plan["method"], 2
+    assert (method["kind"], method["networks"]) == (kind, networks)
+    assert method["flops"]["pseudo_labels"] == rounds * 1000 * networks * 2 * image
+    assert method["stored_bytes"]["predictions"] == rounds * 1000 * (8 + networks * 17 * 3 * 4)
+    assert method["step"]["rest"]["forwards"] == 3 * networks  # labels, weak and strong view
+
+
 def test_hours_are_flops_by_throughput(planned):
     plan = planned[2]
     assert plan["throughput"] == {"tflops": 2.0, "measured": False}

@@ -23,14 +23,14 @@ class PseudoLabels:
     """What a round knows of the unlabeled people.
 
     Attributes:
-        keypoints: predictions of teachers A and B, (x, y) in canonical input pixels.
+        keypoints: predictions of the method's t labelers, (x, y) in canonical input pixels.
         scores: the maxima of their heatmaps.
         occluders: limbs worth cutting out: the row of an unlabeled person, and x and y in its
             canonical input pixels.
     """
 
-    keypoints: Float[Tensor, "2 n k 2"]
-    scores: Float[Tensor, "2 n k"]
+    keypoints: Float[Tensor, "t n k 2"]
+    scores: Float[Tensor, "t n k"]
     occluders: Float[Tensor, "occluders 3"]
 
     def to_bytes(self) -> list[bytes]:
@@ -67,7 +67,7 @@ class Batches:
     Attributes:
         labeled: people with labels.
         unlabeled: people without, or None for supervised training.
-        pseudo: predictions and occluders of the round, or None for methods that keep their own.
+        pseudo: predictions and occluders of the round, or None for methods that read none.
         skeleton: gives the order of mirrored keypoints.
         codec: encodes targets.
         affine: draws the weak views.
@@ -142,10 +142,9 @@ class Batches:
         weights = weights.expand(len(rows), -1)
         if self.pseudo is None:
             return Unlabeled(images, weights)
-        earlier = tuple(self._stored_heatmaps(t, rows, matrix, flip) for t in (0, 1))
-        return Unlabeled(
-            images, weights, (earlier[0], earlier[1]), self._draw_donors(len(rows), rng)
-        )
+        labelers = range(len(self.pseudo.keypoints))
+        earlier = tuple(self._stored_heatmaps(t, rows, matrix, flip) for t in labelers)
+        return Unlabeled(images, weights, earlier, self._draw_donors(len(rows), rng))
 
     def _stored_heatmaps(
         self,

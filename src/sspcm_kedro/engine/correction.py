@@ -5,6 +5,9 @@ from torch import Tensor
 
 from sspcm_kedro.pose.consistency import choose_pair, gather_pair
 
+PAIRS = {1: ("now_earlier",), 2: ("now_now", "earlier_now", "now_earlier", "earlier_earlier")}
+"""The pairs that one network or two offer, by their ``pair`` number: when each member predicted."""
+
 
 def correct(
     keypoints: tuple[Tensor, Tensor],
@@ -14,12 +17,13 @@ def correct(
     min_score: float,
     max_inconsistency: float,
 ) -> dict[str, Tensor]:
-    """Per keypoint, the pair of predictions that agrees best (SSPCM, section 3).
+    """Per keypoint, the pair of predictions that agrees best (SSPCM, section 3), as one label.
 
     Args:
-        keypoints: now and earlier, each (2, n, k, 2): teacher A, teacher B.
-        scores: now and earlier, each (2, n, k).
-        frame_hw: size of the frame; its diagonal is the unit of inconsistency.
+        keypoints: now and earlier, each (t, n, k, 2) of t networks, in the frame's pixels. Two
+            teachers A and B offer four pairs; a single network, one: itself now and earlier.
+        scores: now and earlier, each (t, n, k).
+        frame_hw: (height, width) of the frame; its diagonal is the unit of inconsistency.
         min_score: a keypoint is kept where the pair's mean score exceeds it,
         max_inconsistency: and its two positions are no further apart than this.
 
@@ -28,12 +32,10 @@ def correct(
         between its two positions; a rejected one stays at the likelier of the two, since between
         two far peaks there is nothing.
     """
-    first, second = ((keypoints[0][t], keypoints[1][t]) for t in (0, 1))
+    first, second = _members(*keypoints)
     choice = choose_pair(first, second, frame_hw)
     a, b = gather_pair(choice, first, second)
-    score_a, score_b = gather_pair(
-        choice, (scores[0][0], scores[1][0]), (scores[0][1], scores[1][1])
-    )
+    score_a, score_b = gather_pair(choice, *_members(*scores))
     score = (score_a + score_b) / 2
     agree = choice.inconsistency <= max_inconsistency
     likelier = torch.where((score_a >= score_b)[..., None], a, b)
@@ -44,6 +46,13 @@ def correct(
         "pair": choice.pair.to(torch.int32),
         "kept": (agree & (score > min_score)).to(torch.uint8),
     }
+
+
+def _members(now: Tensor, earlier: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """What the first and the second member of a pair may be."""
+    if len(now) == 1:  # four equal pairs, of which the first is chosen
+        return (now[0], now[0]), (earlier[0], earlier[0])
+    return (now[0], earlier[0]), (now[1], earlier[1])
 
 
 def occluder_bank(keypoints: Tensor, kept: Tensor, frame_hw: tuple[int, int]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.engine.optimizer import StepDecay
-from sspcm_kedro.methods.base import Method
+from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.seeds import Stream, stream_seed
 
 
@@ -70,9 +70,8 @@ def fit(
             schedule.apply(optimizer, step)
             with explain_nondeterminism():
                 scalars = method.training_step(batch, rng)
-                losses = [v for k, v in scalars.items() if k.startswith("loss/")]
                 optimizer.zero_grad(set_to_none=True)
-                torch.stack(losses).sum().backward()
+                total_loss(scalars).backward()
                 optimizer.step()
                 method.after_step(step + 1)
             for name, value in scalars.items():  # on the device: nothing is read before the end

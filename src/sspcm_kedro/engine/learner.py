@@ -40,11 +40,10 @@ class Learner:
     """
 
     def __init__(
-        self, method: MethodConfig, make_net: MakeNet, codec: HeatmapCodec, training:
-        TrainingConfig,
-        device: torch.device,
+        self, method: MethodConfig, make_net: MakeNet, codec: HeatmapCodec,
+        training: TrainingConfig, device: torch.device,
     ) -> None:  # fmt: skip
-        self.kind = method.root.kind
+        self.kind = method.kind
         self.method: Method = method.build(make_net, codec).to(
             device, memory_format=torch.channels_last
         )  # pyright: ignore[reportCallIssue]
@@ -62,8 +61,9 @@ class Learner:
             "epoch": self.epoch,
             "history": self.history,
             "fingerprint": fingerprint,
+            "kind": self.kind,
             "deployed": self.method.deployed,
-            "kind": self.kind,  # of the method
+            "labelers": list(self.method.labelers),
         }
 
     def restore(self, state: State) -> None:

@@ -1,26 +1,29 @@
-"""What the training nodes of warm-up, rounds and comparison share."""
+"""A stage of a training (warm-up, a round, the comparison): from people and settings to epochs."""
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
-import torch
 from pydantic import Field
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.engine.evaluate import HEADLINES, EvaluationConfig, evaluate
+from sspcm_kedro.engine.fingerprint import fingerprint, people_content
 from sspcm_kedro.engine.fit import EpochReport, fit
-from sspcm_kedro.engine.learner import Learner, State
+from sspcm_kedro.engine.learner import Learner, State, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.predict import predict
+from sspcm_kedro.engine.progress import StepProgress, describe
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method
+from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,115 @@ class MonitorConfig(EvaluationConfig):
 
     flip_test: bool = False
     people: int = Field(default=200, ge=0, description="validation people, evenly spread")
+
+
+@dataclass(frozen=True)
+class People:
+    """Whom a stage learns from and is watched on; ``unlabeled`` is None where there are none."""
+
+    labeled: Instances
+    unlabeled: Instances | None
+    validation: Instances
+    skeleton: Skeleton
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """The parameters of a training; all but ``monitor`` and ``machine`` decide what it learns."""
+
+    seed: int
+    view: ViewConfig
+    network: NetworkConfig
+    method: MethodConfig
+    training: TrainingConfig
+    monitor: MonitorConfig
+    machine: MachineConfig
+
+    def learner(self, keypoints: int) -> Learner:
+        """The method with networks of ``keypoints`` channels, at the start of its training."""
+        maker = network_maker(self.network, keypoints, self.seed, stride=self.view.stride)
+        return Learner(self.method, maker, self.view.codec, self.training, self.machine.pick())
+
+    def content(self) -> list[Any]:
+        """What decides what is learned, to be fingerprinted."""
+        configs = (self.view, self.network, self.method, self.training)
+        return [self.seed, *(config.model_dump() for config in configs)]
+
+
+def train_stage(
+    stage: str,
+    span: range,
+    people: People,
+    settings: StageSettings,
+    *,
+    resume: State | None,
+    code: dict[str, str],
+    previous: State | None = None,
+    pseudo: PseudoLabels | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield checkpoint and history after each epoch.
+
+    The epochs of the warm-up learn from labels alone, later ones from all that the method reads.
+
+    Args:
+        stage: its name, in the history and the log.
+        span: its epochs, of the whole training.
+        people: of whom the method is given what it reads.
+        settings: of the training.
+        resume: the stage's own checkpoint, to go on from if it is of the same training.
+        code: digests of the source files that decide what is learned.
+        previous: the checkpoint of the stage before, to start from.
+        pseudo: what a round stored of the unlabeled people.
+
+    Raises:
+        BadInput: view and network do not fit, or ``previous`` is no end of the stage before.
+    """
+    view, training, machine = settings.view, settings.training, settings.machine
+    labeled, skeleton = people.labeled, people.skeleton
+    view.check(settings.network)
+    learner = settings.learner(skeleton.size)
+    prints = [stage, settings.content(), skeleton.to_dict(), code]
+    if previous is not None:
+        start_from(learner, previous, span)
+        prints.append(previous["fingerprint"])
+    reads = learner.method.reads
+    unlabeled = people.unlabeled if reads else None
+    pseudo = pseudo if reads & {"earlier", "donors"} else None
+    prints += [people_content(part) for part in (labeled, unlabeled) if part is not None]
+    prints += pseudo.to_bytes() if pseudo is not None else []
+    full = make_batches(
+        labeled, unlabeled, pseudo, skeleton, view=view, training=training, machine=machine,
+        seed=settings.seed,
+    )  # fmt: skip
+    warm = replace(full, unlabeled=None, pseudo=None)
+    yield from train(
+        learner,
+        lambda epoch: (warm if epoch < training.warmup_epochs else full).epoch(epoch),
+        make_monitor(people.validation, skeleton, view, settings.monitor, machine),
+        stage=stage,
+        span=span,
+        training=training,
+        seed=settings.seed,
+        fingerprint=fingerprint(*prints),
+        resume=resume,
+    )
+
+
+def start_from(learner: Learner, previous: State, span: range) -> None:
+    """Restore a learner from the end of the stage before; its history begins anew.
+
+    Raises:
+        BadInput: the checkpoint is of another method, or not of the last epoch before ``span``.
+    """
+    where, remedy = "checkpoint of the stage before this round", "Run that stage to its end first"
+    if previous["kind"] != learner.kind:
+        rule = f"must be of method.kind = {learner.kind}, found {previous['kind']}"
+        raise BadInput(where, rule, remedy)
+    if previous["epoch"] != span.start:
+        rule = f"must stand at the end of its stage, found it after epoch {previous['epoch']}"
+        raise BadInput(where, rule, f"{remedy} (the same command goes on with it)")
+    learner.restore(previous)
+    learner.history = []
 
 
 def make_batches(
@@ -84,7 +196,7 @@ def make_monitor(
 
 def train(
     learner: Learner,
-    batches: Callable[[int], Iterator[Any]],
+    batches: Callable[[int], Iterator[Batch]],
     monitor: Monitor,
     *,
     stage: str,
@@ -122,7 +234,7 @@ def train(
         ):  # fmt: skip
             learner.epoch = report.epoch + 1
             learner.history.append(row(stage, report, monitor(learner.method)))
-            logger.info("%s", described(learner.history[-1]))
+            logger.info("%s", describe(learner.history[-1]))
             yield outputs()
 
 
@@ -138,44 +250,3 @@ def row(stage: str, report: EpochReport, scores: dict[str, float]) -> dict[str, 
         **report.scalars,
         **scores,
     }
-
-
-def described(line: dict[str, Any]) -> str:
-    """A history line for the log."""
-    skip = {"stage", "epoch", "step", "learning_rate", "memory_gib"}
-    numbers = ", ".join(
-        f"{k} {v:.4g}" for k, v in line.items() if k not in skip and "/loss/" not in k
-    )
-    return f"{line['stage']} epoch {line['epoch']} (step {line['step']}): {numbers}"
-
-
-class StepProgress:
-    """A bar with loss and time left on a terminal; nothing elsewhere (the log has a line an epoch).
-
-    Entering it gives the function that is told each step's scalars.
-    """
-
-    def __init__(self, title: str, total: int) -> None:
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            TextColumn("loss {task.fields[loss]}"), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(),
-        )  # fmt: skip
-        self.task = self.bar.add_task(title, total=total, loss="-")
-        self.steps = 0
-
-    def __enter__(self) -> Callable[[dict[str, torch.Tensor]], None]:
-        self.bar.start()
-        return self.advance
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def advance(self, scalars: dict[str, torch.Tensor]) -> None:
-        """Count a step; the loss is read every 20 steps, since reading stops a GPU's queue."""
-        self.steps += 1
-        if not self.bar.disable and self.steps % 20 == 0:
-            loss = sum(v.item() for k, v in scalars.items() if k.startswith("loss/"))
-            self.bar.update(self.task, loss=f"{loss:.5f}")
-        self.bar.advance(self.task)

@@ -27,14 +27,14 @@ _TILE_WIDTH, _TILES_ACROSS = 2.1, 6
 def pseudo_label_sheet(
     crops: np.ndarray,
     teacher_a: np.ndarray,
-    teacher_b: np.ndarray,
+    teacher_b: np.ndarray | None,
     corrected: np.ndarray,
     kept: np.ndarray,
     truth: np.ndarray | None,
     truth_visibility: np.ndarray | None,
     limbs: Limbs,
 ) -> Figure:
-    """Each person twice: what both teachers said, and the corrected pseudo-label.
+    """Each person twice: what the networks predicted, and the corrected pseudo-label.
 
     On the right tile kept keypoints are filled dots and rejected ones hollow crosses, limbs that
     end in one being thin; the truth, where known, is a thin white skeleton on both.
@@ -42,7 +42,7 @@ def pseudo_label_sheet(
     Args:
         crops: (n, 3, H, W) uint8.
         teacher_a: (n, k, 2) crop pixels.
-        teacher_b: (n, k, 2) crop pixels.
+        teacher_b: (n, k, 2) crop pixels; ``None`` where one network labels.
         corrected: (n, k, 2) crop pixels.
         kept: (n, k) bool, the keypoints the student learns from.
         truth: (n, k, 2) crop pixels, or ``None``.
@@ -53,7 +53,8 @@ def pseudo_label_sheet(
     Raises:
         ValueError: if the crops are not (n, 3, H, W) uint8 or the points not n people.
     """
-    _check(crops, {"teacher_a": teacher_a, "teacher_b": teacher_b, "corrected": corrected})
+    networks = {"teacher_a": teacher_a} | ({} if teacher_b is None else {"teacher_b": teacher_b})
+    _check(crops, {**networks, "corrected": corrected})
     figure, tiles = _grid(crops, 2)
     for person, (before, after) in enumerate(tiles):
         for ax, title in ((before, "before"), (after, "after")):
@@ -61,15 +62,15 @@ def pseudo_label_sheet(
             if truth is not None:
                 labeled = _labeled(truth[person], truth_visibility, person)
                 _draw_limbs(ax, truth[person], limbs, TRUTH_COLOR, labeled, width=1.0)
-        for points, name in ((teacher_a, "teacher_a"), (teacher_b, "teacher_b")):
+        for name, points in networks.items():
             _draw_limbs(before, points[person], limbs, NETWORK_COLORS[name])
             _draw_keypoints(before, points[person], NETWORK_COLORS[name])
         _draw_kept(after, corrected[person], limbs, np.asarray(kept[person], dtype=bool))
     key = [
-        _key("teacher a", NETWORK_COLORS["teacher_a"], marker="o"),
-        _key("teacher b", NETWORK_COLORS["teacher_b"], marker="o"),
+        *(_key(readable(name) if teacher_b is not None else "network", NETWORK_COLORS[name],
+               marker="o") for name in networks),
         *_kept_keys("corrected, "),
-    ]
+    ]  # fmt: skip
     truth_key = [_key("truth", TRUTH_COLOR)] if truth is not None else []
     legend_below(figure, [*key, *truth_key], columns=5)
     return figure

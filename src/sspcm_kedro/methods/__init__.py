@@ -6,8 +6,9 @@ A new method is a file with a ``Method`` and its config, and one word in the uni
 from typing import Annotated
 
 from pydantic import Field, RootModel, model_validator
+from torch import nn
 
-from sspcm_kedro.methods.base import MakeNet, Method
+from sspcm_kedro.methods.base import LabelRules, MakeNet, Method
 from sspcm_kedro.methods.pose_cons import PoseConsConfig
 from sspcm_kedro.methods.pose_dual import PoseDualConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
@@ -25,19 +26,30 @@ class MethodConfig(
 ):
     """Which algorithm a run trains."""
 
+    @property
+    def kind(self) -> str:
+        """The algorithm's name in the union."""
+        return self.root.kind
+
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> Method:
         """The algorithm, its networks made by ``make_net``."""
         return self.root.build(make_net, codec)
 
+    def label_rules(self) -> LabelRules:
+        """What makes a round's stored pseudo-labels reliable."""
+        return self.root.label_rules()
+
 
 class ComparisonConfig(MethodConfig):
-    """A method that needs no stored predictions."""
+    """A method that needs no stored predictions, since it is trained without rounds."""
 
     @model_validator(mode="after")
-    def _keeps_its_own_past(self) -> "ComparisonConfig":
-        if isinstance(self.root, SSPCMConfig) and self.root.snapshot_every is None:
+    def _needs_no_round(self) -> "ComparisonConfig":
+        if "earlier" in self.build(lambda _: nn.Identity(), HeatmapCodec()).reads:
+            own = "snapshot_every" in type(self.root).model_fields
             raise ValueError(
-                "a comparison of kind sspcm has no rounds to read an earlier period from; "
-                "set comparison.snapshot_every (optimizer steps)"
-            )
+                f"a comparison of kind {self.kind} has no rounds to read an earlier period from; "
+                + ("set comparison.snapshot_every (optimizer steps)" if own else
+                   "train it as method")
+            )  # fmt: skip
         return self

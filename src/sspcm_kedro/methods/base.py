@@ -1,28 +1,46 @@
-"""What every learning algorithm is."""
+"""What every learning algorithm is, and what several of them share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
 
+import torch
 from torch import Generator, Tensor, nn
 
-from sspcm_kedro.batch import Batch
+from sspcm_kedro.augment.occlude import CutOcclude
+from sspcm_kedro.batch import Batch, Labeled
+from sspcm_kedro.config import Settings
+from sspcm_kedro.pose.heatmap import HeatmapCodec
+from sspcm_kedro.pose.losses import keypoint_mse
 
 MakeNet = Callable[[int], nn.Module]
 """Builds a network, given its place in ``nets.ROLES``; those of different places start apart."""
+
+UnlabeledField = Literal["images", "earlier", "donors"]
 
 
 class Method(nn.Module, ABC):
     """One learning algorithm: owns its networks; knows no loader, file or tracker.
 
     Attributes:
-        networks: the trained networks by name.
+        networks: the trained networks, by names of ``nets.ROLES``.
         deployed: the name of the one that ships.
+        labelers: the names of the one or two whose predictions a round stores as pseudo-labels.
+        reads: the fields of ``batch.Unlabeled`` that a step reads. None: all people in a batch are
+            labeled. ``earlier`` is a need that only rounds meet; ``donors`` may be missing.
     """
 
     networks: nn.ModuleDict
     deployed: str
-    needs_unlabeled: bool = True
+    labelers: tuple[str, ...]
+    reads: frozenset[UnlabeledField] = frozenset({"images"})
+
+    @property
+    def needs_unlabeled(self) -> bool:
+        """Whether it learns from unlabeled people."""
+        return bool(self.reads)
 
     @abstractmethod
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
@@ -31,18 +49,71 @@ class Method(nn.Module, ABC):
     def after_step(self, step: int) -> None:
         """Called with the number of optimizer steps done, after each of them."""
 
+    def supervised_losses(self, labeled: Labeled) -> list[Tensor]:
+        """Each network's loss on the labeled people."""
+        return [
+            keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights)
+            for net in self.networks.values()
+        ]
 
-def per_network(loss: str, networks: Iterable[str], values: Iterable[Tensor]) -> dict[str, Tensor]:
-    """A loss network by network, unweighted, under names that are not minimized."""
-    pairs = zip(networks, values, strict=True)
-    return {f"{network}/loss/{loss}": value.detach() for network, value in pairs}
+    def sum_losses(
+        self, name: str, losses: Sequence[Tensor], weight: float = 1.0
+    ) -> dict[str, Tensor]:
+        """``loss/<name>``, the weighted sum of one loss a network; and each of them, unweighted,
+        under ``<network>/loss/<name>``, which is not minimized."""
+        each = zip(self.networks, losses, strict=True)
+        return {
+            f"loss/{name}": weight * torch.stack(list(losses)).sum(),
+            **{f"{network}/loss/{name}": loss.detach() for network, loss in each},
+        }
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """What makes a round's stored pseudo-labels reliable, and what is pasted over reliable ones.
+
+    Attributes:
+        min_score: a keypoint is kept where its two predictions' mean score exceeds it,
+        max_inconsistency: and they are no further apart, as a share of the input's diagonal.
+        occlude: cuts limbs out at kept keypoints and pastes them onto others.
+    """
+
+    min_score: float = 0.1
+    max_inconsistency: float = 0.1
+    occlude: CutOcclude = field(default_factory=CutOcclude)
+
+
+class MethodSettings(Settings):
+    """The numbers of a method."""
+
+    def build(self, make_net: MakeNet, codec: HeatmapCodec) -> Method:
+        """The algorithm, its networks made by ``make_net``."""
+        raise NotImplementedError
+
+    def label_rules(self) -> LabelRules:
+        """The method's own rules where it has them. Else its stored labels are for people alone
+        (sheets, annotation queue), and the defaults serve."""
+        return LabelRules()
+
+
+def total_loss(scalars: Mapping[str, Tensor]) -> Tensor:
+    """The sum of the scalars named ``loss/...``: what is minimized."""
+    return torch.stack([v for name, v in scalars.items() if name.startswith("loss/")]).sum()
+
+
+@torch.no_grad()
+def pseudo_heatmaps(networks: Iterable[nn.Module], images: Tensor) -> list[Tensor]:
+    """Heatmaps (b, k, h, w) that each network predicts on weak views (b, 3, H, W), as targets."""
+    networks = list(networks)
+    with freeze_statistics(*networks):
+        return [net(images) for net in networks]
 
 
 @contextmanager
-def frozen_statistics(*networks: nn.Module) -> Iterator[None]:
-    """Batch norm uses the batch's statistics without recording them, as a reader should.
+def freeze_statistics(*networks: nn.Module) -> Iterator[None]:
+    """Batch norm uses the batch's statistics without recording them.
 
-    The release lets these label-free passes move the running statistics (method.md D4).
+    The release lets these label-free passes move the running statistics (docs/method.md).
     """
     layers = [
         module
@@ -59,7 +130,7 @@ def frozen_statistics(*networks: nn.Module) -> Iterator[None]:
             layer.track_running_stats = True
 
 
-def input_size(images: Tensor) -> tuple[int, int]:
+def input_hw(images: Tensor) -> tuple[int, int]:
     """(height, width) of images (b, 3, H, W)."""
     _, _, height, width = images.shape
     return height, width

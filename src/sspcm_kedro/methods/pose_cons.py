@@ -2,15 +2,13 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
 from sspcm_kedro.augment.occlude import JointCutout, PatchConfig
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import MakeNet, Method, frozen_statistics, input_size, per_network
+from sspcm_kedro.methods.base import MakeNet, Method, MethodSettings, input_hw, pseudo_heatmaps
 from sspcm_kedro.pose.geometry import warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
@@ -28,6 +26,7 @@ class PoseCons(Method):
     """
 
     deployed = "student"
+    labelers = ("student",)
 
     def __init__(
         self,
@@ -44,24 +43,19 @@ class PoseCons(Method):
         self.affine, self.cutout, self.weight = affine, cutout, weight
 
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        net, labeled, unlabeled = self.networks["student"], batch.labeled, batch.unlabeled
-        supervised = keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights)
-        losses = {
-            "loss/supervised": supervised, **per_network("supervised", self.networks, [supervised])
-        }  # fmt: skip
+        net, unlabeled = self.networks["student"], batch.unlabeled
+        losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled))
         if unlabeled is None:
             return losses
-        with torch.no_grad(), frozen_statistics(net):
-            pseudo = net(unlabeled.images)
-        theta, _ = self.affine.sample(len(pseudo), input_size(unlabeled.images), rng)
+        (pseudo,) = pseudo_heatmaps([net], unlabeled.images)
+        theta, _ = self.affine.sample(len(pseudo), input_hw(unlabeled.images), rng)
         hard = self.cutout(unlabeled.images, self.codec.peaks(pseudo), unlabeled.weights, rng)
         target = self.codec.warp(pseudo, theta)
         loss = keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights)
-        losses |= per_network("consistency", self.networks, [loss])
-        return {**losses, "loss/consistency": self.weight * loss}
+        return losses | self.sum_losses("consistency", [loss], self.weight)
 
 
-class PoseConsConfig(Settings):
+class PoseConsConfig(MethodSettings):
     """PoseCons's numbers: one network."""
 
     kind: Literal["pose_cons"]

@@ -2,15 +2,13 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
 from sspcm_kedro.augment.occlude import JointCutout, PatchConfig
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import MakeNet, Method, frozen_statistics, input_size, per_network
+from sspcm_kedro.methods.base import MakeNet, Method, MethodSettings, input_hw, pseudo_heatmaps
 from sspcm_kedro.pose.geometry import warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
@@ -28,6 +26,7 @@ class PoseDual(Method):
     """
 
     deployed = "teacher_a"
+    labelers = ("teacher_a", "teacher_b")
 
     def __init__(
         self,
@@ -44,28 +43,22 @@ class PoseDual(Method):
         self.affine, self.cutout, self.weight = affine, cutout, weight
 
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        labeled, unlabeled, nets = batch.labeled, batch.unlabeled, self.networks.values()
-        supervised = [
-            keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights) for net in nets
-        ]
-        losses = {"loss/supervised": 0.5 * torch.stack(supervised).sum()}
-        losses |= per_network("supervised", self.networks, supervised)
+        unlabeled, nets = batch.unlabeled, self.networks.values()
+        losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled), weight=0.5)
         if unlabeled is None:
             return losses
-        with torch.no_grad(), frozen_statistics(self.networks):
-            seen = [net(unlabeled.images) for net in nets]
-        theta, _ = self.affine.sample(len(seen[0]), input_size(unlabeled.images), rng)
+        seen = pseudo_heatmaps(nets, unlabeled.images)
+        theta, _ = self.affine.sample(len(seen[0]), input_hw(unlabeled.images), rng)
         consistency = []
         for net, pseudo in zip(nets, reversed(seen), strict=True):
             keypoints = self.codec.peaks(pseudo)
             hard = self.cutout(unlabeled.images, keypoints, unlabeled.weights, rng)
             target = self.codec.warp(pseudo, theta)
             consistency.append(keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights))
-        losses |= per_network("consistency", self.networks, consistency)
-        return {**losses, "loss/consistency": self.weight * torch.stack(consistency).sum()}
+        return losses | self.sum_losses("consistency", consistency, self.weight)
 
 
-class PoseDualConfig(Settings):
+class PoseDualConfig(MethodSettings):
     """PoseDual's numbers: two networks."""
 
     kind: Literal["pose_dual"]

@@ -1,6 +1,7 @@
 """SSPCM (Huang et al., CVPR 2023): two teachers, position-inconsistency correction, one student."""
 
 import copy
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -10,8 +11,14 @@ from torch import Generator, Tensor, nn
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
 from sspcm_kedro.augment.occlude import CutOcclude, Donors, PatchConfig
 from sspcm_kedro.batch import Batch, Unlabeled
-from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import MakeNet, Method, frozen_statistics, input_size, per_network
+from sspcm_kedro.methods.base import (
+    LabelRules,
+    MakeNet,
+    Method,
+    MethodSettings,
+    input_hw,
+    pseudo_heatmaps,
+)
 from sspcm_kedro.pose.consistency import correct_heatmaps
 from sspcm_kedro.pose.geometry import warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec
@@ -35,6 +42,7 @@ class SSPCM(Method):
     """
 
     deployed = "student"
+    labelers = ("teacher_a", "teacher_b")
 
     def __init__(
         self, make_net: MakeNet, codec: HeatmapCodec, *, affine: RandomAffine, occlude: CutOcclude,
@@ -48,7 +56,9 @@ class SSPCM(Method):
         self.affine, self.occlude = affine, occlude
         self.min_score, self.max_inconsistency, self.weight = min_score, max_inconsistency, weight
         self.snapshot_every = snapshot_every
+        self.reads = frozenset({"images", "earlier", "donors"})
         if snapshot_every is not None:
+            self.reads -= {"earlier"}
             self.snapshots = copy.deepcopy(self.teachers).requires_grad_(False)
 
     @property
@@ -56,23 +66,19 @@ class SSPCM(Method):
         return nn.ModuleList([self.networks["teacher_a"], self.networks["teacher_b"]])
 
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        labeled, unlabeled, nets = batch.labeled, batch.unlabeled, self.networks.values()
-        supervised = [
-            keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights) for net in nets
-        ]
-        losses = {"loss/supervised": 0.5 * torch.stack(supervised).sum()}
-        losses |= per_network("supervised", self.networks, supervised)
+        unlabeled, nets = batch.unlabeled, self.networks.values()
+        losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled), weight=0.5)
         if unlabeled is None:
             return losses
 
         with torch.no_grad():  # both teachers read the weak view, now and in an earlier period
-            now = self.read(self.teachers, unlabeled.images)
-            earlier = self.earlier(unlabeled)
+            now = pseudo_heatmaps(self.teachers, unlabeled.images)
+            earlier = self.earlier_heatmaps(unlabeled)
             corrected, choice = correct_heatmaps((now[0], earlier[0]), (now[1], earlier[1]))
             score = 0.5 * (now[0].amax(dim=(2, 3)) + now[1].amax(dim=(2, 3)))
             trusted = unlabeled.weights * (score > self.min_score)
             agreed = trusted * (choice.inconsistency <= self.max_inconsistency)
-            theta, _ = self.affine.sample(len(score), input_size(unlabeled.images), rng)
+            theta, _ = self.affine.sample(len(score), input_hw(unlabeled.images), rng)
 
         consistency = []  # each network learns, on its strong view, what the others saw
         targets = ((now[1], trusted), (now[0], trusted), (corrected, agreed))
@@ -82,21 +88,19 @@ class SSPCM(Method):
             hard = self.occlude(unlabeled.images, keypoints, weights, donors, rng)
             predicted = net(warp(hard, theta))
             consistency.append(keypoint_mse(predicted, self.codec.warp(pseudo, theta), weights))
-        losses["loss/consistency"] = self.weight * torch.stack(consistency).sum()
-        losses |= per_network("consistency", self.networks, consistency)
+        losses |= self.sum_losses("consistency", consistency, self.weight)
         losses["kept"] = agreed.sum() / unlabeled.weights.sum()
         losses["inconsistency"] = choice.inconsistency.mean()
         return losses
 
-    @staticmethod
-    def read(networks: nn.ModuleList, images: Tensor) -> tuple[Tensor, Tensor]:
-        with frozen_statistics(networks):
-            a, b = (net(images) for net in networks)
-        return a, b
+    def earlier_heatmaps(self, unlabeled: Unlabeled) -> Sequence[Tensor]:
+        """What teachers A and B predicted in the earlier period, (b, k, h, w) each.
 
-    def earlier(self, unlabeled: Unlabeled) -> tuple[Tensor, Tensor]:
+        Raises:
+            ValueError: it is to be in the batch, and is not.
+        """
         if self.snapshot_every is not None:
-            return self.read(self.snapshots, unlabeled.images)
+            return pseudo_heatmaps(self.snapshots, unlabeled.images)
         if unlabeled.earlier is None:
             raise ValueError(
                 "SSPCM without snapshots reads the earlier period from the batch, and it has none; "
@@ -109,7 +113,7 @@ class SSPCM(Method):
             self.snapshots.load_state_dict(self.teachers.state_dict())
 
 
-class SSPCMConfig(Settings):
+class SSPCMConfig(MethodSettings):
     """SSPCM's numbers; the defaults are the published ones where there are any."""
 
     kind: Literal["sspcm"]
@@ -142,3 +146,7 @@ class SSPCMConfig(Settings):
             weight=self.weight,
             snapshot_every=self.snapshot_every,
         )
+
+    def label_rules(self) -> LabelRules:
+        """A round's stored labels are kept, and occluded, as the step does with heatmaps."""
+        return LabelRules(self.min_score, self.max_inconsistency, self.occlude.occlude())

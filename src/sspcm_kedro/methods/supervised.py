@@ -5,30 +5,30 @@ from typing import Literal
 from torch import Generator, Tensor, nn
 
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.config import Settings
-from sspcm_kedro.methods.base import MakeNet, Method, per_network
+from sspcm_kedro.methods.base import MakeNet, Method, MethodSettings
 from sspcm_kedro.pose.heatmap import HeatmapCodec
-from sspcm_kedro.pose.losses import keypoint_mse
 
 
 class Supervised(Method):
-    """One network, labeled people, weak views (SimpleBaseline's training)."""
+    """One network, labeled people, weak views (SimpleBaseline's training).
+
+    In rounds its predictions are stored and corrected like any other's, for the annotation queue;
+    it learns from none of them.
+    """
 
     deployed = "student"
-    needs_unlabeled = False
+    labelers = ("student",)
+    reads = frozenset()
 
     def __init__(self, make_net: MakeNet) -> None:
         super().__init__()
         self.networks = nn.ModuleDict({"student": make_net(2)})
 
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        labeled = batch.labeled
-        predicted = self.networks["student"](labeled.images)
-        loss = keypoint_mse(predicted, labeled.heatmaps, labeled.weights)
-        return {"loss/supervised": loss, **per_network("supervised", self.networks, [loss])}
+        return self.sum_losses("supervised", self.supervised_losses(batch.labeled))
 
 
-class SupervisedConfig(Settings):
+class SupervisedConfig(MethodSettings):
     """Supervised training has no settings of its own."""
 
     kind: Literal["supervised"]

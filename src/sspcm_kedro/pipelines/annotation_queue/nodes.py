@@ -61,13 +61,20 @@ def select_people(
         file of each of its file names; and a sheet with the same people in the same order.
 
     Raises:
-        BadInput: the labels are of other people, or nobody is unlabeled.
+        BadInput: the labels are of other people, all pairs coincide, or nobody is unlabeled.
     """
     if corrected["ids"].tolist() != unlabeled.ids.tolist():
         raise BadInput(
             "corrected labels of the last round",
             "must be of the unlabeled people, who are others by now",
             "Run the rounds again: kedro run --pipelines warmup,rounds",
+        )
+    if not corrected["inconsistency"].any():
+        raise BadInput(
+            "corrected labels of the last round",
+            "must disagree somewhere, to tell who needs labels; one network has no second opinion "
+            "in its first round",
+            "Train more rounds: training.rounds=2",
         )
     inconsistency = corrected["inconsistency"].double().mean(dim=1).numpy()
     order = np.argsort(-inconsistency, kind="stable")

@@ -1,4 +1,4 @@
-"""Baseline: any method without rounds, as one node."""
+"""Comparison: any method without rounds, as one node."""
 
 from sspcm_kedro.pipelines.comparison.pipeline import create_pipeline
 

@@ -106,9 +106,10 @@ def score_pseudo_labels(
         rounds: predictions and corrected labels of round 1, of round 2, ...
 
     Returns:
-        A row a round: teacher_a, teacher_b, their mean, corrected (all keypoints), kept_corrected
-        and kept_mean (corrected labels and plain mean, over the kept keypoints alone), rejected,
-        and the share kept of the keypoints whose truth is known. Empty where no truth is known.
+        A row a round: teacher_a and teacher_b, where two networks label; the mean of all that do;
+        corrected (all keypoints), kept_corrected and kept_mean (corrected labels and plain mean,
+        over the kept keypoints alone), rejected, and the share kept of the keypoints whose truth is
+        known. Empty where no truth is known.
     """
     people = hidden_truth
     if not (people.visibility > 0).any():
@@ -125,18 +126,19 @@ def score_pseudo_labels(
     for number, (predictions, corrected) in enumerate(
         zip(rounds[::2], rounds[1::2], strict=True), start=1
     ):
-        a, b = predictions["keypoints"]
+        labelers = predictions["keypoints"]
+        mean = labelers.mean(dim=0)
+        names = ("teacher_a", "teacher_b") if len(labelers) == 2 else ()
         kept = corrected["kept"].numpy().astype(bool)
         known = people.visibility > 0
         rows.append(
             {
                 "round": number,
-                "teacher_a": quality(a),
-                "teacher_b": quality(b),
-                "mean": quality((a + b) / 2),
+                **{name: quality(seen) for name, seen in zip(names, labelers, strict=False)},
+                "mean": quality(mean),
                 "corrected": quality(corrected["keypoints"]),
                 "kept_corrected": quality(corrected["keypoints"], kept),
-                "kept_mean": quality((a + b) / 2, kept),
+                "kept_mean": quality(mean, kept),
                 "rejected": quality(corrected["keypoints"], ~kept),
                 "kept": float(kept[known].mean()),
             }

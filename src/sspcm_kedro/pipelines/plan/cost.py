@@ -21,7 +21,7 @@ from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.engine.optimizer import adam
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import Method
+from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
@@ -178,7 +178,7 @@ def step_cost(method: Method, batch: Batch) -> StepCost:
     forward, backward = FlopCounterMode(display=False), FlopCounterMode(display=False)
     with forward, saved_tensors_hooks(kept.keep, lambda tensor: tensor):
         scalars = method.training_step(batch, _Undrawn())
-        loss = torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum()
+        loss = total_loss(scalars)
     with backward:
         loss.backward()
     for handle in handles:
@@ -244,11 +244,12 @@ def checkpoint_bytes(method: Method) -> int:
     return _bytes(method.state_dict().values()) + _adam_bytes(trained)
 
 
-def label_bytes(people: int, keypoints: int) -> dict[str, int]:
-    """What a round stores about unlabeled people; of the occluders the most that there can be."""
+def label_bytes(people: int, keypoints: int, labelers: int = 2) -> dict[str, int]:
+    """What a round stores about unlabeled people, of whom so many networks predict the keypoints;
+    of the occluders the most that there can be."""
     number, index = 4, 8
     return {
-        "predictions": people * (index + 2 * keypoints * 3 * number),
+        "predictions": people * (index + labelers * keypoints * 3 * number),
         "corrected": people * (index + keypoints * (2 + 1 + 1 + 1) * number + keypoints),
         "occluders": people * (index + keypoints * 3 * number),
     }
@@ -309,7 +310,7 @@ def measure(
     for _ in range(repeat + 2):
         began = time.perf_counter()
         scalars = method.training_step(batch, rng)
-        loss = torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum()
+        loss = total_loss(scalars)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -17,7 +17,6 @@ from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import ComparisonConfig, MethodConfig
-from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.nets import ROLES, NetworkConfig, OneNetwork, parameter_count
 from sspcm_kedro.pipelines.plan.cost import (
     Memory,
@@ -73,7 +72,7 @@ def count_cost(
     split: SplitConfig,
     view: ViewConfig,
     network: NetworkConfig,
-    method: SSPCMConfig,
+    method: MethodConfig,
     comparison: ComparisonConfig,
     training: TrainingConfig,
     evaluation: EvaluationConfig,
@@ -101,7 +100,7 @@ def count_cost(
             per_image=per_image,
         )
         for name, config in (
-            ("method", MethodConfig(method)), ("comparison", MethodConfig(comparison.root))
+            ("method", method), ("comparison", comparison)
         )
     }  # fmt: skip
     throughput = _throughput(plan, method, network, keypoints, view, training, machine,
@@ -173,14 +172,14 @@ def _training(
         "evaluation": _known(inference * _views(evaluation), people["validation"]),
     }
     files: dict[str, int | None] = {"checkpoints": checkpoint_bytes(learner)}
-    if stored:  # both teachers look at every unlabeled person and its mirror image
-        teachers = per_image["teacher_a"] + per_image["teacher_b"]
-        flops["pseudo_labels"] = _known(training.rounds * 2 * teachers, people["unlabeled"])
+    if stored:  # the labelers look at every unlabeled person and its mirror image
+        labelers = sum(per_image[net] for net in learner.labelers)
+        flops["pseudo_labels"] = _known(training.rounds * 2 * labelers, people["unlabeled"])
         files["checkpoints"] = (training.rounds + 1) * checkpoint_bytes(learner)
-        for name, size in label_bytes(1, keypoints).items():
+        for name, size in label_bytes(1, keypoints, len(learner.labelers)).items():
             files[name] = _known(training.rounds * size, people["unlabeled"])
     return {
-        "kind": config.root.kind,
+        "kind": config.kind,
         "networks": len(learner.networks),
         "steps": steps,
         "step": {stage: {**asdict(cost), "flops": cost.flops} for stage, cost in step.items()},
@@ -216,7 +215,7 @@ def _memory(memory: Memory) -> dict[str, int]:
 
 def _throughput(
     plan: PlanConfig,
-    method: SSPCMConfig,
+    method: MethodConfig,
     network: NetworkConfig,
     keypoints: int,
     view: ViewConfig,
@@ -233,7 +232,7 @@ def _throughput(
     size = CPU_BATCH if device.type == "cpu" else training.batch
     try:
         seen: Throughput = measure(
-            MethodConfig(method), network, keypoints, view.input_hw, view.codec, size=size,
+            method, network, keypoints, view.input_hw, view.codec, size=size,
             flops=flops * size // training.batch, device=device,
         )  # fmt: skip
     except torch.OutOfMemoryError as error:

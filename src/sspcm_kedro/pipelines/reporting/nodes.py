@@ -51,10 +51,10 @@ def draw_pseudo_labels(
     channels = list(skeleton.evaluated_channels)
     truth = hidden_truth.take(rows).gather(channels)
     crops = bordered_crops(unlabeled.take(rows), view, machine)
-    a, b = predictions["keypoints"][:, rows][:, :, channels].numpy() + view.border
+    labelers = predictions["keypoints"][:, rows][:, :, channels].numpy() + view.border
     known = bool((truth.visibility > 0).any())
     return pseudo_label_sheet(
-        crops, a, b,
+        crops, labelers[0], labelers[1] if len(labelers) == 2 else None,
         corrected["keypoints"][rows][:, channels].numpy() + view.border,
         corrected["kept"][rows][:, channels].numpy().astype(bool),
         label_points(truth, view) + view.border if known else None,

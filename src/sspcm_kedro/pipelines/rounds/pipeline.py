@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sspcm_kedro.pipelines.rounds.nodes import correction, cut_occlude, pseudo_labels, train_round
+from sspcm_kedro.pipelines.rounds.nodes import correction, cut_occlude, pseudo_labels, round_trainer
 
 SHARED = ("seed", "view", "network", "method", "training", "monitor", "machine")
 PEOPLE = {"labeled", "unlabeled", "validation", "skeleton"}
@@ -12,10 +12,11 @@ def _settings(*names: str) -> dict[str, str]:
     return {name: f"params:{name}" for name in names}
 
 
-def round_block(earlier: str) -> Pipeline:
+def round_block(number: int, earlier: str) -> Pipeline:
     """One period: pseudo-labels, their correction, occluders, training.
 
     Args:
+        number: of the round, from 1.
         earlier: the name of the predictions of the period before.
     """
     return Pipeline(
@@ -44,7 +45,7 @@ def round_block(earlier: str) -> Pipeline:
                 tags="labels",
             ),
             Node(
-                train_round,
+                round_trainer(number),
                 {"previous": "previous", "resume": "resume", "predictions": "predictions",
                  "occluders": "occluders", **{name: name for name in sorted(PEOPLE)},
                  **_settings(*SHARED)},
@@ -61,12 +62,13 @@ def create_pipeline(rounds: int) -> Pipeline:
 
     In round 1 there is no earlier period: it reads its own predictions twice, the four pairs
     coincide, and correction acts by the teachers' agreement alone. (The release does the same at
-    the first step of each epoch, where its snapshots equal its teachers.)
+    the first step of each epoch, where its snapshots equal its teachers.) A method with one network
+    agrees with itself there, and only its scores reject.
     """
     total = Pipeline([])
     for number in range(1, rounds + 1):
         name, before = f"round_{number}", f"round_{number - 1}" if number > 1 else "warmup"
-        block = round_block("earlier" if number > 1 else "predictions")
+        block = round_block(number, "earlier" if number > 1 else "predictions")
         total += Pipeline(
             block,
             namespace=name,

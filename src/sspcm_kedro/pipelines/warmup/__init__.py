@@ -1,4 +1,4 @@
-"""Warm-up: teachers and student learn from the labels."""
+"""Warm-up: the networks of the method learn from the labels."""
 
 from sspcm_kedro.pipelines.warmup.pipeline import create_pipeline
 

@@ -11,7 +11,7 @@ SETTINGS = {
 
 
 def create_pipeline() -> Pipeline:
-    """Labels to three supervised networks."""
+    """Labels to supervised networks, as many as the method has."""
     return Pipeline(
         [
             Node(
