@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sspcm_kedro.data.views import ViewConfig, normalized
+from sspcm_kedro.data.views import ViewConfig, normalize
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import Learner, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
@@ -64,7 +64,7 @@ def test_images_give_the_network_s_own_keypoints(flip_test):
     found = model.predict_images(images, flip_test=flip_test, device=CPU)
     assert found.shape == (130, 3, 3) and found.dtype == np.float32
     with torch.no_grad():
-        pixels = normalized(torch.tensor(images).permute(0, 3, 1, 2).float() / 255)
+        pixels = normalize(torch.tensor(images).permute(0, 3, 1, 2).float() / 255)
         heatmaps = model.network(pixels)
         if flip_test:
             mirrored = flip_back(model.network(pixels.flip(3)), SKELETON.flip_order)
