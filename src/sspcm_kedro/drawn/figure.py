@@ -211,9 +211,7 @@ def _paint_leg(brush: _Brush, side: str) -> None:
         zoom = body.zoom[f"hip_{side}"]
         dress = _paint_cloth(look, look.trousers)
         for ends in ((hip, hem), (middle, hem + 0.5 * (middle - hem))):
-            brush.limb(
-                Part[f"THIGH_{side.upper()}"], f"thigh_{side}", ends, wide, (zoom, zoom), dress
-            )
+            brush.limb(thigh, f"thigh_{side}", ends, wide, (zoom, zoom), dress)
     cover = loose if look.leg > 1.6 else 0.0
     radius = (0.031 * limb + cover, 0.018 * limb + cover)
     cloth = _paint_cloth(look, look.trousers, look.leg - 1.0)
