@@ -15,15 +15,7 @@ from .photo import encode_jpeg
 from .scene import draw_scene
 from .settings import DrawnPerson, DrawnSettings, Scene
 
-__all__ = [
-    "Drawn",
-    "DrawnPerson",
-    "DrawnSettings",
-    "Scene",
-    "draw_jpeg",
-    "draw_many",
-    "draw_scene",
-]
+__all__ = ["Drawn", "DrawnPerson", "DrawnSettings", "Scene", "draw_jpeg", "draw_many", "draw_scene"]
 
 Drawn = tuple[bytes, tuple[DrawnPerson, ...]]
 """JPEG bytes and the annotated people of one image."""
@@ -51,10 +43,7 @@ def draw_jpeg(seed: int, index: int, settings: DrawnSettings = _DEFAULTS) -> Dra
 
 
 def draw_many(
-    seed: int,
-    indices: Iterable[int],
-    settings: DrawnSettings = _DEFAULTS,
-    processes: int = 1,
+    seed: int, indices: Iterable[int], settings: DrawnSettings = _DEFAULTS, processes: int = 1
 ) -> Iterator[Drawn]:
     """Draws many images, in the order of `indices`.
 
@@ -73,24 +62,20 @@ def draw_many(
     """
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
-    return _draw_in_order(partial(_draw_numbered, seed, settings), list(indices), processes)
+    return _map_in_order(partial(draw_jpeg, seed, settings=settings), list(indices), processes)
 
 
-def _draw_in_order(
-    job: Callable[[int], Drawn], wanted: list[int], processes: int
+def _map_in_order(
+    draw: Callable[[int], Drawn], wanted: list[int], processes: int
 ) -> Iterator[Drawn]:
     workers = min(processes, -(-len(wanted) // _CHUNK))
     if workers <= 1:
-        yield from map(job, wanted)
+        yield from map(draw, wanted)
         return
     # "spawn": forking a process that already runs threads (torch, a progress bar) may hang.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context)
     try:
-        yield from pool.map(job, wanted, chunksize=_CHUNK)
+        yield from pool.map(draw, wanted, chunksize=_CHUNK)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _draw_numbered(seed: int, settings: DrawnSettings, index: int) -> Drawn:
-    return draw_jpeg(seed, index, settings)

@@ -7,8 +7,6 @@ from .looks import cloth_color, random_cloth, random_color, skin_color, smooth_n
 from .raster import Canvas, Light, hit_capsule, stamp
 from .settings import ByteArray, FloatArray
 
-_BACKGROUND = 0
-
 
 def paint_backdrop(
     rng: np.random.Generator, hw: tuple[int, int], clutter: float, light: Light
@@ -65,14 +63,11 @@ def _surfaces(rng: np.random.Generator, hw: tuple[int, int], clutter: float) -> 
     base = np.broadcast_to(wall, (height, width, 3)).astype(np.float32)
     if rng.random() < 0.75:
         horizon = int(height * rng.uniform(0.35, 0.95))
-        floor_hw = (height - horizon, width)
-        floor = random_color(rng, 0.4) + texture(rng, floor_hw, plain * float(rng.uniform(2, 40)))
-        base[horizon:] = floor
+        base[horizon:] = random_color(rng, 0.4)
+        base[horizon:] += texture(rng, (height - horizon, width), plain * float(rng.uniform(2, 40)))
     slope = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :, None]
     base *= 1.0 + float(rng.uniform(-0.3, 0.3)) * slope
-    np.maximum(base, 0.0, out=base)
-    np.minimum(base, 255.0, out=base)
-    return base.astype(np.uint8)
+    return np.clip(base, 0.0, 255.0).astype(np.uint8)
 
 
 def _draw_shapes(rng: np.random.Generator, image: Image.Image, count: int) -> None:
@@ -105,11 +100,9 @@ def _draw_shapes(rng: np.random.Generator, image: Image.Image, count: int) -> No
             color, step = ink(), int(rng.integers(6, 22))
             upright = rng.random() < 0.6
             for k in range(int(rng.integers(3, 9))):
-                shift = k * step
-                if upright:
-                    draw.line((x + shift, y, x + shift, y + h), fill=color, width=step // 3 + 1)
-                else:
-                    draw.line((x, y + shift, x + w, y + shift), fill=color, width=step // 3 + 1)
+                dx, dy = (k * step, 0) if upright else (0, k * step)
+                end = (x + dx, y + h) if upright else (x + w, y + dy)
+                draw.line((x + dx, y + dy, *end), fill=color, width=step // 3 + 1)
 
 
 def _paint_mock_limb(
@@ -132,7 +125,6 @@ def _paint_mock_limb(
         hits = hit_capsule(canvas, point, last, sizes)
         if hits is not None:
             local = (hits.xyz - point) @ axes / np.float32(0.55 * height)
-            bare = rng.random() < 0.4
-            color = skin if bare else cloth_color(cloth, local, tile)
-            stamp(canvas, hits, color, light, _BACKGROUND)
+            color = skin if rng.random() < 0.4 else cloth_color(cloth, local, tile)
+            stamp(canvas, hits, color, light, owner=0)
         point, radius = last, sizes[1]

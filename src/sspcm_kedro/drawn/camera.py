@@ -47,10 +47,8 @@ class Projected:
 
 def sample_view(rng: np.random.Generator, strong_rotation: float, turned: float) -> View:
     """Draws a view: about from the front, or with probability ``turned`` from any side."""
-    if rng.random() < turned:
-        yaw = float(rng.uniform(-180.0, 180.0))
-    else:
-        yaw = float(rng.normal(0.0, 25.0))
+    any_side = rng.random() < turned
+    yaw = float(rng.uniform(-180.0, 180.0) if any_side else rng.normal(0.0, 25.0))
     pitch = float(np.clip(rng.normal(9.0, 12.0), -20.0, 55.0))
     if rng.random() < strong_rotation:
         roll = float(rng.uniform(-90.0, 90.0)) + (180.0 if rng.random() < 0.2 else 0.0)

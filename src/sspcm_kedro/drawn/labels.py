@@ -43,8 +43,7 @@ def label_person(canvas: Canvas, painted: Painted, supersample: int) -> DrawnPer
     hidden = area < _MIN_SHARE * np.count_nonzero(painted.silhouette) / supersample**2
     if area < _MIN_AREA or hidden or int((visibility == 2).sum()) < _MIN_JOINTS:
         return None
-    rows = np.flatnonzero(painted.silhouette.any(axis=1)) / supersample
-    cols = np.flatnonzero(painted.silhouette.any(axis=0)) / supersample
+    rows, cols = (np.flatnonzero(painted.silhouette.any(axis)) / supersample for axis in (1, 0))
     pixel = 1.0 / supersample
     box = (cols[0], rows[0], cols[-1] - cols[0] + pixel, rows[-1] - rows[0] + pixel)
     return DrawnPerson(keypoints, visibility, np.asarray(box, np.float32), area)
@@ -58,18 +57,14 @@ def keypoint_is_visible(canvas: Canvas, painted: Painted, joint: str) -> bool:
     far in front of the joint that it is the other side of the trunk.
     """
     x, y, depth = (float(value) for value in painted.figure.body.points[joint])
-    height, width = canvas.owner.shape
     col, row = round(x), round(y)
-    patch = canvas.owner[
-        max(0, row - 2) : min(height, row + 3), max(0, col - 2) : min(width, col + 3)
-    ]
+    patch = canvas.owner[max(0, row - 2) : max(0, row + 3), max(0, col - 2) : max(0, col + 3)]
     if patch.size == 0:
         return False
-    first = painted.number * PARTS
-    seen = sum(int(np.count_nonzero(patch == first + part)) for part in ADJACENT[joint])
-    share = seen / patch.size
+    shown = [painted.number * PARTS + part for part in ADJACENT[joint]]
+    share = int(np.isin(patch, shown).sum()) / patch.size
     if joint in _FACE:
         return share >= 1 / 6
-    body = painted.figure.body
-    thick = 0.115 * max(1.0, painted.figure.build.girth) * body.zoom[joint]
+    figure = painted.figure
+    thick = 0.115 * max(1.0, figure.build.girth) * figure.body.zoom[joint]
     return share >= 0.45 and depth - painted.front[joint] < thick

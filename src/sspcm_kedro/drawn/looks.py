@@ -7,7 +7,7 @@ import numpy as np
 
 from .settings import FloatArray
 
-PATTERNS = ("plain", "hoops", "pinstripes", "checks", "dots", "blotches")
+_PATTERNS = ("plain", "hoops", "pinstripes", "checks", "dots", "blotches")
 _PATTERN_ODDS = np.array([0.44, 0.16, 0.09, 0.09, 0.07, 0.15])
 _SKIN = np.array(
     [[245, 214, 190], [233, 190, 158], [208, 158, 122], [168, 118, 82], [120, 80, 56], [78, 52, 40]]
@@ -37,8 +37,8 @@ class Look:
         leg: Covered leg: 0 none, 1 to the knee, 2 to the ankle.
         skirt: Length in thighs, 0 = none.
         chest: Mark on the front: "none", "print", "jacket" (open) or "number".
-        mark: (3,) color of that mark; back: (3,) color of the back panel or None.
-        back: See mark.
+        mark: (3,) color of that mark.
+        back: (3,) color of the back panel or None.
         style: Hair: "short", "long", "bald", "bun", "tail", "cap".
         beard, glasses, bag: Whether these are there.
         tile: (64, 64) float32 smooth noise, mean 0, used for folds and blotches.
@@ -81,13 +81,9 @@ def random_cloth(rng: np.random.Generator, loose: float) -> Cloth:
     """A random material; `loose` scales how far it stands off the body."""
     base = random_color(rng)
     second = random_color(rng) if rng.random() < 0.6 else base * rng.uniform(0.4, 0.75)
-    return Cloth(
-        pattern=str(rng.choice(PATTERNS, p=_PATTERN_ODDS)),
-        base=base,
-        second=np.asarray(second, np.float32),
-        period=float(rng.uniform(0.025, 0.075)),
-        loose=loose * float(rng.gamma(2.0, 0.5)),
-    )
+    pattern = str(rng.choice(_PATTERNS, p=_PATTERN_ODDS))
+    period, stand_off = float(rng.uniform(0.025, 0.075)), loose * float(rng.gamma(2.0, 0.5))
+    return Cloth(pattern, base, np.asarray(second, np.float32), period, stand_off)
 
 
 def smooth_noise(rng: np.random.Generator, size: int = 64) -> FloatArray:
@@ -114,10 +110,8 @@ def sample_look(rng: np.random.Generator) -> Look:
         trousers = shirt
     sleeve = float(rng.choice((0.0, rng.uniform(0.35, 0.8), rng.uniform(1.2, 2.0), 2.0)))
     if rng.random() < 0.05:
-        shirt = Cloth("plain", skin, skin, 1.0, 0.0)
-        sleeve = 0.0
-    bare = rng.random()
-    leg = 2.0 if bare < 0.58 else float(rng.uniform(0.3, 1.5))
+        shirt, sleeve = Cloth("plain", skin, skin, 1.0, 0.0), 0.0
+    leg = 2.0 if rng.random() < 0.58 else float(rng.uniform(0.3, 1.5))
     skirt = float(rng.uniform(0.5, 1.15)) if rng.random() < 0.14 else 0.0
     styles = ("short", "long", "bald", "bun", "tail", "cap")
     return Look(
@@ -155,9 +149,10 @@ def cloth_color(cloth: Cloth, local: FloatArray, tile: FloatArray) -> FloatArray
     turn = np.float32(2.0 * np.pi / cloth.period)
     cols = ((u + 0.6 * w) * 220.0).astype(np.int32) & 63
     rows = (v * 160.0).astype(np.int32) & 63
-    folds = tile[rows, cols]
+    folds = 1.0 + np.float32(0.14) * tile[rows, cols]
     pattern = cloth.pattern
-    share = u
+    if pattern == "plain":
+        return folds[:, None] * cloth.base
     if pattern == "hoops":
         share = (np.sin(turn * v) > 0.1).astype(np.float32)
     elif pattern == "pinstripes":
@@ -167,12 +162,6 @@ def cloth_color(cloth: Cloth, local: FloatArray, tile: FloatArray) -> FloatArray
         share += 0.5 * (np.sin(turn * (u + 0.5 * w)) > 0)
     elif pattern == "dots":
         share = (np.sin(turn * v) * np.sin(turn * (u + 0.5 * w)) > 0.55).astype(np.float32)
-    elif pattern == "blotches":
+    else:  # blotches
         share = (tile[cols, rows] > 0.15).astype(np.float32)
-    folds = 1.0 + np.float32(0.14) * folds
-    if pattern == "plain":
-        return folds[:, None] * cloth.base
-    color = share[:, None] * (cloth.second - cloth.base)
-    color += cloth.base
-    color *= folds[:, None]
-    return color
+    return (share[:, None] * (cloth.second - cloth.base) + cloth.base) * folds[:, None]

@@ -5,33 +5,12 @@ from enum import IntEnum
 PARTS = 32
 """Owner value = person number * PARTS + Part."""
 
-
-class Part(IntEnum):
-    """Body parts of the owner buffer."""
-
-    TRUNK = 1
-    NECK = 2
-    HEAD = 3
-    HAIR = 4
-    NOSE = 5
-    EYE_L = 6
-    EYE_R = 7
-    EAR_L = 8
-    EAR_R = 9
-    UPPER_ARM_L = 10
-    UPPER_ARM_R = 11
-    FOREARM_L = 12
-    FOREARM_R = 13
-    HAND_L = 14
-    HAND_R = 15
-    THIGH_L = 16
-    THIGH_R = 17
-    SHIN_L = 18
-    SHIN_R = 19
-    FOOT_L = 20
-    FOOT_R = 21
-    BAG = 22
-
+Part = IntEnum(
+    "Part",
+    "TRUNK NECK HEAD HAIR NOSE EYE_L EYE_R EAR_L EAR_R UPPER_ARM_L UPPER_ARM_R FOREARM_L FOREARM_R "
+    "HAND_L HAND_R THIGH_L THIGH_R SHIN_L SHIN_R FOOT_L FOOT_R BAG",
+)
+"""Body parts of the owner buffer, from 1."""
 
 KEYPOINT_JOINTS = (
     "nose",
@@ -40,23 +19,22 @@ KEYPOINT_JOINTS = (
 )
 """Skeleton joint of each COCO keypoint, in COCO order."""
 
+_SIDED_ADJACENT = {
+    "eye": "EYE_{}",
+    "ear": "EAR_{}",
+    "shoulder": "TRUNK UPPER_ARM_{}",
+    "elbow": "UPPER_ARM_{} FOREARM_{}",
+    "wrist": "FOREARM_{} HAND_{}",
+    "hip": "TRUNK THIGH_{}",
+    "knee": "THIGH_{} SHIN_{}",
+    "ankle": "SHIN_{} FOOT_{}",
+}
 ADJACENT: dict[str, frozenset[Part]] = {
     "nose": frozenset({Part.NOSE}),
-    "eye_l": frozenset({Part.EYE_L}),
-    "eye_r": frozenset({Part.EYE_R}),
-    "ear_l": frozenset({Part.EAR_L}),
-    "ear_r": frozenset({Part.EAR_R}),
-    "shoulder_l": frozenset({Part.TRUNK, Part.UPPER_ARM_L}),
-    "shoulder_r": frozenset({Part.TRUNK, Part.UPPER_ARM_R}),
-    "elbow_l": frozenset({Part.UPPER_ARM_L, Part.FOREARM_L}),
-    "elbow_r": frozenset({Part.UPPER_ARM_R, Part.FOREARM_R}),
-    "wrist_l": frozenset({Part.FOREARM_L, Part.HAND_L}),
-    "wrist_r": frozenset({Part.FOREARM_R, Part.HAND_R}),
-    "hip_l": frozenset({Part.TRUNK, Part.THIGH_L}),
-    "hip_r": frozenset({Part.TRUNK, Part.THIGH_R}),
-    "knee_l": frozenset({Part.THIGH_L, Part.SHIN_L}),
-    "knee_r": frozenset({Part.THIGH_R, Part.SHIN_R}),
-    "ankle_l": frozenset({Part.SHIN_L, Part.FOOT_L}),
-    "ankle_r": frozenset({Part.SHIN_R, Part.FOOT_R}),
+    **{
+        f"{joint}_{side}": frozenset(Part[part.format(side.upper())] for part in parts.split())
+        for joint, parts in _SIDED_ADJACENT.items()
+        for side in "lr"
+    },
 }
 """Parts whose surface over a joint leaves the joint visible."""

@@ -18,7 +18,7 @@ def sample_light(rng: np.random.Generator) -> Light:
     return Light(direction, float(rng.uniform(0.3, 0.75)), tint * np.float32(rng.uniform(0.8, 1.1)))
 
 
-def develop(rng: np.random.Generator, rgb: ByteArray, settings: DrawnSettings) -> ByteArray:
+def expose_photo(rng: np.random.Generator, rgb: ByteArray, settings: DrawnSettings) -> ByteArray:
     """Reduces the canvas and adds exposure, uneven light, blur and noise.
 
     Args:
@@ -46,11 +46,8 @@ def develop(rng: np.random.Generator, rgb: ByteArray, settings: DrawnSettings) -
     level = np.float32(settings.noise * rng.uniform(0.0, 1.0) ** 1.5)
     if level > 0.3:
         channels = 3 if rng.random() < 0.5 else 1
-        grain = rng.standard_normal((height, width, channels), dtype=np.float32)
-        pixels += level * grain
-    np.maximum(pixels, 0.0, out=pixels)
-    np.minimum(pixels, 255.0, out=pixels)
-    return pixels.astype(np.uint8)
+        pixels += level * rng.standard_normal((height, width, channels), dtype=np.float32)
+    return np.clip(pixels, 0.0, 255.0).astype(np.uint8)
 
 
 def encode_jpeg(image: ByteArray, quality: int) -> bytes:

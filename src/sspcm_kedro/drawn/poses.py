@@ -19,12 +19,7 @@ _ARMS: dict[str, tuple[Spread, Spread, Spread, Spread]] = {
     "behind": ((26, 10), (-38, 10), (72, 8), (70, 25)),
     "to_face": ((55, 20), (70, 25), (10, 30), (128, 12)),
 }
-_ARM_MODES = tuple(_ARMS)
 _ARM_ODDS = np.array([0.24, 0.13, 0.09, 0.09, 0.1, 0.08, 0.07, 0.1, 0.05, 0.05])
-
-_LEG_MODES = ("stand", "walk", "run", "sit", "squat", "jump", "lunge", "kick", "bend", "free")
-_LEG_ODDS = np.array([0.24, 0.15, 0.12, 0.15, 0.07, 0.06, 0.06, 0.04, 0.07, 0.04])
-_UPRIGHT_ODDS = np.array([0.65, 0.35] + [0.0] * 8)  # stand, walk
 
 
 def clamp_to_limits(angles: Angles) -> Angles:
@@ -59,25 +54,22 @@ def sample_angles(rng: np.random.Generator, variety: float = 1.0) -> Angles:
         return mean + spread * float(rng.standard_normal())
 
     angles.update(
-        spine_flex=normal(4, 7),
-        spine_side=normal(0, 7),
-        spine_twist=normal(0, 12),
-        neck_flex=normal(4, 11),
-        neck_side=normal(0, 7),
-        neck_turn=normal(0, 24),
+        spine_flex=normal(4, 7), spine_side=normal(0, 7), spine_twist=normal(0, 12),
+        neck_flex=normal(4, 11), neck_side=normal(0, 7), neck_turn=normal(0, 24),
         body_pitch=normal(0, 4),
-    )
+    )  # fmt: skip
     varied = rng.random() < variety
-    odds = _LEG_ODDS if varied else _UPRIGHT_ODDS
-    legs = str(rng.choice(_LEG_MODES, p=odds))
-    _LEG_SAMPLERS[legs](angles, rng)
+    upright = {"stand": 0.65, "walk": 0.35}
+    odds = [chance if varied else upright.get(mode, 0.0) for mode, (_, chance) in _LEGS.items()]
+    legs = str(rng.choice(list(_LEGS), p=odds))
+    _LEGS[legs][0](angles, rng)
     if legs in ("walk", "run") and rng.random() < 0.6:
         _swing_arms(angles, rng, legs)
     else:
-        mode = str(rng.choice(_ARM_MODES, p=_ARM_ODDS))
+        mode = ""
         for side in "lr":
-            if side == "r" and rng.random() < 0.55:
-                mode = str(rng.choice(_ARM_MODES, p=_ARM_ODDS))
+            if side == "l" or rng.random() < 0.55:
+                mode = str(rng.choice(list(_ARMS), p=_ARM_ODDS))
             values = (normal(*spread) for spread in _ARMS[mode])
             names = ("arm_raise", "arm_plane", "arm_twist", "elbow")
             for name, value in zip(names, values, strict=True):
@@ -89,26 +81,24 @@ def sample_angles(rng: np.random.Generator, variety: float = 1.0) -> Angles:
 
 
 def _set_leg(angles: Angles, side: str, flex: float, abd: float, knee: float, ankle: float) -> None:
-    angles[f"hip_flex_{side}"] = flex
-    angles[f"hip_abd_{side}"] = abd
-    angles[f"knee_{side}"] = knee
-    angles[f"ankle_{side}"] = ankle
+    named = {"hip_flex": flex, "hip_abd": abd, "knee": knee, "ankle": ankle}
+    angles.update({f"{name}_{side}": value for name, value in named.items()})
 
 
-def _turn_out(angles: Angles, rng: np.random.Generator) -> None:
+def _turn_out_feet(angles: Angles, rng: np.random.Generator) -> None:
     for side in "lr":
         angles[f"hip_rot_{side}"] = float(rng.normal(8, 9))
 
 
-def _stand(angles: Angles, rng: np.random.Generator) -> None:
+def _set_standing(angles: Angles, rng: np.random.Generator) -> None:
     stance = abs(float(rng.normal(4, 6)))
     for side in "lr":
         bent = abs(float(rng.normal(0, 9)))
         _set_leg(angles, side, bent * 0.6 + float(rng.normal(0, 4)), stance, bent, 0.0)
-    _turn_out(angles, rng)
+    _turn_out_feet(angles, rng)
 
 
-def _stride(angles: Angles, rng: np.random.Generator, low: float, high: float) -> None:
+def _set_strides(angles: Angles, rng: np.random.Generator, low: float, high: float) -> None:
     """One leg forward, the other back with a bent knee; a run bends both more."""
     front, back = ("l", "r") if rng.random() < 0.5 else ("r", "l")
     step = float(rng.uniform(low, high))
@@ -118,12 +108,12 @@ def _stride(angles: Angles, rng: np.random.Generator, low: float, high: float) -
     _set_leg(angles, back, -0.6 * step, 2, back_knee, -15)
 
 
-def _walk(angles: Angles, rng: np.random.Generator) -> None:
-    _stride(angles, rng, 10, 32)
+def _set_walking(angles: Angles, rng: np.random.Generator) -> None:
+    _set_strides(angles, rng, 10, 32)
 
 
-def _run(angles: Angles, rng: np.random.Generator) -> None:
-    _stride(angles, rng, 28, 75)
+def _set_running(angles: Angles, rng: np.random.Generator) -> None:
+    _set_strides(angles, rng, 28, 75)
     angles["body_pitch"] = float(rng.normal(10, 6))
 
 
@@ -134,11 +124,10 @@ def _swing_arms(angles: Angles, rng: np.random.Generator, legs: str) -> None:
         angles[f"arm_raise_{side}"] = abs(swing) + 8
         angles[f"arm_plane_{side}"] = 78.0 if swing > 0 else -50.0
         angles[f"arm_twist_{side}"] = float(rng.normal(20, 12))
-        bend = rng.normal(88, 16) if legs == "run" else rng.normal(22, 12)
-        angles[f"elbow_{side}"] = float(bend)
+        angles[f"elbow_{side}"] = float(rng.normal(*(88, 16) if legs == "run" else (22, 12)))
 
 
-def _sit(angles: Angles, rng: np.random.Generator) -> None:
+def _set_sitting(angles: Angles, rng: np.random.Generator) -> None:
     flex, knee = float(rng.normal(86, 12)), float(rng.normal(85, 24))
     crossed = rng.random() < 0.2
     abd = float(rng.normal(10, 9))
@@ -150,25 +139,24 @@ def _sit(angles: Angles, rng: np.random.Generator) -> None:
     angles["body_pitch"] = float(rng.normal(-6, 9))
 
 
-def _squat(angles: Angles, rng: np.random.Generator) -> None:
-    flex, knee = float(rng.uniform(75, 120)), float(rng.uniform(85, 140))
-    abd = float(rng.uniform(5, 32))
+def _set_squatting(angles: Angles, rng: np.random.Generator) -> None:
+    flex, knee, abd = (float(rng.uniform(*span)) for span in ((75, 120), (85, 140), (5, 32)))
     for side in "lr":
         _set_leg(angles, side, flex + rng.normal(0, 8), abd, knee + rng.normal(0, 8), 20)
-    _turn_out(angles, rng)
+    _turn_out_feet(angles, rng)
     if rng.random() < 0.35:  # kneeling on one leg
         _set_leg(angles, "r" if rng.random() < 0.5 else "l", 5, 3, 95, -40)
     angles["spine_flex"] = float(rng.normal(18, 12))
     angles["body_pitch"] = float(rng.uniform(5, 35))
 
 
-def _jump(angles: Angles, rng: np.random.Generator) -> None:
+def _set_jumping(angles: Angles, rng: np.random.Generator) -> None:
     for side in "lr":
         knee = float(rng.uniform(10, 110))
         _set_leg(angles, side, 0.6 * knee + rng.normal(0, 15), rng.uniform(0, 40), knee, -35)
 
 
-def _lunge(angles: Angles, rng: np.random.Generator) -> None:
+def _set_lunging(angles: Angles, rng: np.random.Generator) -> None:
     front, back = ("l", "r") if rng.random() < 0.5 else ("r", "l")
     deep = float(rng.uniform(40, 95))
     _set_leg(angles, front, deep, rng.uniform(0, 30), deep * rng.uniform(0.7, 1.15), 5)
@@ -176,40 +164,40 @@ def _lunge(angles: Angles, rng: np.random.Generator) -> None:
     angles["body_pitch"] = float(rng.normal(12, 12))
 
 
-def _kick(angles: Angles, rng: np.random.Generator) -> None:
-    _stand(angles, rng)
+def _set_kicking(angles: Angles, rng: np.random.Generator) -> None:
+    _set_standing(angles, rng)
     side = "l" if rng.random() < 0.5 else "r"
     _set_leg(angles, side, rng.uniform(30, 110), rng.uniform(-5, 50), rng.uniform(0, 60), -20)
     angles["body_pitch"] = float(rng.normal(-10, 10))
 
 
-def _bend(angles: Angles, rng: np.random.Generator) -> None:
+def _set_bending(angles: Angles, rng: np.random.Generator) -> None:
     """Bows forward from hips and back; the legs stay about upright."""
-    pitch = float(rng.uniform(15, 65))
-    angles["body_pitch"] = pitch
+    angles["body_pitch"] = pitch = float(rng.uniform(15, 65))
     angles["spine_flex"] = float(rng.uniform(10, 60))
     for side in "lr":
         knee = abs(float(rng.normal(12, 18)))
         _set_leg(angles, side, pitch + 0.5 * knee, rng.uniform(0, 15), knee, 0)
 
 
-def _free(angles: Angles, rng: np.random.Generator) -> None:
+def _set_freely(angles: Angles, rng: np.random.Generator) -> None:
     """Any leg angles in the middle three quarters of their limits."""
-    for name in ("hip_flex", "hip_abd", "hip_rot", "knee", "ankle"):
-        for side in "lr":
-            low, high = LIMITS[f"{name}_{side}"]
-            angles[f"{name}_{side}"] = float(rng.uniform(0.9 * low, low + 0.85 * (high - low)))
+    for joint in ("hip_flex", "hip_abd", "hip_rot", "knee", "ankle"):
+        for name in (f"{joint}_l", f"{joint}_r"):
+            low, high = LIMITS[name]
+            angles[name] = float(rng.uniform(0.9 * low, low + 0.85 * (high - low)))
 
 
-_LEG_SAMPLERS = {
-    "stand": _stand,
-    "walk": _walk,
-    "run": _run,
-    "sit": _sit,
-    "squat": _squat,
-    "jump": _jump,
-    "lunge": _lunge,
-    "kick": _kick,
-    "bend": _bend,
-    "free": _free,
+_LEGS = {
+    # mode: what sets its angles, its odds among varied poses
+    "stand": (_set_standing, 0.24),
+    "walk": (_set_walking, 0.15),
+    "run": (_set_running, 0.12),
+    "sit": (_set_sitting, 0.15),
+    "squat": (_set_squatting, 0.07),
+    "jump": (_set_jumping, 0.06),
+    "lunge": (_set_lunging, 0.06),
+    "kick": (_set_kicking, 0.04),
+    "bend": (_set_bending, 0.07),
+    "free": (_set_freely, 0.04),
 }

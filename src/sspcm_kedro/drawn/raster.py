@@ -4,13 +4,14 @@ The canvas is larger than the final image by the supersampling factor; pixel cen
 whole coordinates (x right, y down); depth grows away from the camera, in canvas pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from .settings import ByteArray, FloatArray
+from .settings import ByteArray, FloatArray, IntArray
 
 FAR = np.float32(1e9)
 
@@ -60,41 +61,49 @@ class Hits:
     """Canvas pixels where a solid is nearer than what its layer shows so far.
 
     Attributes:
-        index: (n,) flat pixel indices.
+        index: the (n,) rows and (n,) columns of the pixels.
         xyz: (n, 3) float32 surface points on the screen.
         normal: (n, 3) float32 unit normals (z < 0 towards the camera).
         along: (n,) float32 position along the solid, 0..1.
     """
 
-    index: npt.NDArray[np.int64]
+    index: tuple[IntArray, IntArray]
     xyz: FloatArray
     normal: FloatArray
     along: FloatArray
 
 
-def _window(
-    canvas: Canvas, low_x: float, high_x: float, low_y: float, high_y: float
-) -> tuple[int, int, int, int] | None:
-    """Clips a region to the canvas: (x0, x1, y0, y1), ends excluded; None when empty."""
+_Window = tuple[slice, slice]
+"""Rows and columns of the canvas."""
+
+
+def _window(canvas: Canvas, low: Sequence[float], high: Sequence[float]) -> _Window:
+    """The rows and columns of the canvas between two points (x, y); may be empty."""
+
+    def span(low: float, high: float, size: int) -> slice:
+        start = min(max(0, int(low)), size)
+        return slice(start, max(start, min(size, int(high) + 2)))
+
     height, width = canvas.owner.shape
-    x0, x1 = max(0, int(low_x)), min(width, int(high_x) + 2)
-    y0, y1 = max(0, int(low_y)), min(height, int(high_y) + 2)
-    return (x0, x1, y0, y1) if x0 < x1 and y0 < y1 else None
+    return span(low[1], high[1], height), span(low[0], high[0], width)
+
+
+def _offsets(window: _Window, x: float, y: float) -> tuple[FloatArray, FloatArray]:
+    """float32 (1, w) and (h, 1): how far right of and below a point the window's pixels lie."""
+    down, right = (np.arange(part.start, part.stop, dtype=np.float32) for part in window)
+    return right[None, :] - np.float32(x), down[:, None] - np.float32(y)
 
 
 def hit_capsule(
-    canvas: Canvas,
-    start: FloatArray,
-    end: FloatArray,
-    radius: tuple[float, float],
+    canvas: Canvas, start: FloatArray, end: FloatArray, radius: tuple[float, float],
     bulge: float = 0.0,
-) -> Hits | None:
+) -> Hits | None:  # fmt: skip
     """Pixels of a tapered capsule.
 
     Args:
         canvas: Canvas whose depths decide what is nearer.
-        start: (3,) screen point; end: (3,) screen point.
-        end: See start.
+        start: (3,) screen point.
+        end: (3,) screen point.
         radius: Radius in pixels at the start and at the end.
         bulge: Extra radius in pixels between the ends (a muscle), largest at 40 %.
 
@@ -103,19 +112,13 @@ def hit_capsule(
     """
     (ax, ay, az), (bx, by, bz) = start.tolist(), end.tolist()
     wide = max(radius) + max(bulge, 0.0)
-    window = _window(
-        canvas, min(ax, bx) - wide, max(ax, bx) + wide, min(ay, by) - wide, max(ay, by) + wide
-    )
-    if window is None:
-        return None
-    x0, x1, y0, y1 = window
-    dx = np.arange(x0, x1, dtype=np.float32)[None, :] - np.float32(ax)
-    dy = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(ay)
+    low = (min(ax, bx) - wide, min(ay, by) - wide)
+    window = _window(canvas, low, (max(ax, bx) + wide, max(ay, by) + wide))
+    dx, dy = _offsets(window, ax, ay)
     ux, uy = bx - ax, by - ay
     length2 = max(ux * ux + uy * uy, 1e-6)
     along = dx * np.float32(ux / length2) + dy * np.float32(uy / length2)
-    np.maximum(along, 0.0, out=along)
-    np.minimum(along, 1.0, out=along)
+    np.clip(along, 0.0, 1.0, out=along)
     reach = np.float32(radius[0]) + np.float32(radius[1] - radius[0]) * along
     if bulge:
         reach += np.float32(6.75 * bulge) * along * (1.0 - along) ** 2
@@ -124,20 +127,13 @@ def hit_capsule(
     high2 = reach * reach - ex * ex - ey * ey
     high = np.sqrt(np.maximum(high2, 0.0))
     deep = np.float32(az) + along * np.float32(bz - az) - high
-    hit = np.flatnonzero((high2 > 0.0) & (deep < canvas.depth[y0:y1, x0:x1]))
-    if hit.size == 0:
+    hit = rows, cols = np.nonzero((high2 > 0.0) & (deep < canvas.depth[window]))
+    if rows.size == 0:
         return None
-    rows, cols = np.divmod(hit, x1 - x0)
-    cols += x0
-    rows += y0
-    normal = np.empty((hit.size, 3), np.float32)
-    xyz = np.empty((hit.size, 3), np.float32)
-    for column, values in enumerate((ex, ey, -high)):
-        normal[:, column] = values.ravel()[hit]
-    normal /= reach.ravel()[hit][:, None]
-    xyz[:, 0], xyz[:, 1], xyz[:, 2] = cols, rows, deep.ravel()[hit]
-    index = rows * canvas.owner.shape[1] + cols
-    return Hits(index, xyz, normal, along.ravel()[hit])
+    index = rows + window[0].start, cols + window[1].start
+    normal = np.stack([ex[hit], ey[hit], -high[hit]], axis=1) / reach[hit][:, None]
+    xyz = np.stack([index[1], index[0], deep[hit]], axis=1).astype(np.float32)
+    return Hits(index, xyz, normal, along[hit])
 
 
 def hit_ellipsoid(
@@ -157,29 +153,23 @@ def hit_ellipsoid(
     inverse = (frame / axes[None, :] ** 2) @ frame.T
     reach = np.sqrt(((frame * axes[None, :]) ** 2).sum(axis=1))
     cx, cy, cz = center.tolist()
-    window = _window(canvas, cx - reach[0], cx + reach[0], cy - reach[1], cy + reach[1])
-    if window is None:
-        return None
-    x0, x1, y0, y1 = window
-    dx = np.arange(x0, x1, dtype=np.float32)[None, :] - np.float32(cx)
-    dy = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(cy)
+    window = _window(canvas, (cx - reach[0], cy - reach[1]), (cx + reach[0], cy + reach[1]))
+    dx, dy = _offsets(window, cx, cy)
     # A z^2 + 2 B z + C = 0 on the surface; the smaller root faces the camera.
     a = inverse[2, 2]
     b = inverse[0, 2] * dx + inverse[1, 2] * dy
     c = inverse[0, 0] * dx * dx + 2 * inverse[0, 1] * dx * dy + inverse[1, 1] * dy * dy - 1.0
     disc = b * b - a * c
     z = (-b - np.sqrt(np.maximum(disc, 0.0))) / a
-    hit = np.flatnonzero((disc > 0.0) & (z + cz < canvas.depth[y0:y1, x0:x1]))
-    if hit.size == 0:
+    rows, cols = np.nonzero((disc > 0.0) & (z + cz < canvas.depth[window]))
+    if rows.size == 0:
         return None
-    rows, cols = np.divmod(hit, x1 - x0)
-    offset = np.stack([dx[0, cols], dy[rows, 0], z.ravel()[hit]], axis=1).astype(np.float32)
+    offset = np.stack([dx[0, cols], dy[rows, 0], z[rows, cols]], axis=1).astype(np.float32)
     local = offset @ frame / axes[None, :]
     normal = offset @ inverse
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    xyz = offset + center.astype(np.float32)
-    index = (rows + y0) * canvas.owner.shape[1] + cols + x0
-    return Hits(index, xyz, normal, 0.5 * (1.0 - local[:, 1])), local
+    index = rows + window[0].start, cols + window[1].start
+    return Hits(index, offset + center.astype(np.float32), normal, 0.5 * (1.0 - local[:, 1])), local
 
 
 def stamp(canvas: Canvas, hits: Hits, color: FloatArray, light: Light, owner: int) -> None:
@@ -191,9 +181,9 @@ def stamp(canvas: Canvas, hits: Hits, color: FloatArray, light: Light, owner: in
     shown = color * strength[:, None]
     shown *= light.tint
     np.minimum(shown, 255.0, out=shown)
-    canvas.rgb.reshape(-1, 3)[hits.index] = shown.astype(np.uint8)
-    canvas.owner.reshape(-1)[hits.index] = owner
-    canvas.depth.reshape(-1)[hits.index] = hits.xyz[:, 2]
+    canvas.rgb[hits.index] = shown.astype(np.uint8)
+    canvas.owner[hits.index] = owner
+    canvas.depth[hits.index] = hits.xyz[:, 2]
 
 
 def stamp_polygon(
@@ -208,15 +198,12 @@ def stamp_polygon(
         owner: Owner to write.
         shade: Brightness factor.
     """
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    window = _window(canvas, low[0], high[0], low[1], high[1])
-    if window is None:
-        return
-    x0, x1, y0, y1 = window
-    mask = Image.new("1", (x1 - x0, y1 - y0))
+    window = _window(canvas, corners.min(axis=0), corners.max(axis=0))
+    height, width = canvas.owner[window].shape
+    x0, y0 = window[1].start, window[0].start
+    mask = Image.new("1", (width, height))
     ImageDraw.Draw(mask).polygon([(float(x) - x0, float(y) - y0) for x, y in corners], fill=1)
-    inside = np.asarray(mask)
-    rows, cols = np.nonzero(inside)
+    rows, cols = inside = np.nonzero(np.asarray(mask))
     color = texture[rows % texture.shape[0], cols % texture.shape[1]] * np.float32(shade)
-    canvas.rgb[rows + y0, cols + x0] = np.clip(color, 0.0, 255.0).astype(np.uint8)
-    canvas.owner[rows + y0, cols + x0] = owner
+    canvas.rgb[window][inside] = np.clip(color, 0.0, 255.0).astype(np.uint8)
+    canvas.owner[window][inside] = owner

@@ -64,7 +64,7 @@ class DrawnSettings:
             low, high = getattr(self, name)
             if not 1 <= low <= high:
                 raise ValueError(f"{name} must be a range (low, high) from 1, got {(low, high)}")
-        for name in (
+        odds = (
             "company",
             "crowding",
             "occlusion",
@@ -72,7 +72,8 @@ class DrawnSettings:
             "rotation",
             "variety",
             "turned",
-        ):
+        )
+        for name in odds:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
         for name in ("clutter", "blur", "noise"):

@@ -124,24 +124,22 @@ def rotation(axis: int, degrees: float) -> FloatArray:
     return matrix
 
 
-def _sided(matrix: FloatArray, side: str) -> FloatArray:
+def _mirror_right(matrix: FloatArray, side: str) -> FloatArray:
     """Mirrors a rotation written for the left side when the side is the right one."""
-    if side == "r":
-        flip = np.array([-1.0, 1.0, 1.0], np.float32)
-        return matrix * flip[:, None] * flip[None, :]
-    return matrix
+    flip = np.array([-1.0 if side == "r" else 1.0, 1.0, 1.0], np.float32)
+    return matrix * flip[:, None] * flip[None, :]
 
 
 def _arm_rotation(angles: Angles, side: str) -> FloatArray:
     """Pure swing of the upper arm in the chosen plane, then the twist about its axis."""
     plane, raise_ = angles[f"arm_plane_{side}"], angles[f"arm_raise_{side}"]
     swing = rotation(1, -plane) @ rotation(2, raise_)
-    return _sided(swing @ rotation(1, plane - angles[f"arm_twist_{side}"]), side)
+    return _mirror_right(swing @ rotation(1, plane - angles[f"arm_twist_{side}"]), side)
 
 
 def _leg_rotation(angles: Angles, side: str) -> FloatArray:
     matrix = rotation(2, angles[f"hip_abd_{side}"]) @ rotation(0, -angles[f"hip_flex_{side}"])
-    return _sided(matrix @ rotation(1, angles[f"hip_rot_{side}"]), side)
+    return _mirror_right(matrix @ rotation(1, angles[f"hip_rot_{side}"]), side)
 
 
 def pose_skeleton(build: Build, angles: Angles) -> Skeleton:
@@ -161,18 +159,11 @@ def pose_skeleton(build: Build, angles: Angles) -> Skeleton:
         points[name] = start + frame @ np.asarray(offset, np.float32)
 
     pelvis = rotation(1, angles["body_yaw"]) @ rotation(0, angles["body_pitch"])
-    chest = (
-        pelvis
-        @ rotation(0, angles["spine_flex"])
-        @ rotation(2, angles["spine_side"])
-        @ rotation(1, angles["spine_twist"])
-    )
-    head = (
-        chest
-        @ rotation(1, angles["neck_turn"])
-        @ rotation(2, angles["neck_side"])
-        @ rotation(0, angles["neck_flex"])
-    )
+    chest, head = pelvis, pelvis
+    for axis, name in ((0, "spine_flex"), (2, "spine_side"), (1, "spine_twist")):
+        chest = head = chest @ rotation(axis, angles[name])
+    for axis, name in ((1, "neck_turn"), (2, "neck_side"), (0, "neck_flex")):
+        head = head @ rotation(axis, angles[name])
     frames.update(pelvis=pelvis, chest=chest, head=head)
     put("waist", points["pelvis"], pelvis, (0.0, build.loin, 0.0))
     put("neck", points["waist"], chest, (0.0, build.back + 0.012, 0.0))
@@ -180,8 +171,7 @@ def pose_skeleton(build: Build, angles: Angles) -> Skeleton:
     wide, high, deep = build.head
     put("nose", points["head"], head, (0.0, -0.12 * high, 1.12 * deep))
     for side, sign in _SIDES:
-        eye = (sign * 0.42 * wide, 0.14 * high, 0.86 * deep)
-        put(f"eye_{side}", points["head"], head, eye)
+        put(f"eye_{side}", points["head"], head, (sign * 0.42 * wide, 0.14 * high, 0.86 * deep))
         ear = (sign * 1.02 * wide, -0.02 * high, -0.08 * deep)
         put(f"ear_{side}", points["head"], head, ear)
         put(f"shoulder_{side}", points["waist"], chest, (sign * build.shoulder, build.back, 0.0))
