@@ -17,6 +17,7 @@ from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseud
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
 from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -25,16 +26,19 @@ SHOWN = 8
 """People on a sheet."""
 
 
-def draw_curves(scores: dict[str, Any], comparison: pd.DataFrame, *stages: pd.DataFrame) -> Figure:
+def draw_curves(
+    method: MethodConfig, scores: dict[str, Any], comparison: pd.DataFrame, *stages: pd.DataFrame
+) -> Figure:
     """Warm-up and rounds as one training, and the comparison, on the same axes.
 
     Args:
+        method: what the rounds trained.
         scores: the comparison's, under its name.
         comparison: its history.
         stages: the histories of warm-up, round 1, ...
     """
-    method = pd.concat(stages, ignore_index=True)
-    return learning_curves({"SSPCM": method, name_of(scores): comparison})
+    rounds = pd.concat(stages, ignore_index=True)
+    return learning_curves({f"{method.kind} in rounds": rounds, name_of(scores): comparison})
 
 
 def draw_pseudo_labels(
@@ -163,7 +167,7 @@ def report(
     if theirs:
         notes.append(f"Published scores are not measured here: {published.source}.")
     return report_html(
-        f"SSPCM: student, teachers and {readable(reference)}",
+        f"Scores of {', '.join(map(readable, networks))}",
         {**networks, **theirs},
         {readable(name): png for name, png in figures.items()},
         notes=notes,
