@@ -79,11 +79,10 @@ def draw_predictions(
     rows = evenly_spaced(len(validation), SHOWN)
     channels = list(skeleton.evaluated_channels)
     people = validation.take(rows).gather(channels)
-    shown = {
-        found["deployed"]: found[f"{found['deployed']}.keypoints"][rows][:, channels].numpy()
-        + view.border
-        for found in (comparison, predictions)
-    }
+    shown = {}
+    for networks in (comparison, predictions):
+        name = networks["deployed"]
+        shown[name] = networks[f"{name}.keypoints"][rows][:, channels].numpy() + view.border
     truth = label_points(people, view) + view.border
     labeled = people.visibility > 0
     errors = {
@@ -98,19 +97,10 @@ def draw_predictions(
 
 def draw_keypoints(metrics: dict[str, Any]) -> Figure:
     """PCK keypoint by keypoint, networks side by side."""
-    per_keypoint = {
-        network: scores["PCK_per_keypoint"]
-        for network, scores in metrics.items()
-        if network != "pseudo_labels"
-    }
-    names = list(next(iter(per_keypoint.values())))
-    return per_keypoint_bars(
-        {
-            net: np.array([scores[name] for name in names], float)
-            for net, scores in per_keypoint.items()
-        },
-        names,
-    )
+    scores = {name: row["PCK_per_keypoint"] for name, row in networks_in(metrics).items()}
+    names = list(next(iter(scores.values())))
+    values = {net: np.array([own[name] for name in names], float) for net, own in scores.items()}
+    return per_keypoint_bars(values, names)
 
 
 def draw_quality(rounds: list[dict[str, float]]) -> Figure:
@@ -155,8 +145,7 @@ def report(
     reference = name_of(comparison)
     networks = {
         name: {key: value for key, value in scores.items() if key != "PCK_per_keypoint"}
-        for name, scores in metrics.items()
-        if name != "pseudo_labels"
+        for name, scores in networks_in(metrics).items()
     }
     theirs = {f"{name} (published)": scores for name, scores in published.scores.items()}
     Console().print(comparison_table(networks, reference=reference, published=theirs))
@@ -172,6 +161,11 @@ def report(
         {readable(name): png for name, png in figures.items()},
         notes=notes,
     )
+
+
+def networks_in(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The scores of networks, without those of pseudo-labels."""
+    return {name: scores for name, scores in metrics.items() if name != "pseudo_labels"}
 
 
 def name_of(comparison: dict[str, Any]) -> str:
