@@ -25,7 +25,7 @@ check: .venv/ready  ## lint, types, import contracts
 	$(BIN)/lint-imports
 
 schema: .venv/ready  ## write conf/parameters.schema.json from the types of the parameters
-	$(BIN)/python -m sspcm_kedro.schema
+	$(BIN)/python docs/parameters_schema.py
 
 table: .venv/ready  ## method x seed on a source: make table ENV=base|lspet [ROOT=...]
 	$(BIN)/python benchmarks/table.py --env $(or $(ENV),base) $(if $(ROOT),--root $(ROOT))

@@ -12,15 +12,22 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from rich.console import Console
 
-from sspcm_kedro.pipelines.plan.tables import markdown_table
+from sspcm_kedro.pipelines.plan.tables import Plan, known_gb, mark_partial
 
 PROJECT = Path(__file__).parents[1]
+
+COLUMNS = (
+    "environment", "images a step", "passes a step, forward / backward", "TFLOP a step", "steps",
+    "PFLOP, method", "PFLOP, comparison", "memory, GiB", "stored, GB", "data, GB",
+    "hours x TFLOP/s, method", "comparison",
+)  # fmt: skip
 
 
 def benchmarks() -> list[str]:
@@ -45,6 +52,34 @@ def plan_of(env: str) -> dict[str, Any]:
         if done.returncode:
             raise SystemExit(f"{env}: failed\n{done.stdout}{done.stderr}")
         return json.loads((Path(folder) / "08_reporting" / "plan.json").read_text())
+
+
+def markdown_row(environment: str, plan: Plan) -> str:
+    """The environment's line of a table with ``COLUMNS``."""
+    method, comparison = plan["method"], plan["comparison"]
+    step = method["step"]["rest"]
+    cells = (
+        environment,
+        f"{step['labeled']} + {step['unlabeled']}",
+        f"{step['forwards']} / {step['backwards']}",
+        f"{step['flops'] / 1e12:.2f}",
+        f"{sum(method['steps'].values()):,}",
+        f"{method['flops']['total'] / 1e15:,.0f}{mark_partial(method['flops'])}",
+        f"{comparison['flops']['total'] / 1e15:,.0f}{mark_partial(comparison['flops'])}",
+        f"{method['memory']['total'] / 2**30:.1f}",
+        f"{(method['stored_bytes']['total'] + comparison['stored_bytes']['total']) / 1e9:.1f}"
+        f"{mark_partial(method['stored_bytes'])}",
+        known_gb(plan),
+        f"{method['hours_per_tflops']:,.0f}{mark_partial(method['flops'])}",
+        f"{comparison['hours_per_tflops']:,.0f}{mark_partial(comparison['flops'])}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def markdown_table(plans: Mapping[str, Plan]) -> str:
+    """Environments and their plans; "+" marks what is without an unknown part."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    return "\n".join([*lines, *(markdown_row(name, plan) for name, plan in plans.items())]) + "\n"
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from parameters_schema import FILE
 
 from sspcm_kedro.pipeline_registry import register_pipelines
-from sspcm_kedro.schema import FILE
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sspcm_kedro"

@@ -11,12 +11,12 @@ from kedro.framework.project import pipelines as registered
 from kedro.io import MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.validation.exceptions import ParameterValidationError
+from parameters_schema import parameter_types
 from pydantic import RootModel
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pipeline_registry import register_pipelines
-from sspcm_kedro.schema import parameter_types
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENTS = sorted(

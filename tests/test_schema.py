@@ -8,9 +8,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from kedro.pipeline import Pipeline, node
+from parameters_schema import FILE, parameter_schema, parameter_types, project_schema
 
 from sspcm_kedro.data.views import ViewConfig
-from sspcm_kedro.schema import FILE, parameter_schema, parameter_types, project_schema
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "conf").glob("*/parameters*.yml"))

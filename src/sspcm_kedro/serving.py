@@ -43,12 +43,10 @@ class ServedModel:
         """
         expected = (*self.model.view.input_hw, 3)
         if model_input.shape[1:] != expected or model_input.dtype != np.uint8:
-            raise BadInput(
-                "images",
-                f"must be uint8 of shape (n, {', '.join(map(str, expected))}), got "
-                f"{model_input.dtype} of {model_input.shape}",
-                "Cut people out as sspcm_kedro.data.crops does, at this size.",
-            )
+            rule = f"must be uint8 of shape (n, {', '.join(map(str, expected))}), got "
+            rule += f"{model_input.dtype} of {model_input.shape}"
+            remedy = "Cut people out as sspcm_kedro.data.crops does, at this size."
+            raise BadInput("images", rule, remedy)
         return self.model.predict_images(model_input, flip_test=self.flip_test, device=self.device)
 
 
@@ -65,8 +63,7 @@ def _load_pyfunc(path: str) -> ServedModel:
             model = TrainedModel.from_tensors({**weights, **file.metadata()}, WEIGHTS)
         return ServedModel(model, json.loads((folder / DECODING).read_text())["flip_test"])
     except Exception as error:
-        raise BadInput(
-            folder,
-            f"must be a network that this project has logged ({type(error).__name__}: {error})",
-            "Log it again: run the pipelines evaluation or comparison with tracking on.",
-        ) from error
+        cause = f"{type(error).__name__}: {error}"
+        rule = f"must be a network that this project has logged ({cause})"
+        remedy = "Log it again: run the pipelines evaluation or comparison with tracking on."
+        raise BadInput(folder, rule, remedy) from error

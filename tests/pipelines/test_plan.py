@@ -13,7 +13,6 @@ from formats import WRITERS
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pipelines.plan.nodes import PeopleFacts, people_of
-from sspcm_kedro.pipelines.plan.tables import COLUMNS, markdown_table
 from sspcm_kedro.pose.skeleton import UNION
 from sspcm_kedro.sources import KINDS, SourceConfig
 
@@ -22,6 +21,15 @@ NOWHERE = {"root": "no/such/folder"}
 
 def read_plan(data: Path) -> dict:
     return json.loads((data / "08_reporting" / "plan.json").read_text())
+
+
+def load_benchmark():
+    file = Path(__file__).parents[2] / "benchmarks" / "plan.py"
+    spec = importlib.util.spec_from_file_location("plan_benchmark", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def files_in(folder: Path) -> list[str]:
@@ -197,21 +205,19 @@ def test_the_table_has_a_line_an_environment_and_marks_what_is_without_a_part(pl
     plan = planned[2]
     unsure = json.loads(json.dumps(plan))
     unsure["method"]["flops"]["pseudo_labels"] = None
-    lines = markdown_table({"lspet": plan, "unsure": unsure}).splitlines()
+    module = load_benchmark()
+    columns = module.COLUMNS
+    lines = module.markdown_table({"lspet": plan, "unsure": unsure}).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert [len(row) for row in cells] == [len(COLUMNS)] * 4
-    sure = dict(zip(COLUMNS, cells[2], strict=True))
+    assert [len(row) for row in cells] == [len(columns)] * 4
+    sure = dict(zip(columns, cells[2], strict=True))
     assert sure["environment"] == "lspet" and sure["images a step"] == "16 + 16"
     assert sure["passes a step, forward / backward"] == "8 / 6" and sure["steps"] == "4,500"
     assert sure["data, GB"] == "unknown" and "+" not in sure["PFLOP, method"]
-    assert cells[3][COLUMNS.index("PFLOP, method")].endswith("+")
+    assert cells[3][columns.index("PFLOP, method")].endswith("+")
 
 
 def test_the_benchmark_plans_the_environments_with_published_scores():
-    file = Path(__file__).parents[2] / "benchmarks" / "plan.py"
-    spec = importlib.util.spec_from_file_location("plan_benchmark", file)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_benchmark()
     assert {"coco_1k", "coco_wild", "mpii_aic"} <= set(module.benchmarks())
     assert not {"base", "smoke", "lspet"} & set(module.benchmarks())

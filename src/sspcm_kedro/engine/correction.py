@@ -60,5 +60,5 @@ def occluder_bank(keypoints: Tensor, kept: Tensor, frame_hw: tuple[int, int]) ->
     height, width = frame_hw
     x, y = keypoints.unbind(dim=2)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    person, joint = torch.nonzero(kept & inside, as_tuple=True)
-    return torch.cat([person[:, None].float(), keypoints[person, joint]], dim=1)
+    person, keypoint = torch.nonzero(kept & inside, as_tuple=True)
+    return torch.cat([person[:, None].float(), keypoints[person, keypoint]], dim=1)

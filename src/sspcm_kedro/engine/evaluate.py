@@ -178,20 +178,11 @@ def detect(
     areas = crop_extents(people.boxes, input_hw)[1].prod(axis=1)
     order = np.argsort(people.image_ids, kind="stable")
     borders = np.flatnonzero(np.diff(people.image_ids[order])) + 1
-    rows = np.concatenate(
-        [
-            image[
-                oks_nms(
-                    predicted[image],
-                    rescored[image],
-                    areas[image],
-                    sigmas,
-                    threshold=config.nms_threshold,
-                )
-            ]
-            for image in np.split(order, borders)
-        ]
-    )
+    rows = np.concatenate([
+        image[oks_nms(predicted[image], rescored[image], areas[image], sigmas,
+                      threshold=config.nms_threshold)]
+        for image in np.split(order, borders)
+    ])  # fmt: skip
     return rows, Detections(people.image_ids[rows], predicted[rows], rescored[rows])
 
 
@@ -202,11 +193,9 @@ def sigmas_of(skeleton: Skeleton, config: EvaluationConfig) -> np.ndarray:
         BadInput: it has none.
     """
     if not skeleton.sigmas:
-        raise BadInput(
-            f"evaluation.protocol = {config.protocol}",
-            "the skeleton must have OKS sigmas, and it has none",
-            "Use protocol pck, or give the source sigmas",
-        )
+        rule = "the skeleton must have OKS sigmas, and it has none"
+        remedy = "Use protocol pck, or give the source sigmas"
+        raise BadInput(f"evaluation.protocol = {config.protocol}", rule, remedy)
     return np.asarray(skeleton.sigmas)
 
 
@@ -214,11 +203,9 @@ def _head_sizes(people: Instances) -> np.ndarray:
     """MPII's head sizes (n), image pixels."""
     sizes = people.head_sizes.astype(np.float64)
     if not (sizes > 0).all():
-        raise BadInput(
-            "evaluation.protocol = pckh",
-            "every person must have a head size (column head_size), and some have none",
-            "Use a source that has them (MPII), or protocol pck",
-        )
+        rule = "every person must have a head size (column head_size), and some have none"
+        remedy = "Use a source that has them (MPII), or protocol pck"
+        raise BadInput("evaluation.protocol = pckh", rule, remedy)
     return sizes
 
 

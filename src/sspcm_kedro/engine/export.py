@@ -116,12 +116,12 @@ class TrainedModel:
             device: where to compute; the network is moved there.
         """
         network = self.network.to(device)
-        found = [torch.zeros(0, self.skeleton.size, 3)]
+        predicted = [torch.zeros(0, self.skeleton.size, 3)]
         for part in torch.tensor(images).permute(0, 3, 1, 2).split(BATCH) if len(images) else ():
             views = normalize(part.to(device).float() / 255)
             xy, scores = locate(
                 network, views.contiguous(memory_format=torch.channels_last), self.skeleton,
                 self.view.codec, flip_test=flip_test,
             )  # fmt: skip
-            found.append(torch.cat([xy, scores[..., None]], dim=2).cpu())
-        return torch.cat(found).numpy()
+            predicted.append(torch.cat([xy, scores[..., None]], dim=2).cpu())
+        return torch.cat(predicted).numpy()

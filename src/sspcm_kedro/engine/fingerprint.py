@@ -10,8 +10,7 @@ from sspcm_kedro.data.instances import Instances
 PACKAGE = Path(__file__).parents[1]
 CODE = (
     "augment", "batch.py", "config.py", "data/crops.py", "data/instances.py", "data/loader.py",
-    "data/views.py", "engine", "machine.py", "methods", "nets", "pose",
-    "seeds.py",
+    "data/views.py", "engine", "machine.py", "methods", "nets", "pose", "seeds.py",
 )  # fmt: skip
 """What every training is made of. How people are read and split shows in their tables."""
 
@@ -20,11 +19,8 @@ def fingerprint(*parts: Any) -> str:
     """Twelve hex digits that change when any of the parts (JSON-able, or frames' bytes) does."""
     digest = hashlib.sha256()
     for part in parts:
-        data = (
-            part
-            if isinstance(part, bytes)
-            else json.dumps(part, sort_keys=True, default=str).encode()
-        )
+        text = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str)
+        data = text.encode() if isinstance(text, str) else text
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()[:12]
 

@@ -120,13 +120,9 @@ def train_stage(
         learner,
         lambda epoch: (warm if epoch < training.warmup_epochs else full).epoch(epoch),
         make_monitor(people.validation, skeleton, view, settings.monitor, machine),
-        stage=stage,
-        span=span,
-        training=training,
-        seed=settings.seed,
-        fingerprint=fingerprint(*prints),
-        resume=resume,
-    )
+        stage=stage, span=span, training=training, seed=settings.seed,
+        fingerprint=fingerprint(*prints), resume=resume,
+    )  # fmt: skip
 
 
 def start_from(learner: Learner, previous: State, span: range) -> None:
@@ -147,25 +143,18 @@ def start_from(learner: Learner, previous: State, span: range) -> None:
 
 
 def make_batches(
-    labeled: Instances,
-    unlabeled: Instances | None,
-    pseudo: PseudoLabels | None,
-    skeleton: Skeleton,
-    *,
-    view: ViewConfig,
-    training: TrainingConfig,
-    machine: MachineConfig,
+    labeled: Instances, unlabeled: Instances | None, pseudo: PseudoLabels | None,
+    skeleton: Skeleton, *, view: ViewConfig, training: TrainingConfig, machine: MachineConfig,
     seed: int,
-) -> Batches:
+) -> Batches:  # fmt: skip
     """The batches of a stage."""
-    pools = [
-        InstancePool.from_crops(crops_of(people, view, machine)) if people is not None else None
-        for people in (labeled, unlabeled)
-    ]
-    assert pools[0] is not None
+
+    def pool(people: Instances) -> InstancePool:
+        return InstancePool.from_crops(crops_of(people, view, machine))
+
     return Batches(
-        pools[0], pools[1], pseudo, skeleton, view.codec, view.weak.build(), training.batch,
-        training.steps, seed, machine.pick(),
+        pool(labeled), None if unlabeled is None else pool(unlabeled), pseudo, skeleton,
+        view.codec, view.weak.build(), training.batch, training.steps, seed, machine.pick(),
     )  # fmt: skip
 
 
@@ -180,16 +169,14 @@ def make_monitor(
     crops = crops_of(validation.take(rows), view, machine)
 
     def monitor(method: Method) -> dict[str, float]:
-        found = {}
+        scores = {}
         for name, net in method.networks.items():
-            keypoints, scores = predict(
+            predictions = predict(
                 net, crops, skeleton, view.codec, flip_test=config.flip_test, device=machine.pick()
             )
-            evaluated = evaluate(
-                keypoints, scores, crops.instances, view.input_hw, skeleton, config
-            ).scores
-            found |= {f"{name}/{k}": evaluated[k] for k in HEADLINES if k in evaluated}
-        return found
+            own = evaluate(*predictions, crops.instances, view.input_hw, skeleton, config).scores
+            scores |= {f"{name}/{metric}": own[metric] for metric in HEADLINES if metric in own}
+        return scores
 
     return monitor
 
@@ -218,10 +205,7 @@ def train(
         logger.warning("%s has a checkpoint of other settings, data or code: starts afresh", stage)
 
     def outputs() -> dict[str, Any]:
-        return {
-            "checkpoint": learner.state(fingerprint),
-            "history": pd.DataFrame(learner.history),
-        }
+        return {"checkpoint": learner.state(fingerprint), "history": pd.DataFrame(learner.history)}
 
     epochs = range(max(span.start, learner.epoch), span.stop)
     if not epochs:

@@ -12,12 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sspcm_kedro.engine.evaluate import HEADLINES
-from sspcm_kedro.figures.style import (
-    SPARE_COLORS,
-    color_of,
-    legend_below,
-    readable,
-)
+from sspcm_kedro.figures.style import SPARE_COLORS, color_of, legend_below, readable
 
 _LINE_STYLES = ("-", "--", ":", "-.")
 _QUALITIES = ("teacher_a", "teacher_b", "mean", "corrected", "rejected")
@@ -66,22 +61,12 @@ def _columns(
     histories: Mapping[str, pd.DataFrame], prefix: str = "", suffix: str = ""
 ) -> list[str]:
     """Columns of that prefix and suffix that hold a number in some history, in first-seen order."""
-    return list(
-        dict.fromkeys(
-            column
-            for frame in histories.values()
-            for column in frame.columns
-            if column.startswith(prefix)
-            and column.endswith(suffix)
-            and _numbers(frame, column).size
-        )
-    )
-
-
-def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """A column without its missing rows."""
-    values = frame[column].to_numpy(np.float64)
-    return values[~np.isnan(values)]
+    return list(dict.fromkeys(
+        column
+        for frame in histories.values()
+        for column in frame.columns[frame.notna().any()]
+        if column.startswith(prefix) and column.endswith(suffix)
+    ))  # fmt: skip
 
 
 def _draw_series(
@@ -91,18 +76,14 @@ def _draw_series(
     for (name, frame), line_style in zip(
         histories.items(), _LINE_STYLES * len(histories), strict=False
     ):
-        if column not in frame or not (values := _numbers(frame, column)).size:
+        if column not in frame or not frame[column].notna().any():
             continue
+        rows = frame.dropna(subset=[column])
         ax.plot(
-            frame["step"].to_numpy()[~np.isnan(frame[column].to_numpy(np.float64))],
-            values,
-            linestyle=line_style,
-            marker="o" if len(values) <= _FEW_POINTS else "",
-            markersize=3,
-            linewidth=1.5,
-            label=f"{name}: {label}" if len(histories) > 1 else label,
-            **look,
-        )
+            rows["step"], rows[column], linestyle=line_style, markersize=3, linewidth=1.5,
+            marker="o" if len(rows) <= _FEW_POINTS else "",
+            label=f"{name}: {label}" if len(histories) > 1 else label, **look,
+        )  # fmt: skip
 
 
 def _draw_scores(ax: Axes, histories: Mapping[str, pd.DataFrame], columns: list[str]) -> None:
@@ -161,13 +142,9 @@ def _draw_stages(ax: Axes, histories: Mapping[str, pd.DataFrame], *, with_labels
 
 
 def _legend_beside(ax: Axes, handles: Sequence[Any] | None = None, offset: float = 1.01) -> None:
-    ax.legend(
-        handles=list(handles) if handles is not None else ax.get_lines(),
-        loc="upper left",
-        bbox_to_anchor=(offset, 1.0),
-        fontsize=8,
-        frameon=False,
-    )
+    handles = list(handles) if handles is not None else ax.get_lines()
+    place = (offset, 1.0)
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=place, fontsize=8, frameon=False)
 
 
 def per_keypoint_bars(per_keypoint: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
@@ -191,20 +168,14 @@ def per_keypoint_bars(per_keypoint: Mapping[str, np.ndarray], names: Sequence[st
     ax = figure.subplots()
     places, width = np.arange(len(names)), 0.8 / len(per_keypoint)
     for index, (name, values) in enumerate(per_keypoint.items()):
-        ax.bar(
-            places + (index - (len(per_keypoint) - 1) / 2) * width,
-            np.asarray(values, dtype=np.float64),
-            width,
-            color=color_of(name, list(per_keypoint)),
-            label=readable(name),
-        )
+        x = places + (index - (len(per_keypoint) - 1) / 2) * width
+        color = color_of(name, list(per_keypoint))
+        ax.bar(x, np.asarray(values, np.float64), width, color=color, label=readable(name))
     ax.set_xticks(places, [readable(name) for name in names], rotation=40, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.set_ylim(0, 1)
     ax.set_ylabel("PCK")
-    ax.grid(axis="y", alpha=0.25)
-    legend_below(figure, ax.get_legend_handles_labels()[0])
-    return figure
+    return _legend_and_grid(figure, ax)
 
 
 def pseudo_label_quality(rounds: Sequence[Mapping[str, Any]]) -> Figure:
@@ -237,6 +208,10 @@ def pseudo_label_quality(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     ax.set_ylim(0, 1.03)
     ax.set_xlabel("round")
     ax.set_ylabel("PCK of the pseudo-labels, share kept")
+    return _legend_and_grid(figure, ax)
+
+
+def _legend_and_grid(figure: Figure, ax: Axes) -> Figure:
     ax.grid(axis="y", alpha=0.25)
     legend_below(figure, ax.get_legend_handles_labels()[0])
     return figure

@@ -1,7 +1,8 @@
 """Images of people with skeletons on them, as tiles in a matplotlib figure.
 
 n people, k keypoints; crops are (n, 3, H, W) uint8 RGB; points are (x, y) in pixels of the crop, a
-pixel's index being its center, y pointing down.
+pixel's index being its center, y pointing down. Crops of another kind, and points of another number
+of people, are a ``ValueError`` in every sheet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,12 +47,8 @@ def pseudo_label_sheet(
         corrected: (n, k, 2) crop pixels.
         kept: (n, k) bool, the keypoints the student learns from.
         truth: (n, k, 2) crop pixels, or ``None``.
-        truth_visibility: (n, k), above 0 where labeled; ``None`` where there is no truth, and
-            for a truth with every keypoint.
+        truth_visibility: (n, k), above 0 where labeled; ``None`` where there is no truth.
         limbs: keypoint pairs to connect.
-
-    Raises:
-        ValueError: if the crops are not (n, 3, H, W) uint8 or the points not n people.
     """
     networks = {"teacher_a": teacher_a} | ({} if teacher_b is None else {"teacher_b": teacher_b})
     _check(crops, {**networks, "corrected": corrected})
@@ -59,8 +56,8 @@ def pseudo_label_sheet(
     for person, (before, after) in enumerate(tiles):
         for ax, title in ((before, "before"), (after, "after")):
             _show(ax, crops[person], f"{person + 1} {title}")
-            if truth is not None:
-                labeled = _labeled(truth[person], truth_visibility, person)
+            if truth is not None and truth_visibility is not None:
+                labeled = truth_visibility[person] > 0
                 _draw_limbs(ax, truth[person], limbs, TRUTH_COLOR, labeled, width=1.0)
         for name, points in networks.items():
             _draw_limbs(before, points[person], limbs, NETWORK_COLORS[name])
@@ -86,9 +83,6 @@ def occlusion_sheet(
         after: (n, 3, H, W) uint8, in the frame of ``before``.
         keypoints: (n, k, 2) crop pixels.
         limbs: keypoint pairs to connect.
-
-    Raises:
-        ValueError: if the crops are not (n, 3, H, W) uint8 or the points not n people.
     """
     _check(before, {"keypoints": keypoints})
     _check(after, {"keypoints": keypoints})
@@ -109,7 +103,7 @@ def prediction_sheet(
     truth: np.ndarray,
     visibility: np.ndarray,
     limbs: Limbs,
-    errors: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    errors: Mapping[str, np.ndarray],
     *,
     names: Sequence[str],
 ) -> Figure:
@@ -121,22 +115,16 @@ def prediction_sheet(
         truth: (n, k, 2) crop pixels.
         visibility: (n, k), above 0 where the truth is labeled.
         limbs: keypoint pairs to connect.
-        errors: a number a person to print, (n) at the truth or by network at its tile.
+        errors: (n) a number a person to print at the tile, by network.
         names: the k keypoints; their words left and right (or l and r) choose the colors.
-
-    Raises:
-        ValueError: if the crops are not (n, 3, H, W) uint8 or the points not n people.
     """
-    _check(crops, {"truth": truth, **predictions})
-    figure, tiles = _grid(crops, 1 + len(predictions))
-    by_tile = errors if isinstance(errors, Mapping) else {"truth": errors}
-    colors = _side_colors(names)
-    everything = np.ones(len(names), dtype=bool)
+    drawn = {"truth": truth, **predictions}
+    _check(crops, drawn)
+    figure, tiles = _grid(crops, len(drawn))
+    colors, everything = _side_colors(names), np.ones(len(names), dtype=bool)
     for person, row in enumerate(tiles):
-        drawn = {"truth": truth, **predictions}
         for ax, (name, points) in zip(row, drawn.items(), strict=True):
-            numbers = by_tile.get(name)
-            note = "" if numbers is None else f" ({float(numbers[person]):.3g})"
+            note = f" ({float(errors[name][person]):.3g})" if name in errors else ""
             _show(ax, crops[person], f"{person + 1} {readable(name)}{note}")
             shown = visibility[person] > 0 if name == "truth" else everything
             _draw_limbs(ax, points[person], limbs, colors, shown)
@@ -163,9 +151,6 @@ def overlay_sheet(
         titles: n lines, one over each person.
         names: the k keypoints; their words left and right (or l and r) choose the colors.
         kept: (n, k) bool, colors by it instead; rejected keypoints are hollow crosses.
-
-    Raises:
-        ValueError: if the crops are not (n, 3, H, W) uint8 or the points not n people.
     """
     _check(crops, {"points": points})
     figure, tiles = _grid(crops, 1)
@@ -187,7 +172,8 @@ def _draw_kept(ax: Axes, points: np.ndarray, limbs: Limbs, kept: np.ndarray) -> 
     _draw_limbs(ax, points, doubtful, REJECTED_COLOR, width=0.7)
     _draw_limbs(ax, points, limbs, KEPT_COLOR, kept)
     _draw_keypoints(ax, points[kept], KEPT_COLOR)
-    _draw_crosses(ax, points[~kept])
+    ax.scatter(*points[~kept].T, s=45, marker="X", facecolors="none", edgecolors=REJECTED_COLOR,
+               linewidths=1.3, zorder=4)  # fmt: skip
 
 
 def _side_colors(names: Sequence[str]) -> np.ndarray:
@@ -224,13 +210,9 @@ def _show(ax: Axes, crop: np.ndarray, title: str) -> None:
 
 
 def _draw_limbs(
-    ax: Axes,
-    points: np.ndarray,
-    limbs: Limbs,
-    color: str | np.ndarray,
-    shown: np.ndarray | None = None,
-    width: float = 2.0,
-) -> None:
+    ax: Axes, points: np.ndarray, limbs: Limbs, color: str | np.ndarray,
+    shown: np.ndarray | None = None, width: float = 2.0,
+) -> None:  # fmt: skip
     """Lines between the shown keypoints; with a color each (k), a limb of two sides is neutral."""
     drawn = [(a, b) for a, b in limbs if shown is None or (shown[a] and shown[b])]
     colors = [color if isinstance(color, str) else _limb_color(color, a, b) for a, b in drawn]
@@ -249,19 +231,6 @@ def _limb_color(colors: np.ndarray, first: int, second: int) -> str:
 def _draw_keypoints(ax: Axes, points: np.ndarray, color: str | np.ndarray) -> None:
     colors = color if isinstance(color, str) else list(color)
     ax.scatter(*np.asarray(points).T, s=22, c=colors, edgecolors="black", linewidths=0.7, zorder=3)
-
-
-def _draw_crosses(ax: Axes, points: np.ndarray) -> None:
-    ax.scatter(
-        *np.asarray(points).T, s=45, marker="X", facecolors="none",
-        edgecolors=REJECTED_COLOR, linewidths=1.3, zorder=4,
-    )  # fmt: skip
-
-
-def _labeled(points: np.ndarray, visibility: np.ndarray | None, person: int) -> np.ndarray:
-    if visibility is None:
-        return np.ones(len(points), dtype=bool)
-    return np.asarray(visibility[person]) > 0
 
 
 def _key(label: str, color: str, marker: str = "", *, hollow: bool = False) -> Line2D:

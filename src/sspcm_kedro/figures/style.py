@@ -35,9 +35,5 @@ def readable(name: str) -> str:
 
 def legend_below(figure: Figure, handles: Sequence[Any], columns: int = 4) -> None:
     """One legend for the whole figure, under it; never over an image."""
-    figure.legend(
-        handles=list(handles),
-        loc="outside lower center",
-        ncols=min(columns, len(handles)),
-        frameon=False,
-    )
+    place, columns = "outside lower center", min(columns, len(handles))
+    figure.legend(handles=list(handles), loc=place, ncols=columns, frameon=False)

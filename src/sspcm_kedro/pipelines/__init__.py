@@ -1,1 +1,11 @@
 """The shell: thin nodes and their wiring, one folder a pipeline."""
+
+
+def by_name(*names: str, **others: str) -> dict[str, str]:
+    """A node's inputs by argument; ``labeled`` and ``params:view`` go to those of their names.
+
+    Args:
+        names: datasets and parameters called as the arguments that they go to.
+        others: the rest, by argument.
+    """
+    return {name.removeprefix("params:"): name for name in names} | others

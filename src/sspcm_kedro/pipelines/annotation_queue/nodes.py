@@ -63,19 +63,14 @@ def select_people(
     Raises:
         BadInput: the labels are of other people, all pairs coincide, or nobody is unlabeled.
     """
+    where = "corrected labels of the last round"
     if corrected["ids"].tolist() != unlabeled.ids.tolist():
-        raise BadInput(
-            "corrected labels of the last round",
-            "must be of the unlabeled people, who are others by now",
-            "Run the rounds again: kedro run --pipelines warmup,rounds",
-        )
+        rule = "must be of the unlabeled people, who are others by now"
+        raise BadInput(where, rule, "Run the rounds again: kedro run --pipelines warmup,rounds")
     if not corrected["inconsistency"].any():
-        raise BadInput(
-            "corrected labels of the last round",
-            "must disagree somewhere, to tell who needs labels; one network has no second opinion "
-            "in its first round",
-            "Train more rounds: training.rounds=2",
-        )
+        rule = "must disagree somewhere, to tell who needs labels; one network has no second "
+        rule += "opinion in its first round"
+        raise BadInput(where, rule, "Train more rounds: training.rounds=2")
     inconsistency = corrected["inconsistency"].double().mean(dim=1).numpy()
     order = np.argsort(-inconsistency, kind="stable")
     unknown = ~np.isin(unlabeled.ids[order], labeled.ids)

@@ -52,9 +52,9 @@ def predict_comparison(checkpoint: State, **others: Any) -> Predictions:
     """
     kind, deployed = checkpoint["kind"], checkpoint["deployed"]
     name = "baseline" if kind == "supervised" else kind
-    found = predict_validation(checkpoint, **others)
-    named = {f"{name}.{what}": found[f"{deployed}.{what}"] for what in ("keypoints", "scores")}
-    return {**named, "deployed": name}
+    predictions = predict_validation(checkpoint, **others)
+    own = {f"{name}.{key}": predictions[f"{deployed}.{key}"] for key in ("keypoints", "scores")}
+    return {**own, "deployed": name}
 
 
 def score_networks(
@@ -82,9 +82,8 @@ def score_networks(
             predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], validation,
             view.input_hw, skeleton, evaluation, ignored,
         )  # fmt: skip
-        per_keypoint = dict(
-            zip(skeleton.evaluated.names, evaluated.pck.per_keypoint.tolist(), strict=True)
-        )
+        hits = evaluated.pck.per_keypoint.tolist()
+        per_keypoint = dict(zip(skeleton.evaluated.names, hits, strict=True))
         scores[name] = {**evaluated.scores, "PCK_per_keypoint": per_keypoint}
     return scores
 
@@ -123,26 +122,19 @@ def score_pseudo_labels(
         return pck(predicted, people.keypoints, visibility, reference, threshold=threshold).mean
 
     rows = []
-    for number, (predictions, corrected) in enumerate(
-        zip(rounds[::2], rounds[1::2], strict=True), start=1
-    ):
-        labelers = predictions["keypoints"]
-        mean = labelers.mean(dim=0)
+    pairs = zip(rounds[::2], rounds[1::2], strict=True)
+    for number, (predictions, corrected) in enumerate(pairs, start=1):
+        labelers, label = predictions["keypoints"], corrected["keypoints"]
         names = ("teacher_a", "teacher_b") if len(labelers) == 2 else ()
-        kept = corrected["kept"].numpy().astype(bool)
-        known = people.visibility > 0
-        rows.append(
-            {
-                "round": number,
-                **{name: quality(seen) for name, seen in zip(names, labelers, strict=False)},
-                "mean": quality(mean),
-                "corrected": quality(corrected["keypoints"]),
-                "kept_corrected": quality(corrected["keypoints"], kept),
-                "kept_mean": quality(mean, kept),
-                "rejected": quality(corrected["keypoints"], ~kept),
-                "kept": float(kept[known].mean()),
-            }
-        )
+        mean, kept = labelers.mean(dim=0), corrected["kept"].numpy().astype(bool)
+        rows.append({
+            "round": number,
+            **{name: quality(own) for name, own in zip(names, labelers, strict=False)},
+            "mean": quality(mean), "corrected": quality(label),
+            "kept_corrected": quality(label, kept), "kept_mean": quality(mean, kept),
+            "rejected": quality(label, ~kept),
+            "kept": float(kept[people.visibility > 0].mean()),
+        })  # fmt: skip
     return rows
 
 

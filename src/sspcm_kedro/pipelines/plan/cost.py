@@ -173,12 +173,13 @@ def step_cost(method: Method, batch: Batch) -> StepCost:
 
         return net.register_forward_hook(passed)
 
-    handles = [watch(name, net) for name, net in networks_in(method).items()]
+    kinds = {type(net) for net in method.networks.values()}
+    networks = {name: net for name, net in method.named_modules() if type(net) in kinds}
+    handles = [watch(name, net) for name, net in networks.items()]  # frozen copies among them
     method.train()
     forward, backward = FlopCounterMode(display=False), FlopCounterMode(display=False)
     with forward, saved_tensors_hooks(kept.keep, lambda tensor: tensor):
-        scalars = method.training_step(batch, _Undrawn())
-        loss = total_loss(scalars)
+        loss = total_loss(method.training_step(batch, _Undrawn()))
     with backward:
         loss.backward()
     for handle in handles:
@@ -214,12 +215,6 @@ class _Kept:
         return alias
 
 
-def networks_in(method: Method) -> dict[str, nn.Module]:
-    """All networks of a method by their place in it, also frozen copies."""
-    kinds = {type(net) for net in method.networks.values()}
-    return {name: module for name, module in method.named_modules() if type(module) in kinds}
-
-
 def prediction_flops(network: nn.Module, input_hw: tuple[int, int]) -> int:
     """FLOPs of one image through a network on the meta device, without flip test."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -229,19 +224,17 @@ def prediction_flops(network: nn.Module, input_hw: tuple[int, int]) -> int:
 
 def memory_of(method: Method, steps: Iterable[StepCost]) -> Memory:
     """What training a method needs, given the kinds of steps that it does one after another."""
-    trained = [p for p in method.parameters() if p.requires_grad]
     return Memory(
         parameters=_bytes((*method.parameters(), *method.buffers())),
-        gradients=_bytes(trained),
-        optimizer=_adam_bytes(trained),
+        gradients=_bytes(p for p in method.parameters() if p.requires_grad),
+        optimizer=_adam_bytes(method),
         activations=max(step.activation_bytes for step in steps),
     )
 
 
 def checkpoint_bytes(method: Method) -> int:
     """Tensors of a stored training state (``Learner.state``): networks, copies and Adam."""
-    trained = [p for p in method.parameters() if p.requires_grad]
-    return _bytes(method.state_dict().values()) + _adam_bytes(trained)
+    return _bytes(method.state_dict().values()) + _adam_bytes(method)
 
 
 def label_bytes(people: int, keypoints: int, labelers: int = 2) -> dict[str, int]:
@@ -259,8 +252,9 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def _adam_bytes(trained: list[nn.Parameter]) -> int:
+def _adam_bytes(method: Method) -> int:
     """Two moments the size of each parameter, and a counter of 4 bytes a parameter tensor."""
+    trained = [p for p in method.parameters() if p.requires_grad]
     return 2 * _bytes(trained) + 4 * len(trained)
 
 
@@ -285,32 +279,22 @@ def measure(
 
     Args:
         config: the method; it is given stored predictions, as in a round.
-        network: its networks, at random.
-        keypoints: keypoints.
-        input_hw: size of the images.
-        codec: whose heatmaps are learned.
-        size: people of each kind in a batch.
+        network, keypoints, codec: of ``blank_method``.
+        input_hw, size, device: of ``blank_batch``.
         flops: what one such step was counted to be.
-        device: where.
         repeat: steps that are timed; two go before, for the device to settle.
     """
     method = blank_method(config, network, keypoints, codec, device)
     method.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     optimizer, rng = adam(method, 1e-3), Generator(device).manual_seed(0)
+    unlabeled = method.needs_unlabeled
     batch = blank_batch(
-        size,
-        keypoints,
-        input_hw,
-        codec,
-        unlabeled=method.needs_unlabeled,
-        stored=True,
-        device=device,
+        size, keypoints, input_hw, codec, unlabeled=unlabeled, stored=True, device=device
     )
     seconds = []
     for _ in range(repeat + 2):
         began = time.perf_counter()
-        scalars = method.training_step(batch, rng)
-        loss = total_loss(scalars)
+        loss = total_loss(method.training_step(batch, rng))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

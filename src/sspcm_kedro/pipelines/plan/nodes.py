@@ -17,10 +17,9 @@ from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import ComparisonConfig, MethodConfig
+from sspcm_kedro.methods.base import Method
 from sspcm_kedro.nets import ROLES, NetworkConfig, OneNetwork, parameter_count
 from sspcm_kedro.pipelines.plan.cost import (
-    Memory,
-    Throughput,
     blank_batch,
     blank_method,
     checkpoint_bytes,
@@ -93,30 +92,26 @@ def count_cost(
     counted = {key: _counted(net, keypoints, view) for key, net in distinct.items()}
     sizes = {name: counted[config.model_dump_json()] for name, config in chosen.items()}
     per_image = {name: flops for name, (_, flops) in sizes.items()}
-    found = {
-        name: _training(
-            config, stored=name == "method", network=network, keypoints=keypoints, view=view,
-            training=training, monitor=monitor, evaluation=evaluation, people=people,
-            per_image=per_image,
+    trainings: dict[str, dict[str, Any]] = {
+        name: {"kind": config.kind} | _training(
+            blank_method(config, network, keypoints, view.codec), keypoints, view, training,
+            monitor, evaluation, people, per_image, stored=name == "method",
         )
-        for name, config in (
-            ("method", method), ("comparison", comparison)
-        )
+        for name, config in (("method", method), ("comparison", comparison))
     }  # fmt: skip
-    throughput = _throughput(plan, method, network, keypoints, view, training, machine,
-                             found["method"]["step"]["rest"]["flops"])  # fmt: skip
-    for entry in found.values():
-        entry["hours_per_tflops"] = hours(entry["flops"]["total"], 1)
-        entry["hours"] = (
-            hours(entry["flops"]["total"], throughput["tflops"]) if throughput["tflops"] else None
-        )
+    step = trainings["method"]["step"]["rest"]["flops"]
+    throughput = _throughput(plan, method, network, keypoints, view, training, machine, step)
+    for entry in trainings.values():
+        total, tflops = entry["flops"]["total"], throughput["tflops"]
+        entry["hours_per_tflops"] = hours(total, 1)
+        entry["hours"] = hours(total, tflops) if tflops else None
     return {
         "keypoints": keypoints,
         "input_hw": list(view.input_hw),
         "batch": training.batch,
         "parameters": {name: count for name, (count, _) in sizes.items()},
         "people": people,
-        **found,
+        **trainings,
         "data_gb": {**plan.data_gb, "total": _total(plan.data_gb)},
         "throughput": throughput,
         "unknown": [f"plan.people.{part}" for part, count in people.items() if count is None],
@@ -139,27 +134,16 @@ def people_of(split: SplitConfig, facts: PeopleFacts) -> dict[str, int | None]:
 
 
 def _training(
-    config: MethodConfig,
-    *,
-    stored: bool,
-    network: NetworkConfig,
-    keypoints: int,
-    view: ViewConfig,
-    training: TrainingConfig,
-    monitor: MonitorConfig,
-    evaluation: EvaluationConfig,
-    people: Mapping[str, int | None],
-    per_image: Mapping[str, int],
-) -> dict[str, Any]:
+    learner: Method, keypoints: int, view: ViewConfig, training: TrainingConfig,
+    monitor: MonitorConfig, evaluation: EvaluationConfig, people: Mapping[str, int | None],
+    per_image: Mapping[str, int], *, stored: bool,
+) -> dict[str, Any]:  # fmt: skip
     """All about one training: with ``stored`` one in rounds, which labels before it learns."""
-    learner = blank_method(config, network, keypoints, view.codec)
-    first = step_cost(learner, blank_batch(
-        training.batch, keypoints, view.input_hw, view.codec, unlabeled=False, stored=False
-    ))  # fmt: skip
-    later = first if not learner.needs_unlabeled else step_cost(learner, blank_batch(
-        training.batch, keypoints, view.input_hw, view.codec, unlabeled=True, stored=stored
-    ))  # fmt: skip
-    step = {"warmup": first, "rest": later}
+    sizes = (training.batch, keypoints, view.input_hw, view.codec)
+    first = later = step_cost(learner, blank_batch(*sizes, unlabeled=False, stored=False))
+    if learner.needs_unlabeled:
+        later = step_cost(learner, blank_batch(*sizes, unlabeled=True, stored=stored))
+    step, memory = {"warmup": first, "rest": later}, memory_of(learner, (first, later))
     steps = {
         "warmup": training.warmup_epochs * training.steps,
         "rest": (training.epochs - training.warmup_epochs) * training.steps,
@@ -179,12 +163,11 @@ def _training(
         for name, size in label_bytes(1, keypoints, len(learner.labelers)).items():
             files[name] = _known(training.rounds * size, people["unlabeled"])
     return {
-        "kind": config.kind,
         "networks": len(learner.networks),
         "steps": steps,
         "step": {stage: {**asdict(cost), "flops": cost.flops} for stage, cost in step.items()},
         "flops": {**flops, "total": _total(flops)},
-        "memory": _memory(memory_of(learner, step.values())),
+        "memory": {**asdict(memory), "total": memory.total},
         "stored_bytes": {**files, "total": _total(files)},
     }
 
@@ -209,20 +192,10 @@ def _total(parts: Mapping[str, float | None]) -> float:
     return sum(part for part in parts.values() if part is not None)
 
 
-def _memory(memory: Memory) -> dict[str, int]:
-    return {**asdict(memory), "total": memory.total}
-
-
 def _throughput(
-    plan: PlanConfig,
-    method: MethodConfig,
-    network: NetworkConfig,
-    keypoints: int,
-    view: ViewConfig,
-    training: TrainingConfig,
-    machine: MachineConfig,
-    flops: int,
-) -> dict[str, Any]:
+    plan: PlanConfig, method: MethodConfig, network: NetworkConfig, keypoints: int,
+    view: ViewConfig, training: TrainingConfig, machine: MachineConfig, flops: int,
+) -> dict[str, Any]:  # fmt: skip
     """What is given, or measured on the machine's device, or nothing."""
     if plan.tflops is not None:
         return {"tflops": plan.tflops, "measured": False}
@@ -230,13 +203,12 @@ def _throughput(
     if device.type == "cpu" and not plan.probe:
         return {"tflops": None, "measured": False}
     size = CPU_BATCH if device.type == "cpu" else training.batch
+    flops = flops * size // training.batch
     try:
-        seen: Throughput = measure(
-            method, network, keypoints, view.input_hw, view.codec, size=size,
-            flops=flops * size // training.batch, device=device,
-        )  # fmt: skip
+        measured = measure(method, network, keypoints, view.input_hw, view.codec, size=size,
+                           flops=flops, device=device)  # fmt: skip
     except torch.OutOfMemoryError as error:
         rule = f"a step must fit into the memory of {device}, and does not"
         remedy = "Lower it, or set plan.tflops to plan for another device"
         raise BadInput(f"training.batch = {training.batch}", rule, remedy) from error
-    return {**asdict(seen), "measured": True}
+    return {**asdict(measured), "measured": True}

@@ -2,24 +2,16 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from sspcm_kedro.pipelines import by_name
 from sspcm_kedro.pipelines.plan.nodes import count_cost, show_plan
-
-SETTINGS = (
-    "source", "split", "view", "network", "method", "comparison", "training", "evaluation",
-    "monitor", "machine", "plan",
-)  # fmt: skip
 
 
 def create_pipeline() -> Pipeline:
     """Settings alone to the cost of a run, stored and shown."""
-    return Pipeline(
-        [
-            Node(
-                count_cost,
-                {name: f"params:{name}" for name in SETTINGS},
-                "plan",
-                name="count_cost",
-            ),
-            Node(show_plan, "plan", None, name="show_plan"),
-        ]
-    )
+    inputs = by_name(
+        "params:source", "params:split", "params:view", "params:network", "params:method",
+        "params:comparison", "params:training", "params:evaluation", "params:monitor",
+        "params:machine", "params:plan",
+    )  # fmt: skip
+    count = Node(count_cost, inputs, "plan", name="count_cost")
+    return Pipeline([count, Node(show_plan, "plan", None, name="show_plan")])

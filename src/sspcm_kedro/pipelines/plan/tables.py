@@ -1,4 +1,4 @@
-"""A plan for people: a table in the terminal, and a row of a document's table."""
+"""A plan for people: a table in the terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +7,6 @@ from rich.table import Table
 
 UNKNOWN = "unknown"
 Plan = Mapping[str, Any]
-
-_SUMMED = ("flops", "stored_bytes")
-
-COLUMNS = (
-    "environment", "images a step", "passes a step, forward / backward", "TFLOP a step", "steps",
-    "PFLOP, method", "PFLOP, comparison", "memory, GiB", "stored, GB", "data, GB",
-    "hours x TFLOP/s, method", "comparison",
-)  # fmt: skip
 
 
 def plan_table(plan: Plan) -> Table:
@@ -32,14 +24,13 @@ def plan_table(plan: Plan) -> Table:
 
     for stage, name in (("warmup", "warm-up"), ("rest", "after it")):
         row(f"{name}: optimizer steps", lambda e, s=stage: f"{e['steps'][s]:,}")
-        row("  labeled images a step", lambda e, s=stage: _images(e["step"][s], "labeled"))
-        row("  unlabeled images a step", lambda e, s=stage: _images(e["step"][s], "unlabeled"))
-        row("  forward passes a step", lambda e, s=stage: str(e["step"][s]["forwards"]))
-        row("  backward passes a step", lambda e, s=stage: str(e["step"][s]["backwards"]))
-        row("  GFLOP a step, forward + backward",
-            lambda e, s=stage: " + ".join(
-                f"{e['step'][s][f'{way}_flops'] / 1e9:,.1f}" for way in ("forward", "backward")
-            ))  # fmt: skip
+        for kind in ("labeled", "unlabeled"):
+            row(f"  {kind} images a step", lambda e, s=stage, k=kind: _images(e["step"][s], k))
+        for way in ("forward", "backward"):
+            row(f"  {way} passes a step", lambda e, s=stage, w=way: str(e["step"][s][f"{w}s"]))
+        row("  GFLOP a step, forward + backward", lambda e, s=stage: " + ".join(
+            f"{e['step'][s][f'{way}_flops'] / 1e9:,.1f}" for way in ("forward", "backward")
+        ))  # fmt: skip
         table.add_section()
     for part, name in (("warmup", "warm-up"), ("rest", "after it"), ("pseudo_labels", "labeling"),
                        ("monitor", "monitor"), ("evaluation", "evaluation"),
@@ -57,47 +48,20 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def markdown_row(environment: str, plan: Plan) -> str:
-    """The environment's line of a table with ``COLUMNS``."""
-    method, comparison = plan["method"], plan["comparison"]
-    step = method["step"]["rest"]
-    cells = (
-        environment,
-        f"{step['labeled']} + {step['unlabeled']}",
-        f"{step['forwards']} / {step['backwards']}",
-        f"{step['flops'] / 1e12:.2f}",
-        f"{sum(method['steps'].values()):,}",
-        f"{method['flops']['total'] / 1e15:,.0f}{_more(method['flops'])}",
-        f"{comparison['flops']['total'] / 1e15:,.0f}{_more(comparison['flops'])}",
-        f"{method['memory']['total'] / 2**30:.1f}",
-        f"{(method['stored_bytes']['total'] + comparison['stored_bytes']['total']) / 1e9:.1f}"
-        f"{_more(method['stored_bytes'])}",
-        _data(plan),
-        f"{method['hours_per_tflops']:,.0f}{_more(method['flops'])}",
-        f"{comparison['hours_per_tflops']:,.0f}{_more(comparison['flops'])}",
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def markdown_table(plans: Mapping[str, Plan]) -> str:
-    """Environments and their plans; "+" marks what is without an unknown part."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    return "\n".join([*lines, *(markdown_row(name, plan) for name, plan in plans.items())]) + "\n"
-
-
 def _lacking(parts: Mapping[str, float | None]) -> list[str]:
     """What a total is without."""
     return [part for part, value in parts.items() if value is None]
 
 
-def _more(parts: Mapping[str, float | None]) -> str:
+def mark_partial(parts: Mapping[str, float | None]) -> str:
+    """A plus sign where a total is without a part."""
     return "+" if _lacking(parts) else ""
 
 
-def _data(plan: Plan) -> str:
+def known_gb(plan: Plan) -> str:
     """GB of archives, of those whose size is known."""
     parts = plan["data_gb"]
-    return f"{parts['total']:g}{_more(parts)}" if parts["total"] else UNKNOWN
+    return f"{parts['total']:g}{mark_partial(parts)}" if parts["total"] else UNKNOWN
 
 
 def _images(step: Mapping[str, int], kind: str) -> str:
@@ -110,12 +74,12 @@ def _number(value: int | None, unit: float) -> str:
 
 
 def _remarks(plan: Plan) -> list[str]:
-    seen = plan["throughput"]
-    if seen["measured"]:
-        pace = f"Measured: {seen['tflops']:.3g} TFLOP/s on {seen['device']}, in steps of "
-        pace += f"{seen['batch']} people of each kind, on noise; reading images is not in it."
-    elif seen["tflops"] is not None:
-        pace = f"Hours are for {seen['tflops']:g} TFLOP/s, as given (plan.tflops)."
+    speed = plan["throughput"]
+    if speed["measured"]:
+        pace = f"Measured: {speed['tflops']:.3g} TFLOP/s on {speed['device']}, in steps of "
+        pace += f"{speed['batch']} people of each kind, on noise; reading images is not in it."
+    elif speed["tflops"] is not None:
+        pace = f"Hours are for {speed['tflops']:g} TFLOP/s, as given (plan.tflops)."
     else:
         pace = "Nothing was measured: no GPU here, and plan.probe is off. Give plan.tflops, or "
         pace += "divide the hours at 1 TFLOP/s by what a device really does, not by its peak."
@@ -125,11 +89,13 @@ def _remarks(plan: Plan) -> list[str]:
     remarks = [
         f"Parameters: {sizes}.",
         f"People: {people}.",
-        f"Data to download, GB: {_data(plan)}.",
+        f"Data to download, GB: {known_gb(plan)}.",
         pace,
         "Memory and disk are lower bounds: no workspace or fragmentation, no figures and tables.",
     ]
-    entries = [plan[name][key] for name in ("method", "comparison") for key in _SUMMED]
+    entries = [
+        plan[name][key] for name in ("method", "comparison") for key in ("flops", "stored_bytes")
+    ]
     if lacking := sorted({part for parts in entries for part in _lacking(parts)}):
         remarks.append(
             f"Totals are without {', '.join(lacking)}, for lack of {', '.join(plan['unknown'])}."

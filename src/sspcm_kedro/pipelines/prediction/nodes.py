@@ -76,10 +76,7 @@ def find_people(config: PredictionConfig) -> Instances:
 
 
 def predict_people(
-    model: TrainedModel,
-    people: Instances,
-    evaluation: EvaluationConfig,
-    machine: MachineConfig,
+    model: TrainedModel, people: Instances, evaluation: EvaluationConfig, machine: MachineConfig
 ) -> dict[str, Tensor]:
     """``keypoints`` (n, k, 2) in canonical input pixels, and their ``scores`` (n, k)."""
     crops = crops_of(people, model.view, machine)
@@ -101,18 +98,15 @@ def write_keypoints(
     scores = predictions["scores"].numpy()
     names = {path: Path(path).relative_to(str(config.images)).as_posix() for path in people.paths}
     persons = rescore(people.box_scores, scores, threshold=evaluation.score_threshold)
+    keypoints = to_image(predictions["keypoints"], people, model.view.input_hw)
     return coco_content(
-        people,
-        names,
-        to_image(predictions["keypoints"], people, model.view.input_hw),
-        np.full(scores.shape, 2),
-        model.skeleton,
+        people, names, keypoints, np.full(scores.shape, 2), model.skeleton,
         description=f"Predicted keypoints; {'boxes were given' if config.boxes else WHOLE}",
         further={
             "score": persons.astype(float).round(4).tolist(),
             "keypoint_scores": scores.astype(float).round(4).tolist(),
         },
-    )
+    )  # fmt: skip
 
 
 def draw_predictions(

@@ -17,6 +17,7 @@ from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseud
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
 from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -25,16 +26,19 @@ SHOWN = 8
 """People on a sheet."""
 
 
-def draw_curves(scores: dict[str, Any], comparison: pd.DataFrame, *stages: pd.DataFrame) -> Figure:
+def draw_curves(
+    method: MethodConfig, scores: dict[str, Any], comparison: pd.DataFrame, *stages: pd.DataFrame
+) -> Figure:
     """Warm-up and rounds as one training, and the comparison, on the same axes.
 
     Args:
+        method: what the rounds trained.
         scores: the comparison's, under its name.
         comparison: its history.
         stages: the histories of warm-up, round 1, ...
     """
-    method = pd.concat(stages, ignore_index=True)
-    return learning_curves({"SSPCM": method, name_of(scores): comparison})
+    rounds = pd.concat(stages, ignore_index=True)
+    return learning_curves({f"{method.kind} in rounds": rounds, name_of(scores): comparison})
 
 
 def draw_pseudo_labels(
@@ -75,11 +79,10 @@ def draw_predictions(
     rows = evenly_spaced(len(validation), SHOWN)
     channels = list(skeleton.evaluated_channels)
     people = validation.take(rows).gather(channels)
-    shown = {
-        found["deployed"]: found[f"{found['deployed']}.keypoints"][rows][:, channels].numpy()
-        + view.border
-        for found in (comparison, predictions)
-    }
+    shown = {}
+    for networks in (comparison, predictions):
+        name = networks["deployed"]
+        shown[name] = networks[f"{name}.keypoints"][rows][:, channels].numpy() + view.border
     truth = label_points(people, view) + view.border
     labeled = people.visibility > 0
     errors = {
@@ -94,19 +97,10 @@ def draw_predictions(
 
 def draw_keypoints(metrics: dict[str, Any]) -> Figure:
     """PCK keypoint by keypoint, networks side by side."""
-    per_keypoint = {
-        network: scores["PCK_per_keypoint"]
-        for network, scores in metrics.items()
-        if network != "pseudo_labels"
-    }
-    names = list(next(iter(per_keypoint.values())))
-    return per_keypoint_bars(
-        {
-            net: np.array([scores[name] for name in names], float)
-            for net, scores in per_keypoint.items()
-        },
-        names,
-    )
+    scores = {name: row["PCK_per_keypoint"] for name, row in networks_in(metrics).items()}
+    names = list(next(iter(scores.values())))
+    values = {net: np.array([own[name] for name in names], float) for net, own in scores.items()}
+    return per_keypoint_bars(values, names)
 
 
 def draw_quality(rounds: list[dict[str, float]]) -> Figure:
@@ -151,8 +145,7 @@ def report(
     reference = name_of(comparison)
     networks = {
         name: {key: value for key, value in scores.items() if key != "PCK_per_keypoint"}
-        for name, scores in metrics.items()
-        if name != "pseudo_labels"
+        for name, scores in networks_in(metrics).items()
     }
     theirs = {f"{name} (published)": scores for name, scores in published.scores.items()}
     Console().print(comparison_table(networks, reference=reference, published=theirs))
@@ -163,11 +156,16 @@ def report(
     if theirs:
         notes.append(f"Published scores are not measured here: {published.source}.")
     return report_html(
-        f"SSPCM: student, teachers and {readable(reference)}",
+        f"Scores of {', '.join(map(readable, networks))}",
         {**networks, **theirs},
         {readable(name): png for name, png in figures.items()},
         notes=notes,
     )
+
+
+def networks_in(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The scores of networks, without those of pseudo-labels."""
+    return {name: scores for name, scores in metrics.items() if name != "pseudo_labels"}
 
 
 def name_of(comparison: dict[str, Any]) -> str:

@@ -83,9 +83,9 @@ def report_html(
 
 
 def _html_table(metrics: Metrics) -> str:
-    found = list(dict.fromkeys(name for row in metrics.values() for name in row))
-    notes = {metric.name: metric.description for metric in METRICS if metric.name in found}
-    columns = list(dict.fromkeys([*notes, *found]))
+    names = dict.fromkeys(name for row in metrics.values() for name in row)
+    notes = {metric.name: metric.description for metric in METRICS if metric.name in names}
+    columns = {**notes, **names}
     head = "".join(
         f'<th scope="col" title="{escape(notes.get(name, ""))}">{escape(readable(name))}</th>'
         for name in columns

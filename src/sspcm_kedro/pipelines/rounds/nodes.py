@@ -42,14 +42,14 @@ def pseudo_labels(
     """
     networks = networks_of(checkpoint, network, skeleton.size, stride=view.stride)
     crops = crops_of(unlabeled, view, machine)
-    seen = [
+    predictions = [
         predict(
             networks[name].to(machine.pick()), crops, skeleton, view.codec, flip_test=True,
             device=machine.pick(), title=f"pseudo-labels, {name}",
         )
         for name in checkpoint["labelers"]
     ]  # fmt: skip
-    keypoints, scores = (torch.stack(parts) for parts in zip(*seen, strict=True))
+    keypoints, scores = (torch.stack(parts) for parts in zip(*predictions, strict=True))
     untrained = [channel for channel in range(skeleton.size) if channel not in skeleton.trained]
     scores[..., untrained] = 0
     return {"ids": torch.tensor(crops.instances.ids), "keypoints": keypoints, "scores": scores}
@@ -61,12 +61,9 @@ def correction(
     """Of the pairs of predictions, per keypoint the one that agrees best; and a report."""
     rules, pairs = method.label_rules(), PAIRS[len(now["keypoints"])]
     corrected = correct(
-        (now["keypoints"], earlier["keypoints"]),
-        (now["scores"], earlier["scores"]),
-        view.input_hw,
-        min_score=rules.min_score,
-        max_inconsistency=rules.max_inconsistency,
-    )
+        (now["keypoints"], earlier["keypoints"]), (now["scores"], earlier["scores"]),
+        view.input_hw, min_score=rules.min_score, max_inconsistency=rules.max_inconsistency,
+    )  # fmt: skip
     kept, inconsistency = corrected["kept"].bool(), corrected["inconsistency"]
     counts = torch.bincount(corrected["pair"].flatten(), minlength=len(pairs))
     shares = counts / corrected["pair"].numel()
@@ -101,12 +98,11 @@ def cut_occlude(
     donors = Donors(images, keypoints)
     if len(bank):
         chosen = bank[torch.randint(len(bank), (len(rows),), generator=rng)]
-        donor_crops = crops_of(unlabeled.take(chosen[:, 0].long().numpy()), view, machine)
-        pixels = plain_view(donor_crops, every, cpu)
-        donors = Donors(pixels, chosen[:, None, 1:])
+        crops = crops_of(unlabeled.take(chosen[:, 0].long().numpy()), view, machine)
+        donors = Donors(plain_view(crops, every, cpu), chosen[:, None, 1:])
     occluded = method.label_rules().occlude(images, keypoints, kept, donors, rng)
-    limbs = skeleton.limbs
-    sheet = occlusion_sheet(to_uint8(images), to_uint8(occluded), keypoints.numpy(), limbs)
+    before, after = to_uint8(images), to_uint8(occluded)
+    sheet = occlusion_sheet(before, after, keypoints.numpy(), skeleton.limbs)
     return {"ids": corrected["ids"], "occluders": bank}, sheet
 
 

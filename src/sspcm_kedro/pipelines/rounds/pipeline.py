@@ -2,14 +2,14 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from sspcm_kedro.pipelines import by_name
 from sspcm_kedro.pipelines.rounds.nodes import correction, cut_occlude, pseudo_labels, round_trainer
 
-SHARED = ("seed", "view", "network", "method", "training", "monitor", "machine")
-PEOPLE = {"labeled", "unlabeled", "validation", "skeleton"}
-
-
-def _settings(*names: str) -> dict[str, str]:
-    return {name: f"params:{name}" for name in names}
+PEOPLE = ("labeled", "unlabeled", "validation", "skeleton")
+SETTINGS = (
+    "params:seed", "params:view", "params:network", "params:method", "params:training",
+    "params:monitor", "params:machine",
+)  # fmt: skip
 
 
 def round_block(number: int, earlier: str) -> Pipeline:
@@ -19,42 +19,19 @@ def round_block(number: int, earlier: str) -> Pipeline:
         number: of the round, from 1.
         earlier: the name of the predictions of the period before.
     """
-    return Pipeline(
-        [
-            Node(
-                pseudo_labels,
-                {"checkpoint": "previous", "unlabeled": "unlabeled", "skeleton": "skeleton",
-                 **_settings("view", "network", "machine")},
-                "predictions",
-                name="pseudo_labels",
-                tags=["labels", "gpu"],
-            ),
-            Node(
-                correction,
-                {"now": "predictions", "earlier": earlier, **_settings("view", "method")},
-                ["corrected", "correction_report"],
-                name="correction",
-                tags="labels",
-            ),
-            Node(
-                cut_occlude,
-                {"corrected": "corrected", "unlabeled": "unlabeled", "skeleton": "skeleton",
-                 **_settings("view", "method", "machine", "seed")},
-                ["occluders", "occlusion_sheet"],
-                name="cut_occlude",
-                tags="labels",
-            ),
-            Node(
-                round_trainer(number),
-                {"previous": "previous", "resume": "resume", "predictions": "predictions",
-                 "occluders": "occluders", **{name: name for name in sorted(PEOPLE)},
-                 **_settings(*SHARED)},
-                {"checkpoint": "checkpoint", "history": "history"},
-                name="training",
-                tags=["training", "gpu"],
-            ),
-        ]
-    )  # fmt: skip
+    shown = by_name("unlabeled", "skeleton", "params:view", "params:machine")
+    method = by_name("params:view", "params:method")
+    trained = by_name("previous", "resume", "predictions", "occluders", *PEOPLE, *SETTINGS)
+    return Pipeline([
+        Node(pseudo_labels, shown | by_name("params:network", checkpoint="previous"),
+             "predictions", name="pseudo_labels", tags=["labels", "gpu"]),
+        Node(correction, {**method, "now": "predictions", "earlier": earlier},
+             ["corrected", "correction_report"], name="correction", tags="labels"),
+        Node(cut_occlude, shown | method | by_name("corrected", "params:seed"),
+             ["occluders", "occlusion_sheet"], name="cut_occlude", tags="labels"),
+        Node(round_trainer(number), trained, by_name("checkpoint", "history"),
+             name="training", tags=["training", "gpu"]),
+    ])  # fmt: skip
 
 
 def create_pipeline(rounds: int) -> Pipeline:
@@ -69,16 +46,14 @@ def create_pipeline(rounds: int) -> Pipeline:
     for number in range(1, rounds + 1):
         name, before = f"round_{number}", f"round_{number - 1}" if number > 1 else "warmup"
         block = round_block(number, "earlier" if number > 1 else "predictions")
+        earlier = {"earlier": f"{before}_predictions"} if number > 1 else {}
         total += Pipeline(
             block,
             namespace=name,
-            inputs={
-                "previous": f"{before}_checkpoint",
-                "resume": f"resume_{name}",
-                **({"earlier": f"{before}_predictions"} if number > 1 else {}),
-                **{people: people for people in PEOPLE},
-            },
+            inputs=by_name(
+                *PEOPLE, previous=f"{before}_checkpoint", resume=f"resume_{name}", **earlier
+            ),
             outputs={output: f"{name}_{output}" for output in sorted(block.all_outputs())},
-            parameters={f"params:{key}" for key in SHARED},
+            parameters=set(SETTINGS),
         )
     return total

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from sspcm_kedro.engine.export import TrainedModel
+from sspcm_kedro.pipelines import by_name
 from sspcm_kedro.pipelines.submission.nodes import predict_test, submit_coco, submit_mpii
 
 
@@ -13,23 +14,20 @@ def create_pipeline(kind: str, network: str) -> Pipeline:
         kind: ``submission.kind``, whose file is written.
         network: ``submission.network``, "student" or "comparison".
     """
-    settings = {name: f"params:{name}" for name in ("submission", "evaluation")}
-    network = "comparison_network" if network == "comparison" else network
-    inputs = {"model": network, "instances": "instances", **settings}
+    model = "comparison_network" if network == "comparison" else network
+    inputs = by_name("instances", "params:submission", model=model)
+    predicted = {**inputs, "predictions": "test_predictions"}
+    evaluation = by_name("params:evaluation")
     nodes = [
-        Node(
-            predict_test, {**inputs, "machine": "params:machine"}, "test_predictions",
-            name="predict_test", tags="gpu",
-        ),
+        Node(predict_test, inputs | evaluation | by_name("params:machine"), "test_predictions",
+             name="predict_test", tags="gpu"),
+        Node(submit_mpii, predicted, "mpii_submission", name="submit_mpii")
+        if kind == "mpii"
+        else Node(submit_coco, predicted | evaluation, "coco_submission", name="submit_coco"),
     ]  # fmt: skip
-    predicted = {"predictions": "test_predictions", **inputs}
-    if kind == "mpii":
-        del predicted["evaluation"]
-        nodes.append(Node(submit_mpii, predicted, "mpii_submission", name="submit_mpii"))
-    else:
-        nodes.append(Node(submit_coco, predicted, "coco_submission", name="submit_coco"))
-    if network == "comparison_network":
-        trained = {"checkpoint": "comparison_checkpoint", "skeleton": "skeleton",
-                   "view": "params:view", "network": "params:network"}  # fmt: skip
-        nodes.append(Node(TrainedModel.from_checkpoint, trained, network, name="export_comparison"))
+    if network == "comparison":
+        trained = by_name(
+            "skeleton", "params:view", "params:network", checkpoint="comparison_checkpoint"
+        )
+        nodes.append(Node(TrainedModel.from_checkpoint, trained, model, name="export_comparison"))
     return Pipeline(nodes)

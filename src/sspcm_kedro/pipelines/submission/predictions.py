@@ -69,9 +69,8 @@ def mpii_submission(
         BadInput: the evaluated keypoints are not MPII's.
     """
     if skeleton.evaluated.names != MPII.names:
-        rule = (
-            f"must be predictions of MPII's keypoints, found {', '.join(skeleton.evaluated.names)}"
-        )
+        names = ", ".join(skeleton.evaluated.names)
+        rule = f"must be predictions of MPII's keypoints, found {names}"
         raise BadInput("submission.kind = mpii", rule, "Use a source that is evaluated on MPII")
     predicted = to_image(keypoints[:, list(skeleton.evaluated_channels)], people, input_hw)
     return mpii_predictions(images, rectangles, image, rectangle, predicted)

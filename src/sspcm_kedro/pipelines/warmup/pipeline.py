@@ -2,30 +2,16 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from sspcm_kedro.pipelines import by_name
 from sspcm_kedro.pipelines.warmup.nodes import warm_up
-
-SETTINGS = {
-    name: f"params:{name}"
-    for name in ("seed", "view", "network", "method", "training", "monitor", "machine")
-}
 
 
 def create_pipeline() -> Pipeline:
     """Labels to supervised networks, as many as the method has."""
-    return Pipeline(
-        [
-            Node(
-                warm_up,
-                {
-                    "labeled": "labeled",
-                    "validation": "validation",
-                    "skeleton": "skeleton",
-                    "resume": "resume_warmup",
-                    **SETTINGS,
-                },
-                {"checkpoint": "warmup_checkpoint", "history": "warmup_history"},
-                name="warmup",
-                tags=["training", "gpu"],
-            )
-        ]
-    )
+    inputs = by_name(
+        "labeled", "validation", "skeleton", "params:seed", "params:view", "params:network",
+        "params:method", "params:training", "params:monitor", "params:machine",
+        resume="resume_warmup",
+    )  # fmt: skip
+    outputs = {"checkpoint": "warmup_checkpoint", "history": "warmup_history"}
+    return Pipeline([Node(warm_up, inputs, outputs, name="warmup", tags=["training", "gpu"])])

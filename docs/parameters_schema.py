@@ -1,6 +1,6 @@
 """The JSON schema of all parameters, from the types of the nodes that read them.
 
-``python -m sspcm_kedro.schema`` (``make schema``) writes it beside the environments, whose
+``python docs/parameters_schema.py`` (``make schema``) writes it beside the environments, whose
 parameter files name it: editors complete keys, show what they mean and mark what is wrong.
 """
 
@@ -13,11 +13,11 @@ from typing import Any, get_type_hints
 
 from kedro.framework.project import configure_project
 from kedro.pipeline import Pipeline
-from kedro.utils import find_kedro_project
 from pydantic import TypeAdapter
 
 from sspcm_kedro.pipeline_registry import register_pipelines
 
+PROJECT = Path(__file__).parents[1]
 FILE = Path("conf") / "parameters.schema.json"
 PLAIN = {"seed": "of every random number of a run: equal seeds, equal results"}
 """What those parameters mean that are plain values, without a class to say it."""
@@ -86,5 +86,5 @@ def project_schema() -> str:
 
 
 if __name__ == "__main__":
-    configure_project(__package__ or "sspcm_kedro")
-    ((find_kedro_project(Path.cwd()) or Path.cwd()) / FILE).write_text(project_schema(), "utf-8")
+    configure_project("sspcm_kedro")
+    (PROJECT / FILE).write_text(project_schema(), "utf-8")
