@@ -94,7 +94,7 @@ def cut_occlude(
     rng = Generator().manual_seed(stream_seed(seed, Stream.OCCLUSION_SHEET))
     every, cpu = torch.arange(len(rows)), torch.device("cpu")
     images = plain_view(shown, every, cpu)
-    keypoints, kept = corrected["keypoints"][rows], corrected["kept"][rows]
+    keypoints, kept = corrected["keypoints"][rows], corrected["kept"][rows].float()
     donors = Donors(images, keypoints)
     if len(bank):
         chosen = bank[torch.randint(len(bank), (len(rows),), generator=rng)]
