@@ -76,7 +76,7 @@ def _draw_series(
     for (name, frame), line_style in zip(
         histories.items(), _LINE_STYLES * len(histories), strict=False
     ):
-        if column not in frame or not frame[column].notna().any():
+        if column not in frame or frame[column].count() == 0:
             continue
         rows = frame.dropna(subset=[column])
         ax.plot(
