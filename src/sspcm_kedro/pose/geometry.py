@@ -29,7 +29,8 @@ def crop_extents(
     wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (sizes <= 0).any(axis=1))
     if len(wrong):
         bad = int(wrong[0])
-        raise ValueError(f"boxes must be finite, x1 > x0 and y1 > y0; box {bad} is {boxes[bad]}")
+        rule = "boxes must be finite with x1 > x0 and y1 > y0"
+        raise ValueError(f"{rule}, box {bad} is {boxes[bad]}")
     aspect = input_hw[1] / input_hw[0]
     width = np.maximum(sizes[:, 0], sizes[:, 1] * aspect)
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
