@@ -120,11 +120,16 @@ class SSPCMConfig(MethodSettings):
         default=0.1, ge=0, le=1, description="a keypoint counts above this mean peak"
     )
     max_inconsistency: float = Field(
-        default=0.1, gt=0, le=1, description="an outlier lies further apart, of the diagonal"
+        default=0.1,
+        gt=0,
+        le=1,
+        description="an outlier lies further apart, as a share of the diagonal",
     )
     weight: float = Field(default=1.0, gt=0, description="of the consistency losses")
     snapshot_every: int | None = Field(
-        default=None, ge=1, description="steps between frozen copies; null reads stored labels"
+        default=None,
+        ge=1,
+        description="optimizer steps between frozen copies; null reads stored labels",
     )
 
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> SSPCM:
