@@ -16,6 +16,7 @@ os.environ["SSPCM_TRACKING"] = "off"  # the tests of tracking turn it on
 
 import numpy as np
 import pytest
+import timm  # noqa: F401 - else a hooked module imports it, and its bytecode cache is not read
 import torch
 from kedro.framework.project import configure_project
 from kedro.framework.session import KedroSession

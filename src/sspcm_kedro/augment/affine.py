@@ -48,9 +48,8 @@ class RandomAffine:
 
         scale = (1 + self.scale * normal()).clamp(1 - self.scale, 1 + self.scale)
         limit = 2 * self.rotation
-        rotation = (self.rotation * normal()).clamp(-limit, limit) * chance(
-            self.rotation_probability
-        )
+        rotation = (self.rotation * normal()).clamp(-limit, limit)
+        rotation = rotation * chance(self.rotation_probability)
         flip = chance(self.flip_probability)
         return similarity(scale, rotation, flip, input_hw), flip
 
@@ -69,6 +68,4 @@ class AffineConfig(Settings):
 
     def build(self) -> RandomAffine:
         """The similarity with these numbers."""
-        return RandomAffine(
-            self.scale, self.rotation, self.rotation_probability, self.flip_probability
-        )
+        return RandomAffine(**self.model_dump())

@@ -31,9 +31,8 @@ class Crops:
         self, instances: Instances, input_hw: tuple[int, int], *, border: int, workers: int = 2,
         memory: int = 2 * 2**30,
     ) -> None:  # fmt: skip
-        self.instances, self.input_hw, self.border, self.workers = (
-            instances, input_hw, border, workers,
-        )  # fmt: skip
+        self.instances, self.workers = instances, workers
+        self.input_hw, self.border = input_hw, border
         self.matrix = crop_matrix(instances.boxes, input_hw)
         height, width = (size + 2 * border for size in input_hw)
         self._shape = (3, height, width)
@@ -46,9 +45,7 @@ class Crops:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Crops (b, 3, H + 2 border, W + 2 border) of the given rows (b)."""
-        if self._kept is not None:
-            return self._kept[rows]
-        return self._read(rows.numpy())
+        return self._read(rows.numpy()) if self._kept is None else self._kept[rows]
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows and crops, in order, ``size`` at a time."""
@@ -88,5 +85,4 @@ def cut(image: Image.Image, matrix: np.ndarray, out_hw: tuple[int, int], border:
     x, y = int(np.floor(left)), int(np.floor(top))
     window = image.crop((x, y, int(np.ceil(right)), int(np.ceil(bottom))))
     box = (left - x, top - y, right - x, bottom - y)
-    size = (out_hw[1], out_hw[0])
-    return np.asarray(window.resize(size, Image.Resampling.BILINEAR, box=box))
+    return np.asarray(window.resize(out_hw[::-1], Image.Resampling.BILINEAR, box=box))

@@ -20,11 +20,6 @@ def crowds_of(frame: pd.DataFrame) -> np.ndarray:
     return frame["crowd"].eq(True).to_numpy(bool)  # other tables' rows, joined to it, say nothing
 
 
-def _unknown() -> np.ndarray:
-    """A column that was not given."""
-    return np.empty(0)
-
-
 @dataclass(frozen=True)
 class Instances:
     """People, one row each, in the order of their source.
@@ -56,10 +51,10 @@ class Instances:
     box_scores: np.ndarray
     keypoints: np.ndarray
     visibility: np.ndarray
-    head_sizes: np.ndarray = field(default_factory=_unknown)
-    source_ids: np.ndarray = field(default_factory=_unknown)
-    source_image_ids: np.ndarray = field(default_factory=_unknown)
-    crowds: np.ndarray = field(default_factory=_unknown)
+    head_sizes: np.ndarray = field(default_factory=lambda: np.empty(0))
+    source_ids: np.ndarray = field(default_factory=lambda: np.empty(0))
+    source_image_ids: np.ndarray = field(default_factory=lambda: np.empty(0))
+    crowds: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         defaults = {
@@ -84,18 +79,13 @@ class Instances:
 
     def without_labels(self) -> "Instances":
         """The same people with every keypoint erased (visibility 0)."""
-        return replace(
-            self,
-            keypoints=np.zeros_like(self.keypoints),
-            visibility=np.zeros_like(self.visibility),
-        )
+        keypoints, visibility = np.zeros_like(self.keypoints), np.zeros_like(self.visibility)
+        return replace(self, keypoints=keypoints, visibility=visibility)
 
     def gather(self, channels: Sequence[int]) -> "Instances":
         """The same people with the keypoints of these channels, in this order."""
-        chosen = list(channels)
-        return replace(
-            self, keypoints=self.keypoints[:, chosen], visibility=self.visibility[:, chosen]
-        )
+        keypoints, visibility = (a[:, list(channels)] for a in (self.keypoints, self.visibility))
+        return replace(self, keypoints=keypoints, visibility=visibility)
 
     def scatter(self, channels: Sequence[int], size: int) -> "Instances":
         """The same people with ``size`` keypoints: theirs at these channels, visibility 0 else."""
@@ -123,12 +113,8 @@ class Instances:
                 "id": self.ids,
                 "image_id": self.image_ids,
                 "path": self.paths,
-                "height": self.image_hw[:, 0],
-                "width": self.image_hw[:, 1],
-                "x0": self.boxes[:, 0],
-                "y0": self.boxes[:, 1],
-                "x1": self.boxes[:, 2],
-                "y1": self.boxes[:, 3],
+                **dict(zip(("height", "width"), self.image_hw.T, strict=True)),
+                **dict(zip(("x0", "y0", "x1", "y1"), self.boxes.T, strict=True)),
                 "area": self.areas,
                 "box_score": self.box_scores,
                 "keypoints": list(self.keypoints.reshape(len(self), 2 * size)),
@@ -150,17 +136,12 @@ class Instances:
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> "Instances":
         """The people of a table that ``to_frame`` made."""
-        n = len(frame)
-        size = (
-            frame.attrs["keypoints"]
-            if "keypoints" in frame.attrs
-            else len(frame["visibility"].iloc[0])
-        )
-        visibility = np.array(frame["visibility"].tolist(), dtype=np.int64).reshape(n, size)
-        keypoints = np.array(frame["keypoints"].tolist(), dtype=np.float32)
+        n, size = len(frame), frame.attrs.get("keypoints")
+        if size is None:
+            size = len(frame["visibility"].iloc[0])
 
         def text(column: str, default: str) -> np.ndarray:
-            said = frame[column] if column in frame else pd.Series([None] * n, frame.index)
+            said = frame.get(column, pd.Series(None, frame.index, object))
             return said.where(said.notna(), as_text(frame[default])).to_numpy(object)
 
         return cls(
@@ -171,11 +152,9 @@ class Instances:
             boxes=frame[["x0", "y0", "x1", "y1"]].to_numpy(np.float32),
             areas=frame["area"].to_numpy(np.float32),
             box_scores=frame["box_score"].to_numpy(np.float32),
-            keypoints=keypoints.reshape(n, size, 2),
-            visibility=visibility,
-            head_sizes=frame["head_size"].to_numpy(np.float32)
-            if "head_size" in frame
-            else np.full(n, np.nan, np.float32),
+            keypoints=np.array(frame["keypoints"].tolist(), np.float32).reshape(n, size, 2),
+            visibility=np.array(frame["visibility"].tolist(), np.int64).reshape(n, size),
+            head_sizes=frame.get("head_size", pd.Series(np.nan, frame.index)).to_numpy(np.float32),
             source_ids=text("source_id", "id"),
             source_image_ids=text("source_image_id", "image_id"),
             crowds=crowds_of(frame),

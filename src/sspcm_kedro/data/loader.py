@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Generator, Tensor
 
 from sspcm_kedro.augment.affine import RandomAffine
@@ -91,17 +91,15 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, counted from 0 over the whole training."""
         rng = Generator(self.device).manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
-        labeled_rows = self._rows_of(epoch, self.labeled, Stream.LABELED_ORDER)
-        unlabeled_rows = None
-        if self.unlabeled is not None:
-            unlabeled_rows = self._rows_of(epoch, self.unlabeled, Stream.UNLABELED_ORDER)
+        labeled = self._rows_of(epoch, self.labeled, Stream.LABELED_ORDER)
+        if self.unlabeled is None:
+            yield from (Batch(self._labeled_batch(rows, rng)) for rows in labeled)
+            return
+        unlabeled = self._rows_of(epoch, self.unlabeled, Stream.UNLABELED_ORDER)
         weights = (self.labeled.visibility > 0).any(dim=0).float().to(self.device)
-        for step in range(self.steps):
-            labeled = self._labeled_batch(labeled_rows[step], rng)
-            unlabeled = None
-            if unlabeled_rows is not None:
-                unlabeled = self._unlabeled_batch(unlabeled_rows[step], weights, rng)
-            yield Batch(labeled, unlabeled)
+        for own, others in zip(labeled, unlabeled, strict=True):
+            first = self._labeled_batch(own, rng)
+            yield Batch(first, self._unlabeled_batch(self.unlabeled, others, weights, rng))
 
     def _rows_of(
         self, epoch: int, pool: InstancePool, stream: Stream
@@ -119,61 +117,50 @@ class Batches:
         matrix, flip = self.affine.sample(len(rows), pool.crops.input_hw, rng)
         return weak_view(pool.crops, rows, matrix, self.device), matrix, flip
 
+    def _encode(
+        self, keypoints: Float[Tensor, "b k 2"], values: Shaped[Tensor, "b k"],
+        matrix: Float[Tensor, "b 2 3"], flip: Bool[Tensor, " b"], *, as_scores: bool = False,
+    ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:  # fmt: skip
+        """Heatmaps and weights of keypoints in canonical input pixels, moved with their images.
+
+        ``values`` are visibilities, or scores: then every Gaussian is as high as its score.
+        """
+        keypoints = move_points(keypoints.to(self.device), matrix)
+        keypoints = flip_keypoints(keypoints, flip, self.skeleton.flip_order)
+        values = flip_keypoints(values.to(self.device), flip, self.skeleton.flip_order)
+        visibility = torch.ones_like(values) if as_scores else values
+        heatmaps, weights = self.codec.encode(keypoints, visibility, self.labeled.crops.input_hw)
+        return heatmaps * values[..., None, None] if as_scores else heatmaps, weights
+
     def _labeled_batch(self, rows: Int[Tensor, " b"], rng: Generator) -> Labeled:
         """Weak views of labeled people, and targets of their keypoints moved alike."""
         pool = self.labeled
-        images, matrix, flip = self._draw_views(pool, rows, rng)
-        keypoints = move_points(pool.keypoints[rows].to(self.device), matrix)
-        visibility = pool.visibility[rows].to(self.device)
-        order = self.skeleton.flip_order
-        heatmaps, weights = self.codec.encode(
-            flip_keypoints(keypoints, flip, order),
-            flip_keypoints(visibility, flip, order),
-            pool.crops.input_hw,
-        )
-        return Labeled(images, heatmaps, weights)
+        images, *moves = self._draw_views(pool, rows, rng)
+        return Labeled(images, *self._encode(pool.keypoints[rows], pool.visibility[rows], *moves))
 
     def _unlabeled_batch(
-        self, rows: Int[Tensor, " b"], weights: Float[Tensor, " k"], rng: Generator
-    ) -> Unlabeled:
+        self, pool: InstancePool, rows: Int[Tensor, " b"], weights: Float[Tensor, " k"],
+        rng: Generator,
+    ) -> Unlabeled:  # fmt: skip
         """Weak views of unlabeled people, with what the round stored of them moved alike."""
-        assert self.unlabeled is not None
-        images, matrix, flip = self._draw_views(self.unlabeled, rows, rng)
+        images, *moves = self._draw_views(pool, rows, rng)
         weights = weights.expand(len(rows), -1)
         if self.pseudo is None:
             return Unlabeled(images, weights)
-        labelers = range(len(self.pseudo.keypoints))
-        earlier = tuple(self._stored_heatmaps(t, rows, matrix, flip) for t in labelers)
-        return Unlabeled(images, weights, earlier, self._draw_donors(len(rows), rng))
+        stored = zip(self.pseudo.keypoints[:, rows], self.pseudo.scores[:, rows], strict=True)
+        earlier = tuple(self._encode(*labels, *moves, as_scores=True)[0] for labels in stored)
+        donors = self._draw_donors(pool, self.pseudo.occluders, len(rows), rng)
+        return Unlabeled(images, weights, earlier, donors)
 
-    def _stored_heatmaps(
-        self,
-        teacher: int,
-        rows: Int[Tensor, " b"],
-        matrix: Float[Tensor, "b 2 3"],
-        flip: Bool[Tensor, " b"],
-    ) -> Float[Tensor, "b k h w"]:
-        """A teacher's stored predictions, moved with the image: Gaussians as high as its scores."""
-        assert self.pseudo is not None and self.unlabeled is not None
-        keypoints = move_points(self.pseudo.keypoints[teacher, rows].to(self.device), matrix)
-        scores = self.pseudo.scores[teacher, rows].to(self.device)
-        order = self.skeleton.flip_order
-        heatmaps, _ = self.codec.encode(
-            flip_keypoints(keypoints, flip, order),
-            torch.ones_like(scores),
-            self.unlabeled.crops.input_hw,
-        )
-        return heatmaps * flip_keypoints(scores, flip, order)[..., None, None]
-
-    def _draw_donors(self, count: int, rng: Generator) -> Donors | None:
+    def _draw_donors(
+        self, pool: InstancePool, bank: Float[Tensor, "occluders 3"], count: int, rng: Generator
+    ) -> Donors | None:
         """``count`` limbs of the round's occluder bank; None where it is empty."""
-        assert self.pseudo is not None and self.unlabeled is not None
-        bank = self.pseudo.occluders
         if len(bank) == 0:
             return None
         chosen = torch.randint(len(bank), (count,), generator=rng, device=rng.device).cpu()
         rows, points = bank[chosen, 0].long(), bank[chosen, None, 1:].to(self.device)
-        return Donors(plain_view(self.unlabeled.crops, rows, self.device), points)
+        return Donors(plain_view(pool.crops, rows, self.device), points)
 
 
 def shuffled_rows(n: int, seed: int, start: int, count: int) -> Int[Tensor, "{count}"]:

@@ -62,7 +62,7 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
     _refuse_fewer("labeled", count, len(rows), "annotated people")
     labeled, rest = rows[:count], rows[count:]
     if source.validation is None:
-        held_out = _last_images(source.annotated, rows, count, config)
+        held_out = _last_images(source.annotated, rows, count, config.validation)
         rest = rest[~np.isin(rest, held_out)]
         validation = source.annotated.take(held_out)
     else:
@@ -78,20 +78,16 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
         rule = "at least one person must remain unlabeled, and none does"
         raise BadInput("split", rule, "Ask for fewer labeled or validation people")
     hidden_truth = _first("unlabeled", Instances.join(truth), config.unlabeled)
+    ignored = validation.take(slice(0)).without_labels()
+    if source.ignored is not None:
+        ignored = source.ignored.take(np.isin(source.ignored.image_ids, validation.image_ids))
     return Split(
         labeled=source.annotated.take(labeled),
         unlabeled=hidden_truth.without_labels(),
         validation=validation,
         hidden_truth=hidden_truth,
-        ignored=_beside(validation, source.ignored),
+        ignored=ignored,
     )
-
-
-def _beside(people: Instances, ignored: Instances | None) -> Instances:
-    """The ignored on images of these people."""
-    if ignored is None:
-        return people.take(slice(0)).without_labels()
-    return ignored.take(np.isin(ignored.image_ids, people.image_ids))
 
 
 def _image_order(people: Instances, order: str, seed: int) -> np.ndarray:
@@ -109,16 +105,16 @@ def _image_numbers(people: Instances) -> np.ndarray:
 
 
 def _last_images(
-    people: Instances, rows: np.ndarray, labeled: int, config: SplitConfig
+    people: Instances, rows: np.ndarray, labeled: int, count: int | None
 ) -> np.ndarray:
     """Rows of whole images, from the end, on which no labeled person is."""
-    if config.validation is None:
+    if count is None:
         rule = "the source has no validation part, so 'validation' must be a number, found none"
         raise BadInput("split", rule, "Say how many annotated people to hold out")
     image = _image_numbers(people)
     free = rows[~np.isin(image[rows], image[rows[:labeled]])]
-    _refuse_fewer("validation", config.validation, len(free), "people on unlabeled images")
-    last = image[free[-config.validation :]]
+    _refuse_fewer("validation", count, len(free), "people on unlabeled images")
+    last = image[free[-count:]]
     return free[np.isin(image[free], last)]
 
 

@@ -64,17 +64,12 @@ class ViewConfig(Settings):
         """
         for chosen in map(network.of, ROLES):
             if any(size % chosen.multiple for size in self.input_hw):
-                raise BadInput(
-                    f"view.input_hw {self.input_hw}",
-                    f"both sides must be multiples of {chosen.multiple} for a {chosen.kind}",
-                    "Change view.input_hw, e.g. to [256, 192].",
-                )
+                rule = f"both sides must be multiples of {chosen.multiple} for a {chosen.kind}"
+                remedy = "Change view.input_hw, e.g. to [256, 192]."
+                raise BadInput(f"view.input_hw {self.input_hw}", rule, remedy)
             if self.stride not in chosen.strides:
-                raise BadInput(
-                    f"view.stride {self.stride}",
-                    f"must be one of {list(chosen.strides)} for a {chosen.kind}",
-                    "Change view.stride, e.g. to 4.",
-                )
+                rule = f"must be one of {list(chosen.strides)} for a {chosen.kind}"
+                raise BadInput(f"view.stride {self.stride}", rule, "Change view.stride, e.g. to 4.")
 
     @property
     def codec(self) -> HeatmapCodec:

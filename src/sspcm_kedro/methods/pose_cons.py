@@ -1,6 +1,6 @@
 """PoseCons (Xie, Wang, Wu and Wang, ICCV 2021): one network, easy view teaches hard view."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Generator, Tensor, nn
@@ -18,56 +18,58 @@ class PoseCons(Method):
     """The network learns, on a cut-out and warped view, what it saw on the weak view.
 
     Args:
-        make_net: builds the network.
+        make_net: builds each network from its place in ``nets.ROLES``.
         codec: heatmaps to keypoints.
         affine: the strong view.
-        cutout: Joint Cutout at the network's own peaks.
+        cutout: Joint Cutout at the peaks of what is learned.
         weight: of the consistency loss.
     """
 
     deployed = "student"
     labelers = ("student",)
+    places: ClassVar = {"student": 2}
+    supervised_weight = 1.0
 
     def __init__(
-        self,
-        make_net: MakeNet,
-        codec: HeatmapCodec,
-        *,
-        affine: RandomAffine,
-        cutout: JointCutout,
+        self, make_net: MakeNet, codec: HeatmapCodec, affine: RandomAffine, cutout: JointCutout,
         weight: float,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.networks = nn.ModuleDict({"student": make_net(2)})
-        self.codec = codec
-        self.affine, self.cutout, self.weight = affine, cutout, weight
+        self.networks = nn.ModuleDict({name: make_net(i) for name, i in self.places.items()})
+        self.codec, self.affine, self.cutout, self.weight = codec, affine, cutout, weight
 
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        net, unlabeled = self.networks["student"], batch.unlabeled
-        losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled))
+        unlabeled, nets = batch.unlabeled, self.networks.values()
+        supervised = self.supervised_losses(batch.labeled)
+        losses = self.sum_losses("supervised", supervised, self.supervised_weight)
         if unlabeled is None:
             return losses
-        (pseudo,) = pseudo_heatmaps([net], unlabeled.images)
-        theta, _ = self.affine.sample(len(pseudo), input_hw(unlabeled.images), rng)
-        hard = self.cutout(unlabeled.images, self.codec.peaks(pseudo), unlabeled.weights, rng)
-        target = self.codec.warp(pseudo, theta)
-        loss = keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights)
-        return losses | self.sum_losses("consistency", [loss], self.weight)
+        seen = pseudo_heatmaps(nets, unlabeled.images)
+        theta, _ = self.affine.sample(len(seen[0]), input_hw(unlabeled.images), rng)
+        consistency = []
+        for net, pseudo in zip(nets, reversed(seen), strict=True):  # of two, what the other saw
+            keypoints = self.codec.peaks(pseudo)
+            hard = self.cutout(unlabeled.images, keypoints, unlabeled.weights, rng)
+            target = self.codec.warp(pseudo, theta)
+            consistency.append(keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights))
+        return losses | self.sum_losses("consistency", consistency, self.weight)
 
 
-class PoseConsConfig(MethodSettings):
-    """PoseCons's numbers: one network."""
+class CutoutSettings(MethodSettings):
+    """The numbers of PoseCons and PoseDual."""
 
-    kind: Literal["pose_cons"]
+    method: ClassVar[type[PoseCons]]
     affine: AffineConfig = AffineConfig()
     cutout: PatchConfig = PatchConfig(patches=5)
     weight: float = Field(default=1.0, gt=0, description="of the consistency loss")
 
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> PoseCons:
-        return PoseCons(
-            make_net,
-            codec,
-            affine=self.affine.build(),
-            cutout=self.cutout.cutout(),
-            weight=self.weight,
-        )
+        affine, cutout = self.affine.build(), self.cutout.cutout()
+        return self.method(make_net, codec, affine, cutout, self.weight)
+
+
+class PoseConsConfig(CutoutSettings):
+    """PoseCons's numbers: one network."""
+
+    kind: Literal["pose_cons"]
+    method = PoseCons

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
-from sspcm_kedro.augment.occlude import CutOcclude, Donors, PatchConfig
+from sspcm_kedro.augment.occlude import Donors, PatchConfig
 from sspcm_kedro.batch import Batch, Unlabeled
 from sspcm_kedro.methods.base import (
     LabelRules,
@@ -32,10 +32,9 @@ class SSPCM(Method):
         make_net: builds teacher A (0), teacher B (1) and the student (2).
         codec: heatmaps to keypoints.
         affine: the strong view.
-        occlude: Cut-Occlude.
-        min_score: a keypoint counts where the teachers' mean peak exceeds it.
-        max_inconsistency: a keypoint is an outlier where even the best pair is further apart than
-            this share of the heatmap's diagonal; 1 keeps all.
+        rules: ``min_score`` is of the teachers' mean peak; a keypoint is an outlier where even the
+            best pair is further apart than ``max_inconsistency`` of the heatmap's diagonal (1 keeps
+            all); ``occlude`` is Cut-Occlude.
         weight: of the consistency losses.
         snapshot_every: None reads the earlier period from the batch (stored predictions); a number
             keeps frozen copies of the teachers, refreshed every so many steps (the release's way).
@@ -45,17 +44,15 @@ class SSPCM(Method):
     labelers = ("teacher_a", "teacher_b")
 
     def __init__(
-        self, make_net: MakeNet, codec: HeatmapCodec, *, affine: RandomAffine, occlude: CutOcclude,
-        min_score: float,
-        max_inconsistency: float, weight: float, snapshot_every: int | None,
+        self, make_net: MakeNet, codec: HeatmapCodec, affine: RandomAffine, rules: LabelRules,
+        weight: float, snapshot_every: int | None,
     ) -> None:  # fmt: skip
         super().__init__()
         names = ("teacher_a", "teacher_b", "student")
         self.networks = nn.ModuleDict({name: make_net(i) for i, name in enumerate(names)})
-        self.codec = codec
-        self.affine, self.occlude = affine, occlude
-        self.min_score, self.max_inconsistency, self.weight = min_score, max_inconsistency, weight
-        self.snapshot_every = snapshot_every
+        self.codec, self.affine, self.occlude = codec, affine, rules.occlude
+        self.min_score, self.max_inconsistency = rules.min_score, rules.max_inconsistency
+        self.weight, self.snapshot_every = weight, snapshot_every
         self.reads = frozenset({"images", "earlier", "donors"})
         if snapshot_every is not None:
             self.reads -= {"earlier"}
@@ -136,16 +133,8 @@ class SSPCMConfig(MethodSettings):
     )
 
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> SSPCM:
-        return SSPCM(
-            make_net,
-            codec,
-            affine=self.affine.build(),
-            occlude=self.occlude.occlude(),
-            min_score=self.min_score,
-            max_inconsistency=self.max_inconsistency,
-            weight=self.weight,
-            snapshot_every=self.snapshot_every,
-        )
+        affine, rules = self.affine.build(), self.label_rules()
+        return SSPCM(make_net, codec, affine, rules, self.weight, self.snapshot_every)
 
     def label_rules(self) -> LabelRules:
         """A round's stored labels are kept, and occluded, as the step does with heatmaps."""

@@ -37,11 +37,9 @@ class Backbone(nn.Module):
         levels = list(self.net.feature_info)
         found = [level["reduction"] for level in levels]
         if reduction is not None and reduction not in found:
-            raise BadInput(
-                f"network.reduction = {reduction}",
-                f"must be one of {sorted(set(found))} for a {name}",
-                "Choose one of these, or null for the last level",
-            )
+            rule = f"must be one of {sorted(set(found))} for a {name}"
+            remedy = "Choose one of these, or null for the last level"
+            raise BadInput(f"network.reduction = {reduction}", rule, remedy)
         last = len(levels) - 1
         index = last if reduction is None else last - found[::-1].index(reduction)
         self.normed = index == last
@@ -83,12 +81,10 @@ def reduction_of(name: str, reduction: int | None) -> int:
         except BadInput:
             raise
         except Exception as error:  # each of timm's families fails in its own way
-            raise BadInput(
-                f"network.backbone = {name}",
-                "must give maps of features for every image that its reduction divides "
-                f"({type(error).__name__}: {error})",
-                "Choose another; those of a fixed image size do not fit",
-            ) from error
+            rule = "must give maps of features for every image that its reduction divides "
+            rule += f"({type(error).__name__}: {error})"
+            remedy = "Choose another; those of a fixed image size do not fit"
+            raise BadInput(f"network.backbone = {name}", rule, remedy) from error
     return backbone.reduction
 
 
@@ -101,11 +97,9 @@ def known_backbone(name: str) -> str:
     known = timm.list_models()
     if name not in known:
         near = get_close_matches(name.partition(".")[0], known, n=5)
-        raise BadInput(
-            f"network.backbone = {name}",
-            f"must be an architecture of timm{f', e.g. one of {near}' if near else ''}",
-            "See timm.list_models(); the tag of pretrained weights goes into network.weights",
-        )
+        rule = f"must be an architecture of timm{f', e.g. one of {near}' if near else ''}"
+        remedy = "See timm.list_models(); the tag of pretrained weights goes into network.weights"
+        raise BadInput(f"network.backbone = {name}", rule, remedy)
     return name
 
 

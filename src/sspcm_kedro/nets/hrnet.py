@@ -7,7 +7,7 @@ pose network into the highest alone. The other three fuse layers are dropped her
 the published number of parameters, to the last one, and each of them gets a gradient.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from timm.models.hrnet import HighResolutionNet
@@ -55,11 +55,9 @@ class HRNet(nn.Module):
         """
         last = len(list(self.backbone.stage4.children())) - 1
         lower = tuple(f"stage4.{last}.fuse_layers.{i}." for i in (1, 2, 3))
-
-        def wanted(key: str) -> str | None:
-            return None if key.startswith((*_CLASSIFIER, *lower)) else key
-
-        fit_weights(self.backbone, state, where, rename=wanted)
+        wanted = {key: value for key, value in state.items()
+                  if not key.startswith((*_CLASSIFIER, *lower))}  # fmt: skip
+        fit_weights(self.backbone, wanted, where)
 
     def load_published(self, state: Weights, where: object) -> None:
         """Take the weights of a whole published pose HRNet (deep-high-resolution-net).
@@ -92,15 +90,10 @@ class HRNetConfig(PublishedConfig):
             raise ValueError(f"modules: every stage has at least one, got {self.modules}")
         return self
 
-    @property
-    def multiple(self) -> int:
-        """Input sizes are multiples of this."""
-        return 32
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Input pixels a heatmap cell may have."""
-        return (4,)
+    multiple: ClassVar[int] = 32
+    """Input sizes are multiples of this."""
+    strides: ClassVar[tuple[int, ...]] = (4,)
+    """Input pixels a heatmap cell may have."""
 
     def build(self, keypoints: int, *, stride: int = 4) -> HRNet:
         """The network.
@@ -122,21 +115,12 @@ def _layout(width: int, modules: Modules, blocks: int) -> dict[str, Any]:
     """What timm's constructor reads."""
 
     def stage(count: int, channels: tuple[int, ...], depth: int, block: str) -> dict[str, Any]:
-        return {
-            "num_modules": count,
-            "num_branches": len(channels),
-            "num_blocks": (depth,) * len(channels),
-            "num_channels": channels,
-            "block_type": block,
-            "fuse_method": "SUM",
-        }
+        depths = (depth,) * len(channels)
+        return {"num_modules": count, "num_branches": len(channels), "num_blocks": depths,
+                "num_channels": channels, "block_type": block, "fuse_method": "SUM"}  # fmt: skip
 
+    layout: dict[str, Any] = {"stem_width": 64, "stage1": stage(1, (64,), 4, "BOTTLENECK")}
     branches = tuple(width * 2**i for i in range(4))
-    return {
-        "stem_width": 64,
-        "stage1": stage(1, (64,), 4, "BOTTLENECK"),
-        **{
-            f"stage{i}": stage(count, branches[:i], blocks, "BASIC")
-            for i, count in zip((2, 3, 4), modules, strict=True)
-        },
-    }
+    for i, count in zip((2, 3, 4), modules, strict=True):
+        layout[f"stage{i}"] = stage(count, branches[:i], blocks, "BASIC")
+    return layout

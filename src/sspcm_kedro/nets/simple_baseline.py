@@ -60,13 +60,12 @@ def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int
     Initialized as published: N(0, 0.001^2) for convolutions, 1 and 0 for batch norm.
     """
     modules: list[nn.Module] = []
-    for i in range(layers):
-        deconvolution = nn.ConvTranspose2d(
-            channels if i == 0 else width, width, 4, stride=2, padding=1, bias=False
-        )
+    for _ in range(layers):
+        deconvolution = nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1, bias=False)
         nn.init.normal_(deconvolution.weight, std=0.001)
         modules += [deconvolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-    final = nn.Conv2d(width if layers else channels, keypoints, 1)
+        channels = width
+    final = nn.Conv2d(channels, keypoints, 1)
     nn.init.normal_(final.weight, std=0.001)
     nn.init.zeros_(final.bias)  # type: ignore[arg-type]
     return nn.Sequential(*modules, final)
@@ -108,11 +107,9 @@ class SimpleBaselineConfig(PublishedConfig):
             BadInput: it has no such stride, or its weights are not found or do not fit.
         """
         if stride not in self.strides:
-            raise BadInput(
-                f"view.stride {stride}",
-                f"must be one of {list(self.strides)} for a {self.backbone}",
-                "Change view.stride, or network.reduction",
-            )
+            rule = f"must be one of {list(self.strides)} for a {self.backbone}"
+            remedy = "Change view.stride, or network.reduction"
+            raise BadInput(f"view.stride {stride}", rule, remedy)
         backbone = Backbone(self.backbone, self.reduction)
         net = SimpleBaseline(keypoints, backbone, width=self.head_width, stride=stride)
         self.start(net, self.backbone)

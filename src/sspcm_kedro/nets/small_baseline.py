@@ -1,6 +1,6 @@
 """A relative of SimpleBaseline that a CPU trains in minutes."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 from timm.models.resnet import BasicBlock
@@ -31,9 +31,9 @@ class SmallBaseline(nn.Module):
         ]
         channels = width
         for planes in (width, 2 * width, 4 * width):
-            for block in range(blocks):
-                parts.append(_residual_block(channels, planes, stride=2 if block == 0 else 1))
-                channels = planes
+            parts.append(_halve(channels, planes))
+            parts += [BasicBlock(planes, planes) for _ in range(blocks - 1)]
+            channels = planes
         self.backbone = nn.Sequential(*parts)
         for module in self.backbone.modules():
             if isinstance(module, nn.Conv2d):
@@ -49,22 +49,14 @@ class SmallBaselineConfig(Settings):
     """A SimpleBaseline of CPU size: three residual stages to stride 16, two deconvolutions."""
 
     kind: Literal["small_baseline"]
-    width: int = Field(
-        default=16,
-        ge=16,  # below, oneDNN's backward pass of the shortcuts writes past its memory (issue 6035)
-        description="channels of the first stage",
-    )
+    # Below 16, oneDNN's backward pass of the shortcuts writes past its memory (issue 6035).
+    width: int = Field(default=16, ge=16, description="channels of the first stage")
     blocks: int = Field(default=1, ge=1, description="residual blocks a stage")
 
-    @property
-    def multiple(self) -> int:
-        """Input sizes are multiples of this."""
-        return 16
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Input pixels a heatmap cell may have."""
-        return (1, 2, 4, 8, 16)
+    multiple: ClassVar[int] = 16
+    """Input sizes are multiples of this."""
+    strides: ClassVar[tuple[int, ...]] = (1, 2, 4, 8, 16)
+    """Input pixels a heatmap cell may have."""
 
     def bare(self) -> Self:
         """The same network without weights to start from."""
@@ -75,10 +67,6 @@ class SmallBaselineConfig(Settings):
         return SmallBaseline(keypoints, width=self.width, blocks=self.blocks, stride=stride)
 
 
-def _residual_block(channels: int, planes: int, *, stride: int) -> BasicBlock:
-    shortcut = None
-    if stride != 1 or channels != planes:
-        shortcut = nn.Sequential(
-            nn.Conv2d(channels, planes, 1, stride=stride, bias=False), nn.BatchNorm2d(planes)
-        )
-    return BasicBlock(channels, planes, stride, shortcut)
+def _halve(channels: int, planes: int) -> BasicBlock:
+    shortcut = nn.Conv2d(channels, planes, 1, stride=2, bias=False)
+    return BasicBlock(channels, planes, 2, nn.Sequential(shortcut, nn.BatchNorm2d(planes)))

@@ -23,11 +23,9 @@ class Published(Protocol):
 
     def load_backbone(self, state: Weights, where: object) -> None:
         """Take a classifier's weights, all but its head."""
-        ...
 
     def load_published(self, state: Weights, where: object) -> None:
         """Take the weights of a whole network in its authors' layout."""
-        ...
 
 
 class PublishedConfig(Settings):
@@ -90,23 +88,19 @@ def find_weights(name: str, architecture: str) -> Weights:
     named = next((n for n in (name, f"{architecture}.{name}") if n in known), None)
     if named is None:
         if not Path(name).is_file():
-            raise BadInput(
-                f"network.weights = {name}",
-                "must be a file that exists or one of "
-                f"{get_close_matches(name, known, n=4) or known[:8]}",
-                "Give a local path to a .safetensors or .pth file, or null for random weights",
-            )
+            near = get_close_matches(name, known, n=4) or known[:8]
+            rule = f"must be a file that exists or one of {near}"
+            remedy = "Give a local path to a .safetensors or .pth file, or null for random weights"
+            raise BadInput(f"network.weights = {name}", rule, remedy)
         return read_weights(Path(name))
     try:
         if named.startswith(f"{architecture}."):
             return timm.create_model(named, pretrained=True).state_dict()
         return torchvision.models.get_weight(named).get_state_dict(progress=True)
     except (OSError, RuntimeError) as error:
-        raise BadInput(
-            f"network.weights = {name}",
-            f"{named} could not be downloaded ({str(error).partition(chr(10))[0]})",
-            "Connect to the network once, or give a local .safetensors or .pth file instead",
-        ) from error
+        rule = f"{named} could not be downloaded ({str(error).partition(chr(10))[0]})"
+        remedy = "Connect to the network once, or give a local .safetensors or .pth file instead"
+        raise BadInput(f"network.weights = {name}", rule, remedy) from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -122,30 +116,24 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise BadInput(path, "the file does not exist", "Give the path of a local file")
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        safe = path.suffix == ".safetensors"
+        state = load_file(path) if safe else torch.load(path, "cpu", weights_only=True)
         if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
             state = state["state_dict"]
         if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
             raise TypeError(f"holds a {type(state).__name__}, not a dict of tensors")
     except Exception as error:
-        raise BadInput(
-            path, f"must be a torch file of tensors ({error})", "Save a state_dict() of tensors"
-        ) from error
+        rule = f"must be a torch file of tensors ({error})"
+        raise BadInput(path, rule, "Save a state_dict() of tensors") from error
     if state and all(key.startswith("module.") for key in state):
         return {key.removeprefix("module."): value for key, value in state.items()}
     return state
 
 
 def fit_weights(
-    net: nn.Module,
-    state: Weights,
-    where: object,
-    *,
+    net: nn.Module, state: Weights, where: object, *,
     rename: Callable[[str], str | None] = lambda key: key,
-) -> None:
+) -> None:  # fmt: skip
     """Load weights into a network: every tensor of either side has its place in the other.
 
     Counters of batches may lack: files from before torch 0.4.1 have none.
@@ -161,7 +149,8 @@ def fit_weights(
     """
     renamed = {name: value for key, value in state.items() if (name := rename(key)) is not None}
     own = net.state_dict()
-    missing = sorted(k for k in own.keys() - renamed.keys() if not k.endswith(_COUNTER))
+    needed = {key for key in own if not key.endswith("num_batches_tracked")}
+    missing = sorted(needed - renamed.keys())
     unexpected = sorted(renamed.keys() - own.keys())
     reshaped = sorted(
         f"{k} {tuple(renamed[k].shape)} for {tuple(own[k].shape)}"
@@ -170,13 +159,7 @@ def fit_weights(
     )
     if missing or unexpected or reshaped:
         parts = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
-        raise BadInput(
-            where,
-            "weights must fit the network: "
-            + ", ".join(f"{what} {keys[:3]} ({len(keys)})" for what, keys in parts.items()),
-            "Use weights of the same network and number of keypoints, in the published layout",
-        )
+        found = ", ".join(f"{what} {keys[:3]} ({len(keys)})" for what, keys in parts.items())
+        remedy = "Use weights of the same network and number of keypoints, in the published layout"
+        raise BadInput(where, f"weights must fit the network: {found}", remedy)
     net.load_state_dict(renamed, strict=False)
-
-
-_COUNTER = "num_batches_tracked"

@@ -12,10 +12,9 @@ _THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 
 def aic_ap(
-    truth: LabeledInstances,
-    detections: Detections,
+    truth: LabeledInstances, detections: Detections,
     sigmas: Sequence[float] | Float[np.ndarray, " k"],
-) -> float:
+) -> float:  # fmt: skip
     """The score of AI Challenger's keypoint track, 0 to 1; nan where nobody is to be found.
 
     Each true person has the best OKS of any detection on the image, matched or not; the score is
@@ -46,11 +45,9 @@ def aic_ap(
 
 
 def _similarity(
-    truth: LabeledInstances,
-    rows: Int[np.ndarray, " n"],
-    found: Real[np.ndarray, "m k 2"],
+    truth: LabeledInstances, rows: Int[np.ndarray, " n"], found: Real[np.ndarray, "m k 2"],
     sigmas: Float[np.ndarray, " k"],
-) -> Float[np.ndarray, "n m"]:
+) -> Float[np.ndarray, "n m"]:  # fmt: skip
     """OKS of each of these true people with each detection, in image pixels."""
     points = truth.keypoints[rows].astype(np.float64)
     boxes = truth.boxes[rows].astype(np.float64)

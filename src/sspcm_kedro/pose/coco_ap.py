@@ -20,32 +20,26 @@ PERSON = 1
 
 @runtime_checkable
 class LabeledInstances(Protocol):
-    """The columns of true people that AP reads; ``data.instances.Instances`` has them."""
+    """The columns of true people that AP reads; ``data.instances.Instances`` has them.
+
+    Attributes:
+        image_ids: ids of their images.
+        keypoints: points (x, y) in image pixels.
+        visibility: above 0 where labeled.
+        areas: square image pixels: the scale of OKS and what medium and large mean.
+        boxes: x0, y0, x1, y1 in image pixels.
+    """
 
     @property
-    def image_ids(self) -> Shaped[np.ndarray, " n"]:
-        """Ids of their images."""
-        ...
-
+    def image_ids(self) -> Shaped[np.ndarray, " n"]: ...
     @property
-    def keypoints(self) -> Real[np.ndarray, "n k 2"]:
-        """Points (x, y) in image pixels."""
-        ...
-
+    def keypoints(self) -> Real[np.ndarray, "n k 2"]: ...
     @property
-    def visibility(self) -> Real[np.ndarray, "n k"]:
-        """Above 0 where labeled."""
-        ...
-
+    def visibility(self) -> Real[np.ndarray, "n k"]: ...
     @property
-    def areas(self) -> Real[np.ndarray, " n"]:
-        """Square image pixels: the scale of OKS and what medium and large mean."""
-        ...
-
+    def areas(self) -> Real[np.ndarray, " n"]: ...
     @property
-    def boxes(self) -> Real[np.ndarray, "n 4"]:
-        """x0, y0, x1, y1 in image pixels."""
-        ...
+    def boxes(self) -> Real[np.ndarray, "n 4"]: ...
 
 
 @dataclass(frozen=True)
@@ -111,64 +105,42 @@ def coco_ap(
     """
     _check(truth, detections, len(sigmas))
     images = np.union1d(truth.image_ids, detections.image_ids)
-    labels = _truth_records(truth, images)
+    places = {image: place for place, image in enumerate(images.tolist())}
+    people = zip(truth.image_ids.tolist(), truth.keypoints, truth.visibility, truth.boxes,
+                 truth.areas.tolist(), strict=True)  # fmt: skip
+    labels = [_true_record(i, places[image], *them) for i, (image, *them) in enumerate(people)]
     if ignored is not None:
-        labels += _ignored_records(ignored, images, len(sigmas), first=len(labels))
+        others = zip(ignored.image_ids.tolist(), ignored.boxes, ignored.areas.tolist(),
+                     ignored.crowds.tolist(), strict=True)  # fmt: skip
+        unlabeled = np.zeros((len(sigmas), 2)), np.zeros(len(sigmas))
+        labels += [
+            _true_record(number, places[image], *unlabeled, box, area, crowd=crowd)
+            for number, (image, box, area, crowd) in enumerate(others, len(labels))
+            if image in places
+        ]
+    results = _detection_records(detections, images)
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(
-            _index(images, labels),
-            _index(images, _detection_records(detections, images)),
-            "keypoints",
-        )
+        evaluation = COCOeval(_index(images, labels), _index(images, results), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, dtype=np.float64)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    values = np.asarray(evaluation.stats, dtype=np.float64)
+    values = np.where(evaluation.stats < 0, np.nan, evaluation.stats)  # which has -1 for nobody
+    return dict(zip(METRICS, values.tolist(), strict=True))
+
+
+def _true_record(
+    number: int, image: int, keypoints: Real[np.ndarray, "k 2"], visibility: Real[np.ndarray, " k"],
+    box: Real[np.ndarray, " 4"], area: float, *, crowd: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """A true person as a COCO annotation."""
     return {
-        name: float("nan") if value < 0 else float(value)
-        for name, value in zip(METRICS, values, strict=True)
+        **_record(number, image, keypoints, visibility),
+        "iscrowd": int(crowd),
+        "bbox": _xywh(box),
+        "area": area,
+        "num_keypoints": int((visibility > 0).sum()),
     }
-
-
-def _truth_records(
-    truth: LabeledInstances, images: Shaped[np.ndarray, " images"]
-) -> list[dict[str, Any]]:
-    """True people as COCO annotations."""
-    rows = np.searchsorted(images, truth.image_ids)
-    return [
-        {
-            **_record(number, int(row), keypoints, visibility),
-            "bbox": _xywh(box),
-            "area": float(area),
-            "num_keypoints": int((visibility > 0).sum()),
-        }
-        for number, (row, keypoints, visibility, box, area) in enumerate(
-            zip(rows, truth.keypoints, truth.visibility, truth.boxes, truth.areas, strict=True)
-        )
-    ]
-
-
-def _ignored_records(
-    ignored: IgnoredInstances, images: Shaped[np.ndarray, " images"], k: int, *, first: int
-) -> list[dict[str, Any]]:
-    """Those who are on the images that count, as COCO annotations, numbered from ``first``."""
-    places = {image: row for row, image in enumerate(images.tolist())}
-    nothing = np.zeros((k, 2)), np.zeros(k)
-    return [
-        {
-            **_record(first + number, places[image], *nothing),
-            "iscrowd": int(crowd),
-            "bbox": _xywh(box),
-            "area": float(area),
-            "num_keypoints": 0,
-        }
-        for number, (image, box, area, crowd) in enumerate(
-            zip(ignored.image_ids.tolist(), ignored.boxes, ignored.areas, ignored.crowds,
-                strict=True)
-        )
-        if image in places
-    ]  # fmt: skip
 
 
 def _detection_records(
@@ -183,16 +155,9 @@ def _detection_records(
     for number, (row, points, score) in enumerate(
         zip(rows, detections.keypoints, detections.scores, strict=True)
     ):
-        box = np.concatenate([points.min(axis=0), points.max(axis=0)])
-        x, y, width, height = _xywh(box)
-        records.append(
-            {
-                **_record(number, int(row), points, np.ones(len(points))),
-                "bbox": [x, y, width, height],
-                "area": width * height,
-                "score": float(score),
-            }
-        )
+        box = _xywh(np.concatenate([points.min(axis=0), points.max(axis=0)]))
+        records.append(_record(number, int(row), points, np.ones(len(points))))
+        records[-1] |= {"bbox": box, "area": box[2] * box[3], "score": float(score)}
     return records
 
 
@@ -201,13 +166,8 @@ def _record(
 ) -> dict[str, Any]:
     """What true and predicted people share. Ids start at 1: pycocotools reads 0 as unmatched."""
     triples = np.column_stack([keypoints, visibility]).astype(np.float64)
-    return {
-        "id": number + 1,
-        "image_id": image,
-        "category_id": PERSON,
-        "iscrowd": 0,
-        "keypoints": triples.ravel().tolist(),
-    }
+    return {"id": number + 1, "image_id": image, "category_id": PERSON, "iscrowd": 0,
+            "keypoints": triples.ravel().tolist()}  # fmt: skip
 
 
 def _xywh(box: Real[np.ndarray, " 4"]) -> list[float]:
@@ -218,14 +178,13 @@ def _xywh(box: Real[np.ndarray, " 4"]) -> list[float]:
 
 def _index(images: Shaped[np.ndarray, " images"], annotations: list[dict[str, Any]]) -> COCO:
     """A COCO object without files; an image's id is its position in ``images``."""
-    coco = COCO()
-    dataset: Any = {  # pycocotools' own types demand fields that it never reads
+    coco: Any = COCO()  # its own types demand fields that it never reads
+    coco.dataset = {
         "info": {},
         "images": [{"id": position} for position in range(len(images))],
         "categories": [{"id": PERSON, "name": "person"}],
         "annotations": annotations,
     }
-    coco.dataset = dataset
     coco.createIndex()
     return coco
 

@@ -8,7 +8,7 @@ Two teachers, each now and in an earlier period, give four candidate pairs. Thei
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int, Real, Shaped
+from jaxtyping import Float, Int, Real, Shaped
 from torch import Tensor
 
 from sspcm_kedro.pose.heatmap import peaks
@@ -17,6 +17,8 @@ Positions = tuple[Real[Tensor, "b k 2"], Real[Tensor, "b k 2"]]
 """What one teacher predicts, now and earlier: points in any frame, the same for both teachers."""
 Heatmaps = tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]]
 """What one teacher predicts, now and earlier, as heatmaps."""
+Pair = tuple[Shaped[Tensor, "b k *features"], Shaped[Tensor, "b k *features"]]
+"""Two of anything that is predicted of each keypoint."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,11 @@ def choose_pair(first: Positions, second: Positions, frame_hw: tuple[int, int]) 
     return PairChoice(pair, inconsistency, distances)
 
 
-def gather_pair(
-    choice: PairChoice,
-    first: tuple[Shaped[Tensor, "b k *features"], Shaped[Tensor, "b k *features"]],
-    second: tuple[Shaped[Tensor, "b k *features"], Shaped[Tensor, "b k *features"]],
-) -> tuple[Shaped[Tensor, "b k *features"], Shaped[Tensor, "b k *features"]]:
+def gather_pair(choice: PairChoice, first: Pair, second: Pair) -> Pair:
     """Both sides of the chosen pairs: A's and B's, from what each predicts now and earlier."""
-    a = _now_or_earlier(first, choice.pair % 2 == 1)
-    return a, _now_or_earlier(second, choice.pair >= 2)
+    shape = (*choice.pair.shape, *[1] * (first[0].ndim - 2))
+    a_earlier, b_earlier = (choice.pair % 2 == 1).reshape(shape), (choice.pair >= 2).reshape(shape)
+    return torch.where(a_earlier, first[1], first[0]), torch.where(b_earlier, second[1], second[0])
 
 
 def correct_heatmaps(
@@ -70,18 +69,7 @@ def correct_heatmaps(
     Heatmaps are averaged, never coordinates: between two far peaks there is nothing.
     """
     frame_hw = (first[0].shape[2], first[0].shape[3])
-    (a_now, a_earlier), (b_now, b_earlier) = (
-        [peaks(heatmaps)[0] for heatmaps in teacher] for teacher in (first, second)
-    )
+    a_now, a_earlier, b_now, b_earlier = (peaks(heatmaps)[0] for heatmaps in (*first, *second))
     choice = choose_pair((a_now, a_earlier), (b_now, b_earlier), frame_hw)
     a, b = gather_pair(choice, first, second)
     return 0.5 * (a + b), choice
-
-
-def _now_or_earlier(
-    options: tuple[Shaped[Tensor, "b k *features"], Shaped[Tensor, "b k *features"]],
-    earlier: Bool[Tensor, "b k"],
-) -> Shaped[Tensor, "b k *features"]:
-    """Per keypoint the second option where ``earlier``, else the first."""
-    mask = earlier.reshape(*earlier.shape, *[1] * (options[0].ndim - 2))
-    return torch.where(mask, options[1], options[0])

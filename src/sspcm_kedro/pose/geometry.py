@@ -26,11 +26,11 @@ def crop_extents(
     """
     boxes = np.asarray(boxes, dtype=np.float64)
     sizes = boxes[:, 2:] - boxes[:, :2]
-    if not np.isfinite(boxes).all() or (sizes <= 0).any():
-        bad = int(np.flatnonzero(~np.isfinite(boxes).all(1) | (sizes <= 0).any(1))[0])
-        raise ValueError(
-            f"boxes must be finite with x1 > x0 and y1 > y0, box {bad} is {boxes[bad]}"
-        )
+    wrong = np.flatnonzero(~np.isfinite(boxes).all(axis=1) | (sizes <= 0).any(axis=1))
+    if len(wrong):
+        bad = int(wrong[0])
+        rule = "boxes must be finite with x1 > x0 and y1 > y0"
+        raise ValueError(f"{rule}, box {bad} is {boxes[bad]}")
     aspect = input_hw[1] / input_hw[0]
     width = np.maximum(sizes[:, 0], sizes[:, 1] * aspect)
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -80,11 +80,9 @@ def at_stride(matrix: Float[Tensor, "n 2 3"], stride: int) -> Float[Tensor, "n 2
 
 
 def similarity(
-    scale: Float[Tensor, " n"],
-    rotation: Float[Tensor, " n"],
-    flip: Bool[Tensor, " n"],
+    scale: Float[Tensor, " n"], rotation: Float[Tensor, " n"], flip: Bool[Tensor, " n"],
     input_hw: tuple[int, int],
-) -> Float[Tensor, "n 2 3"]:
+) -> Float[Tensor, "n 2 3"]:  # fmt: skip
     """Maps of input pixels that mirror, then scale and rotate about the middle of the input.
 
     Rigid at any aspect ratio, because it is written in pixels and not in normalized coordinates.
@@ -98,19 +96,17 @@ def similarity(
     radians = rotation * (math.pi / 180)
     cos, sin = scale * torch.cos(radians), scale * torch.sin(radians)
     mirror = torch.where(flip, -1.0, 1.0)
-    linear = torch.stack(
-        [torch.stack([cos * mirror, -sin], 1), torch.stack([sin * mirror, cos], 1)], 1
-    )
+    columns = torch.stack([cos * mirror, sin * mirror], 1), torch.stack([-sin, cos], 1)
+    linear = torch.stack(columns, 2)
     height, width = input_hw
     center = linear.new_tensor([(width - 1) / 2, (height - 1) / 2])
     return torch.cat([linear, (center - linear @ center)[:, :, None]], dim=2)
 
 
 def flip_keypoints(
-    keypoints: Shaped[Tensor, "n k *features"],
-    flip: Bool[Tensor, " n"],
+    keypoints: Shaped[Tensor, "n k *features"], flip: Bool[Tensor, " n"],
     flip_order: tuple[int, ...],
-) -> Shaped[Tensor, "n k *features"]:
+) -> Shaped[Tensor, "n k *features"]:  # fmt: skip
     """Keypoints with left and right swapped for the people whose ``flip`` is true.
 
     Coordinates stay: the map that mirrors the image moves them (``similarity``).

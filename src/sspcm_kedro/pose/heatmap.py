@@ -44,11 +44,9 @@ class HeatmapCodec:
         return input_hw[0] // self.stride, input_hw[1] // self.stride
 
     def encode(
-        self,
-        keypoints: Float[Tensor, "b k 2"],
-        visibility: Real[Tensor, "b k"],
+        self, keypoints: Float[Tensor, "b k 2"], visibility: Real[Tensor, "b k"],
         input_hw: tuple[int, int],
-    ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:
+    ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:  # fmt: skip
         """Targets and weights of keypoints in input pixels (``encode_heatmaps``)."""
         return encode_heatmaps(
             keypoints, visibility, self.heatmap_hw(input_hw),
@@ -59,10 +57,8 @@ class HeatmapCodec:
         self, heatmaps: Float[Tensor, "b k h w"]
     ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
         """Keypoints in input pixels, and their scores (``decode_heatmaps``)."""
-        return decode_heatmaps(
-            heatmaps, stride=self.stride, refinement=self.refinement,
-            blur=self.kernel,
-        )  # fmt: skip
+        refinement, blur = self.refinement, self.kernel
+        return decode_heatmaps(heatmaps, stride=self.stride, refinement=refinement, blur=blur)
 
     def peaks(self, heatmaps: Float[Tensor, "b k h w"]) -> Int[Tensor, "b k 2"]:
         """Centers of the highest cells, in whole input pixels: where augmentation aims."""
@@ -76,14 +72,9 @@ class HeatmapCodec:
 
 
 def encode_heatmaps(
-    keypoints: Float[Tensor, "b k 2"],
-    visibility: Real[Tensor, "b k"],
-    heatmap_hw: tuple[int, int],
-    *,
-    stride: int,
-    sigma: float,
-    sub_cell: bool = False,
-) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:
+    keypoints: Float[Tensor, "b k 2"], visibility: Real[Tensor, "b k"],
+    heatmap_hw: tuple[int, int], *, stride: int, sigma: float, sub_cell: bool = False,
+) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:  # fmt: skip
     """Target heatmaps of keypoints, and weights: 1 where a keypoint teaches, else 0.
 
     An unnormalized Gaussian of peak 1 about the nearest cell, on a square of 3 sigma either side,
@@ -137,12 +128,9 @@ def peaks(
 
 
 def decode_heatmaps(
-    heatmaps: Float[Tensor, "b k h w"],
-    *,
-    stride: int,
-    refinement: Refinement = "shift",
+    heatmaps: Float[Tensor, "b k h w"], *, stride: int, refinement: Refinement = "shift",
     blur: int = 11,
-) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:  # fmt: skip
     """Keypoints (x, y) in input pixels, and scores: the heatmaps' maxima.
 
     A map without a positive cell gives the point (0, 0).
@@ -180,13 +168,10 @@ def _inside(cells: Int[Tensor, "b k 2"], hw: torch.Size, border: int) -> Bool[Te
 
 
 def _neighbors(
-    heatmaps: Float[Tensor, "b k h w"],
-    cells: Int[Tensor, "b k 2"],
-    offsets: list[tuple[int, int]],
+    heatmaps: Float[Tensor, "b k h w"], cells: Int[Tensor, "b k 2"], offsets: list[tuple[int, int]]
 ) -> Float[Tensor, "b k offsets"]:
     """Values at cells + offsets (x, y), clamped to the map."""
-    height, width = heatmaps.shape[2:]
-    shift = cells.new_tensor(offsets)
+    (height, width), shift = heatmaps.shape[2:], cells.new_tensor(offsets)
     x = (cells[..., None, 0] + shift[:, 0]).clamp(0, width - 1)
     y = (cells[..., None, 1] + shift[:, 1]).clamp(0, height - 1)
     return heatmaps.flatten(2).gather(2, y * width + x)
@@ -195,11 +180,8 @@ def _neighbors(
 def _quarter_shift(
     heatmaps: Float[Tensor, "b k h w"], cells: Int[Tensor, "b k 2"]
 ) -> Float[Tensor, "b k 2"]:
-    values = _neighbors(heatmaps, cells, [(1, 0), (-1, 0), (0, 1), (0, -1)])
-    shift = 0.25 * torch.stack(
-        [torch.sign(values[..., 0] - values[..., 1]), torch.sign(values[..., 2] - values[..., 3])],
-        dim=2,
-    )
+    at = _neighbors(heatmaps, cells, [(1, 0), (-1, 0), (0, 1), (0, -1)]).unbind(dim=2)
+    shift = 0.25 * torch.stack([at[0] - at[1], at[2] - at[3]], dim=2).sign()
     return shift * _inside(cells, heatmaps.shape[2:], 1)[..., None]
 
 

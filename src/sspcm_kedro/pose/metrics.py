@@ -49,7 +49,8 @@ def pck(
     Raises:
         ValueError: if the shapes do not agree.
     """
-    _check_people(predicted, truth, visibility)
+    _check_shape("predicted", predicted, truth.shape)
+    _check_shape("truth", truth, (*visibility.shape, 2))
     _check_shape("reference", reference, (len(truth),))
     distance = np.linalg.norm(_float(predicted) - _float(truth), axis=-1)
     evaluated = (visibility > 0) & (reference > 0)[:, None]  # nan > 0 is False
@@ -78,18 +79,12 @@ def pck_reference(
     """
     if torso is None:
         return (_float(boxes)[:, 2:] - _float(boxes)[:, :2]).max(axis=1)
-    ends = list(torso)
     length = np.linalg.norm(_float(truth)[:, torso[0]] - _float(truth)[:, torso[1]], axis=-1)
-    return np.where((visibility[:, ends] > 0).all(axis=1), length, np.nan)
+    return np.where((visibility[:, list(torso)] > 0).all(axis=1), length, np.nan)
 
 
-PCKH_GROUPS = {
-    "head": ("head_top",),
-    **{
-        part: (f"left_{part}", f"right_{part}")
-        for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    },
-}
+_PAIRED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+PCKH_GROUPS = {"head": ("head_top",), **{p: (f"left_{p}", f"right_{p}") for p in _PAIRED}}
 """MPII's table: the names of the keypoints behind each of its columns."""
 
 PCKH_EXCLUDED = ("pelvis", "thorax")
@@ -163,13 +158,17 @@ def oks_nms(
     """
     _check_shape("scores", scores, (len(keypoints),))
     _check_shape("areas", areas, (len(keypoints),))
+    _check_shape("sigmas", np.asarray(sigmas), keypoints.shape[1:2])
+    points, variance = _float(keypoints), (2 * _float(sigmas)) ** 2
     left = np.argsort(-_float(scores), kind="stable")
     kept = []
     while len(left):
         best, left = left[0], left[1:]
         kept.append(best)
-        shared = (areas[best] + areas[left]) / 2
-        overlap = _keypoint_similarity(keypoints[left], keypoints[best][None], shared, sigmas)
+        shared = _float((areas[best] + areas[left]) / 2)[:, None]
+        squared = ((points[left] - points[best]) ** 2).sum(axis=-1)
+        # The smallest float saves a division by an area of 0.
+        overlap = np.exp(-squared / (variance * 2 * (shared + np.spacing(1))))
         left = left[overlap.mean(axis=1) <= threshold]
     return np.array(kept, dtype=np.int64)
 
@@ -198,31 +197,13 @@ def rescore(
     return _float(box_scores) * total / np.maximum(clear.sum(axis=1), 1)
 
 
-def _keypoint_similarity(
-    predicted: Real[np.ndarray, "n k 2"],
-    truth: Real[np.ndarray, "1 k 2"],
-    areas: Real[np.ndarray, " n"],
-    sigmas: Sequence[float] | Float[np.ndarray, " k"],
-) -> Float[np.ndarray, "n k"]:
-    """exp(-e) of every keypoint; the smallest float saves a division by an area of 0."""
-    _check_shape("sigmas", np.asarray(sigmas), predicted.shape[1:2])
-    squared = ((_float(predicted) - _float(truth)) ** 2).sum(axis=-1)
-    variance = (2 * np.asarray(sigmas, dtype=np.float64)) ** 2
-    return np.exp(-squared / (variance * 2 * (_float(areas)[:, None] + np.spacing(1))))
-
-
-def _float(values: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def _float(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Double precision: squares of float32 pixels would cost the fourth digit of OKS."""
     return np.asarray(values, dtype=np.float64)
 
 
-def _check_people(predicted: np.ndarray, truth: np.ndarray, visibility: np.ndarray) -> None:
-    """Refuse arrays that broadcast but do not describe the same people."""
-    _check_shape("predicted", predicted, truth.shape)
-    _check_shape("truth", truth, (*visibility.shape, 2))
-
-
 def _check_shape(name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse arrays that broadcast but do not describe the same people."""
     if values.shape != shape:
         raise ValueError(
             f"{name} must have the shape {shape} of the other arrays, got {values.shape}; "

@@ -102,18 +102,17 @@ class Skeleton:
         def pairs(value: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
             return tuple((int(a), int(b)) for a, b in value)
 
-        torso, union = record.get("torso"), record.get("union")
+        torso, union, training = record.get("torso"), record.get("union"), None
+        if union:
+            trained, channels = tuple(union["trained"]), tuple(union["channels"])
+            training = UnionTraining(trained, cls.from_dict(union["evaluated"]), channels)
         return cls(
             names=tuple(record["names"]),
             flip_pairs=pairs(record.get("flip_pairs", ())),
             sigmas=tuple(record.get("sigmas", ())),
             limbs=pairs(record.get("limbs", ())),
             torso=(int(torso[0]), int(torso[1])) if torso else None,
-            union=UnionTraining(
-                tuple(union["trained"]), cls.from_dict(union["evaluated"]), tuple(union["channels"])
-            )
-            if union
-            else None,
+            union=training,
         )
 
 
@@ -123,51 +122,23 @@ def flip_pairs_from_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     index = {name.lower(): i for i, name in enumerate(names)}
     pairs = []
     for name, i in index.items():
-        mirrored = re.sub(
-            r"(?<![a-z])(left|l)(?![a-z])", lambda match: swap[match.group()], name, count=1
-        )
+        pattern = r"(?<![a-z])(left|l)(?![a-z])"
+        mirrored = re.sub(pattern, lambda match: swap[match.group()], name, count=1)
         if mirrored != name and mirrored in index:
             pairs.append((i, index[mirrored]))
     return tuple(pairs)
 
 
-_COCO_NAMES = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
-    "left_knee", "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
-_LSP_NAMES = (
-    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
-    "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
-    "neck", "head_top",
-)  # fmt: skip
-_MPII_NAMES = (
-    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis",
-    "thorax", "upper_neck", "head_top", "right_wrist", "right_elbow", "right_shoulder",
-    "left_shoulder", "left_elbow", "left_wrist",
-)  # fmt: skip
-_AIC_NAMES = (
-    "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
-    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "head_top",
-    "neck",
-)  # fmt: skip
-_AIC_LIMBS = ((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11), (12, 13), (13, 0),
-              (13, 3), (0, 6), (3, 9), (6, 9))  # fmt: skip
-_CROWDPOSE_NAMES = (
-    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
-    "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "head_top",
-    "neck",
-)  # fmt: skip
-_UNION_NAMES = (
-    "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
-    "belly", "thorax", "neck", "upper_neck", "nose", "head", "head_top", "left_shoulder",
-    "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist", "right_eye",
-    "left_eye", "right_ear", "left_ear",
-)  # fmt: skip
+def _convention(names: str, **parts: Any) -> Skeleton:
+    """A skeleton of keypoints named in file order, divided by blanks; left and right are paired."""
+    keypoints = tuple(names.split())
+    return Skeleton(keypoints, flip_pairs_from_names(keypoints), **parts)
 
-COCO = Skeleton(
-    names=_COCO_NAMES,
-    flip_pairs=flip_pairs_from_names(_COCO_NAMES),
+
+COCO = _convention(
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
+    "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
+    "right_ankle",
     sigmas=(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062,
             0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
     limbs=((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7),
@@ -176,47 +147,45 @@ COCO = Skeleton(
 )  # fmt: skip
 """COCO-17; sigmas as published with the COCO keypoint challenge."""
 
-LSP = Skeleton(
-    names=_LSP_NAMES,
-    flip_pairs=flip_pairs_from_names(_LSP_NAMES),
+LSP = _convention(
+    "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow "
+    "right_shoulder left_shoulder left_elbow left_wrist neck head_top",
     limbs=((0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (9, 10), (10, 11),
            (8, 12), (9, 12), (12, 13), (2, 8), (3, 9)),
     torso=(9, 2),
 )  # fmt: skip
 """LSP and LSP-extended, 14 keypoints. No sigmas were published: PCK only."""
 
-MPII = Skeleton(
-    names=_MPII_NAMES,
-    flip_pairs=flip_pairs_from_names(_MPII_NAMES),
+MPII = _convention(
+    "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck "
+    "head_top right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist",
     limbs=((0, 1), (1, 2), (2, 6), (6, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (10, 11),
            (11, 12), (12, 7), (7, 13), (13, 14), (14, 15)),
     torso=(13, 2),
 )  # fmt: skip
 """MPII, 16 keypoints. It is evaluated by PCKh; no sigmas were published."""
 
-AIC = Skeleton(
-    names=_AIC_NAMES,
-    flip_pairs=flip_pairs_from_names(_AIC_NAMES),
+AIC = _convention(
+    "right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip "
+    "right_knee right_ankle left_hip left_knee left_ankle head_top neck",
     sigmas=(0.01388152, 0.01515228, 0.01057665, 0.01417709, 0.01497891, 0.01402144, 0.03909642,
             0.03686941, 0.01981803, 0.03843971, 0.03412318, 0.02415081, 0.01291456, 0.01236173),
-    limbs=_AIC_LIMBS,
+    limbs=((0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 8), (9, 10), (10, 11), (12, 13), (13, 0),
+           (13, 3), (0, 6), (3, 9), (6, 9)),
     torso=(3, 6),
 )  # fmt: skip
 """AI Challenger, 14 keypoints; sigmas as published with it (its own metric's delta is 2 sigma)."""
 
-FISHEYE = Skeleton(
-    names=_AIC_NAMES,
-    flip_pairs=AIC.flip_pairs,
+FISHEYE = replace(
+    AIC,
     sigmas=(0.079, 0.072, 0.062, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089, 0.107, 0.087, 0.089,
             0.026, 0.026),
-    limbs=_AIC_LIMBS,
-    torso=AIC.torso,
 )  # fmt: skip
 """WEPDTOF-Pose and BKFisheye: AI Challenger's keypoints with COCO's sigmas."""
 
-CROWDPOSE = Skeleton(
-    names=_CROWDPOSE_NAMES,
-    flip_pairs=flip_pairs_from_names(_CROWDPOSE_NAMES),
+CROWDPOSE = _convention(
+    "left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip "
+    "right_hip left_knee right_knee left_ankle right_ankle head_top neck",
     sigmas=(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
             0.079, 0.079),
     limbs=((10, 8), (8, 6), (11, 9), (9, 7), (6, 7), (0, 6), (1, 7), (0, 2), (2, 4), (1, 3),
@@ -225,18 +194,16 @@ CROWDPOSE = Skeleton(
 )  # fmt: skip
 """CrowdPose, 14 keypoints, left first."""
 
-UNION = Skeleton(
-    names=_UNION_NAMES,
-    flip_pairs=flip_pairs_from_names(_UNION_NAMES),
+UNION = _convention(
+    "pelvis right_hip right_knee right_ankle left_hip left_knee left_ankle belly thorax neck "
+    "upper_neck nose head head_top left_shoulder left_elbow left_wrist right_shoulder "
+    "right_elbow right_wrist right_eye left_eye right_ear left_ear",
     torso=(14, 1),
 )
 """The 24 keypoints of all sets above. Mixed training uses them as ``trained_union`` makes them."""
 
-_ALIASES: dict[tuple[str, ...], dict[str, str]] = {
-    # LSP's neck lies where MPII has its upper neck, at the chin; AI Challenger's lies lower.
-    _LSP_NAMES: {"neck": "upper_neck"},
-}
-_PUBLISHED = (COCO, AIC, CROWDPOSE)
+# LSP's neck lies where MPII has its upper neck, at the chin; AI Challenger's lies lower.
+_ALIASES = {LSP.names: {"neck": "upper_neck"}}
 
 
 def plain_name(name: str) -> str:
@@ -247,7 +214,7 @@ def plain_name(name: str) -> str:
 def published(names: Sequence[str]) -> Skeleton | None:
     """The published convention that has exactly these names, in this order, if there is one."""
     plain = tuple(map(plain_name, names))
-    return next((skeleton for skeleton in _PUBLISHED if skeleton.names == plain), None)
+    return next((skeleton for skeleton in (COCO, AIC, CROWDPOSE) if skeleton.names == plain), None)
 
 
 def union_channels(skeleton: Skeleton) -> tuple[int, ...]:
