@@ -85,4 +85,4 @@ def cut(image: Image.Image, matrix: np.ndarray, out_hw: tuple[int, int], border:
     x, y = int(np.floor(left)), int(np.floor(top))
     window = image.crop((x, y, int(np.ceil(right)), int(np.ceil(bottom))))
     box = (left - x, top - y, right - x, bottom - y)
-    return np.asarray(window.resize(out_hw[::-1], Image.Resampling.BILINEAR, box=box))
+    return np.asarray(window.resize((out_hw[1], out_hw[0]), Image.Resampling.BILINEAR, box=box))

@@ -141,7 +141,7 @@ class Instances:
             size = len(frame["visibility"].iloc[0])
 
         def text(column: str, default: str) -> np.ndarray:
-            said = frame.get(column, pd.Series(None, frame.index, object))
+            said = frame[column] if column in frame else pd.Series(None, frame.index, object)
             return said.where(said.notna(), as_text(frame[default])).to_numpy(object)
 
         return cls(
@@ -154,7 +154,9 @@ class Instances:
             box_scores=frame["box_score"].to_numpy(np.float32),
             keypoints=np.array(frame["keypoints"].tolist(), np.float32).reshape(n, size, 2),
             visibility=np.array(frame["visibility"].tolist(), np.int64).reshape(n, size),
-            head_sizes=frame.get("head_size", pd.Series(np.nan, frame.index)).to_numpy(np.float32),
+            head_sizes=frame["head_size"].to_numpy(np.float32)
+            if "head_size" in frame
+            else np.full(n, np.nan, np.float32),
             source_ids=text("source_id", "id"),
             source_image_ids=text("source_image_id", "image_id"),
             crowds=crowds_of(frame),

@@ -2,18 +2,17 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import torch
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
+from sspcm_kedro.datasets.file import FileDataset
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
 
 
-class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
+class CheckpointDataset(FileDataset[dict[str, Any], dict[str, Any] | None]):
     """Tensors, numbers and text, written whole or not at all; read without executing code.
 
     Args:
@@ -26,9 +25,8 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
     def __init__(
         self, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._filepath = Path(filepath)
+        super().__init__(filepath, metadata)
         self._optional = optional
-        self.metadata = metadata
 
     def load(self) -> dict[str, Any] | None:
         if self._optional and not self._exists():
@@ -62,8 +60,5 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
         numbers = {key: state[key] for key in ("epoch", "deployed", "fingerprint")}
         return JSONPreview(json.dumps({**numbers, "weights": weights}))
 
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "optional": self._optional}
+        return {**super()._describe(), "optional": self._optional}

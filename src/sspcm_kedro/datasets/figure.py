@@ -1,17 +1,16 @@
 """Figures as PNG files."""
 
 from base64 import b64encode
-from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 
+from sspcm_kedro.datasets.file import FileDataset
 from sspcm_kedro.datasets.whole import replace_file
 
 
-class FigureDataset(AbstractDataset[Figure, bytes]):
+class FigureDataset(FileDataset[Figure, bytes]):
     """Saves a matplotlib figure; loads the bytes of its PNG, to be embedded elsewhere.
 
     Args:
@@ -23,9 +22,8 @@ class FigureDataset(AbstractDataset[Figure, bytes]):
     def __init__(
         self, filepath: str, dpi: int = 110, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._filepath = Path(filepath)
+        super().__init__(filepath, metadata)
         self._dpi = dpi
-        self.metadata = metadata
 
     def load(self) -> bytes:
         return self._filepath.read_bytes()
@@ -37,9 +35,3 @@ class FigureDataset(AbstractDataset[Figure, bytes]):
     def preview(self) -> ImagePreview:
         """The image, for kedro-viz."""
         return ImagePreview(b64encode(self.load()).decode())
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}

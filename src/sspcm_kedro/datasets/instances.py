@@ -2,31 +2,22 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.datasets.file import FileDataset
 from sspcm_kedro.datasets.whole import replace_file
 
 
-class InstancesDataset(AbstractDataset[Instances, Instances]):
+class InstancesDataset(FileDataset[Instances, Instances]):
     """People as a Parquet table, in a layer of the data folder (``<data>/<layer>/<table>``).
 
     Images below the data folder are stored relative to it, so that the folder can be copied,
     pushed and pulled; images elsewhere are stored as they were given. Loading gives paths that can
     be opened.
-
-    Args:
-        filepath: a ``.parquet`` file.
-        metadata: for kedro-viz.
     """
-
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
 
     def save(self, data: Instances) -> None:
         self._write(data.to_frame())
@@ -65,12 +56,6 @@ class InstancesDataset(AbstractDataset[Instances, Instances]):
     def _opened(self, path: str) -> str:
         below = path.removeprefix("data:")
         return path if below == path else str(self._folder / below)
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
 
 
 class PartsDataset(InstancesDataset):

@@ -1,27 +1,16 @@
 """Skeletons in JSON files."""
 
 import json
-from pathlib import Path
-from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
+from sspcm_kedro.datasets.file import FileDataset
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
-class SkeletonDataset(AbstractDataset[Skeleton, Skeleton]):
-    """A keypoint convention: names, flip pairs, sigmas, limbs.
-
-    Args:
-        filepath: a ``.json`` file.
-        metadata: for kedro-viz.
-    """
-
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
+class SkeletonDataset(FileDataset[Skeleton, Skeleton]):
+    """A keypoint convention: names, flip pairs, sigmas, limbs."""
 
     def save(self, data: Skeleton) -> None:
         with replace_file(self._filepath) as path:
@@ -33,9 +22,3 @@ class SkeletonDataset(AbstractDataset[Skeleton, Skeleton]):
     def preview(self) -> JSONPreview:
         """The file, for kedro-viz."""
         return JSONPreview(self._filepath.read_text())
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}

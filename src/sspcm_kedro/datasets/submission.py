@@ -3,13 +3,12 @@
 import json
 import re
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kedro.io import AbstractDataset
 from scipy.io import loadmat, savemat
 
+from sspcm_kedro.datasets.file import FileDataset
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
 
@@ -18,7 +17,7 @@ Record = dict[str, Any]
 _COCO_NAME = re.compile(r"person_keypoints_[a-z]+-?[a-z]*\d{4}_\w+_results\.zip")
 
 
-class CocoSubmissionDataset(AbstractDataset[list[Record], list[Record]]):
+class CocoSubmissionDataset(FileDataset[list[Record], list[Record]]):
     """COCO's keypoint results (``pose.submission.coco_results``) as the server takes them.
 
     A zip that holds one JSON file of its own name.
@@ -33,8 +32,7 @@ class CocoSubmissionDataset(AbstractDataset[list[Record], list[Record]]):
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
+        super().__init__(filepath, metadata)
         if not _COCO_NAME.fullmatch(self._filepath.name):
             raise BadInput(
                 self._filepath,
@@ -58,14 +56,8 @@ class CocoSubmissionDataset(AbstractDataset[list[Record], list[Record]]):
         with replace_file(self._filepath) as path, zipfile.ZipFile(path, "w") as archive:
             archive.writestr(entry, content)
 
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
-
-
-class MpiiSubmissionDataset(AbstractDataset[list[Record], Any]):
+class MpiiSubmissionDataset(FileDataset[list[Record], Any]):
     """MPII's predictions (``pose.submission.mpii_predictions``) as the struct array ``pred``.
 
     Loading gives scipy's reading of ``pred``: an array of structs, one an image.
@@ -75,10 +67,6 @@ class MpiiSubmissionDataset(AbstractDataset[list[Record], Any]):
         metadata: for kedro-viz.
     """
 
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
     def load(self) -> Any:
         return loadmat(self._filepath, squeeze_me=True, struct_as_record=False)["pred"]
 
@@ -87,12 +75,6 @@ class MpiiSubmissionDataset(AbstractDataset[list[Record], Any]):
         # An open file, because savemat adds .mat to names that end otherwise.
         with replace_file(self._filepath) as path, path.open("wb") as file:
             savemat(file, {"pred": pred}, oned_as="row", do_compression=True)
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
 
 
 def _matlab(value: Any) -> Any:

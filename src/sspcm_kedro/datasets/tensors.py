@@ -4,27 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sspcm_kedro.datasets.file import FileDataset
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
 
 
-class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
-    """A flat dict of tensors; values that are text become the file's metadata.
-
-    Args:
-        filepath: a ``.safetensors`` file.
-        metadata: for kedro-viz.
-    """
-
-    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
+class TensorsDataset(FileDataset[dict[str, Any], dict[str, Any]]):
+    """A flat dict of tensors; values that are text become the file's metadata."""
 
     def load(self) -> dict[str, Any]:
         if not self._exists():
@@ -50,12 +41,6 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
     def preview(self) -> JSONPreview:
         """Text, and type, shape and range of every tensor, for kedro-viz."""
         return JSONPreview(json.dumps({k: _summary(v) for k, v in self.load().items()}))
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
 
 
 def _sort_metadata(path: Path) -> None:

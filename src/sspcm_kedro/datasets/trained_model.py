@@ -1,27 +1,20 @@
 """Trained models as safetensors files."""
 
-from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
+from sspcm_kedro.datasets.file import FileDataset
 from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.export import TrainedModel
 
 
-class TrainedModelDataset(AbstractDataset[TrainedModel, TrainedModel]):
-    """A network's weights, with what it is, sees and predicts in the file's metadata.
-
-    Args:
-        filepath: a ``.safetensors`` file.
-        metadata: for kedro-viz.
-    """
+class TrainedModelDataset(FileDataset[TrainedModel, TrainedModel]):
+    """A network's weights, with what it is, sees and predicts in the file's metadata."""
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+        super().__init__(filepath, metadata)
         self._file = TensorsDataset(filepath)
-        self.metadata = metadata
 
     def save(self, data: TrainedModel) -> None:
         self._file.save(data.to_tensors())
@@ -32,9 +25,3 @@ class TrainedModelDataset(AbstractDataset[TrainedModel, TrainedModel]):
     def preview(self) -> JSONPreview:
         """Settings, and type, shape and range of every weight, for kedro-viz."""
         return self._file.preview()
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}

@@ -76,9 +76,9 @@ def _draw_series(
     for (name, frame), line_style in zip(
         histories.items(), _LINE_STYLES * len(histories), strict=False
     ):
-        if column not in frame or frame[column].count() == 0:
+        rows = frame.dropna(subset=[column]) if column in frame else frame[:0]
+        if rows.empty:
             continue
-        rows = frame.dropna(subset=[column])
         ax.plot(
             rows["step"], rows[column], linestyle=line_style, markersize=3, linewidth=1.5,
             marker="o" if len(rows) <= _FEW_POINTS else "",
