@@ -57,14 +57,14 @@ class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
             raise BadInput(self._folder, rule, "Run node 'draw'")
         return self._folder
 
-    def preview(self, pictures: int = 8, side: int = 128) -> ImagePreview:
+    def preview(self, images: int = 8, side: int = 128) -> ImagePreview:
         """The first annotated images in rows of four, for kedro-viz."""
         folder = self.load() / images_folder("train")
-        files = list(islice(sorted(folder.iterdir()), pictures))
+        files = list(islice(sorted(folder.iterdir()), images))
         sheet = Image.new("RGB", (4 * side, -(-len(files) // 4) * side))
         for place, file in enumerate(files):
-            with Image.open(file) as picture:
-                tile = picture.convert("RGB").resize((side, side))
+            with Image.open(file) as image:
+                tile = image.convert("RGB").resize((side, side))
             sheet.paste(tile, (place % 4 * side, place // 4 * side))
         png = io.BytesIO()
         sheet.save(png, format="PNG")
