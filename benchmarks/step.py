@@ -24,7 +24,7 @@ from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.engine.learner import network_maker
 from sspcm_kedro.engine.optimizer import adam
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import Method
+from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import COCO
@@ -45,7 +45,7 @@ PASSES = {  # (networks, forward passes without gradient, with gradient) a step
 }
 
 
-class NoisePool(Crops):
+class NoiseCrops(Crops):
     """Crops of noise: a benchmark needs no files."""
 
     def __init__(self, n: int, input_hw: tuple[int, int], border: int) -> None:
@@ -94,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pool = InstancePool.from_crops(NoisePool(256, (64, 48), 12))
+    pool = InstancePool.from_crops(NoiseCrops(256, (64, 48), 12))
     pseudo = PseudoLabels(
         torch.rand(2, 256, COCO.size, 2) * 48, torch.rand(2, 256, COCO.size),
         torch.tensor([[row, 20.0, 30.0] for row in range(256)]),
@@ -124,7 +124,7 @@ def main() -> None:
             rng: torch.Generator = rng,
         ) -> None:
             scalars = method.training_step(next(batches.epoch(0)), rng)
-            torch.stack([v for k, v in scalars.items() if k.startswith("loss/")]).sum().backward()
+            total_loss(scalars).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             _ = next(iter(scalars.values())).item()  # waits for the device

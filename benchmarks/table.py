@@ -22,14 +22,16 @@ from typing import Any
 
 from rich.console import Console
 
+from sspcm_kedro.engine.evaluate import METRICS
+
 PROJECT = Path(__file__).parents[1]
 ROUNDS = "SSPCM (rounds)"
-BASELINES = {
+COMPARISONS = {
     "PoseCons": ["comparison.kind=pose_cons"],
     "PoseDual": ["comparison.kind=pose_dual"],
     "SSPCM (snapshots)": ["comparison.kind=sspcm", "comparison.snapshot_every=100"],
 }
-COLUMNS = ("AP", "AP50", "AR", "PCK")
+COLUMNS = tuple(metric.name for metric in METRICS if metric.shown != "report")
 console = Console()
 
 
@@ -43,7 +45,7 @@ def run(env: str, seed: int, method: str, params: list[str]) -> None:
     """One cell."""
     folder = folder_of(env, seed, method)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = [f"seed={seed}", "machine.device=cpu", *params, *BASELINES.get(method, [])]
+    settings = [f"seed={seed}", "machine.device=cpu", *params, *COMPARISONS.get(method, [])]
     command = [sys.executable, "-m", "kedro", "run", "--env", env, "--params", ",".join(settings)]
     if method != ROUNDS:
         command += ["--pipelines", "comparison"]
@@ -70,7 +72,7 @@ def scores_of(env: str, seed: int) -> dict[str, dict[str, float]]:
 
     rounds = read(ROUNDS, "08_reporting/metrics.json")
     others = {}
-    for method in BASELINES:  # one row each, called by the method's kind
+    for method in COMPARISONS:  # one row each, called by the method's kind
         (others[method],) = read(method, "07_model_output/comparison_scores.json").values()
     rows = {"supervised": rounds["baseline"], **others, ROUNDS: rounds["student"]}
     return {
@@ -116,7 +118,7 @@ def main() -> None:
     options = parser.parse_args()
     params = options.params + ([f"source.root={options.root}"] if options.root else [])
     with ThreadPoolExecutor(options.jobs) as pool:
-        for methods in ([ROUNDS], list(BASELINES)):  # the others read what the first ingested
+        for methods in ([ROUNDS], list(COMPARISONS)):  # the others read what the first ingested
             cells = [(seed, method) for seed in options.seeds for method in methods]
             list(pool.map(lambda cell: run(options.env, *cell, params), cells))
     results = {seed: scores_of(options.env, seed) for seed in options.seeds}

@@ -42,7 +42,7 @@ def test_cells_have_folders_of_their_own():
         table.folder_of(env, seed, method)
         for env in ("base", "lspet")
         for seed in (0, 1)
-        for method in (table.ROUNDS, *table.BASELINES)
+        for method in (table.ROUNDS, *table.COMPARISONS)
     }
     assert len(folders) == 16
 
@@ -61,7 +61,7 @@ def test_the_step_benchmark_counts_the_passes_that_the_method_makes(kind):
     step = load("step")
     maker = network_maker(NetworkConfig.model_validate({"kind": "small_baseline"}), 17, 0)
     method = MethodConfig.model_validate(step.METHODS[kind]).build(maker, step.HeatmapCodec())
-    pool = step.InstancePool.from_crops(step.NoisePool(8, (64, 48), 12))
+    pool = step.InstancePool.from_crops(step.NoiseCrops(8, (64, 48), 12))
     pseudo = step.PseudoLabels(
         torch.rand(2, 8, 17, 2) * 48, torch.rand(2, 8, 17), torch.tensor([[0, 20.0, 30.0]])
     )

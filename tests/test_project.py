@@ -164,7 +164,7 @@ def test_an_environment_replaces_whole_keys(shell):
         ({"network": {"widht": 16}}, ["widht", "Extra inputs are not permitted"]),
         ({"source": {"look": {"image": [9, 9]}}}, ["look.image", "Unexpected keyword"]),
         ({"training": {"rounds": 0}}, ["rounds", "greater than or equal to 1"]),
-        ({"view": {"input_hw": [60, 48]}}, ["input_hw must be multiples of 16"]),
+        ({"view": {"input_hw": [0, 48]}}, ["input_hw must be positive"]),
         ({"comparison": {"kind": "sspcm"}}, ["set comparison.snapshot_every"]),
     ],
 )
@@ -202,6 +202,13 @@ def test_a_source_without_a_kind(make_project):
     file.write_text("source: {root: people}\n")
     with pytest.raises(BadInput, match=r"parameter source\.kind: .* found None.*docs/data\.md"):
         project.run(env="mine")
+
+
+def test_a_view_that_the_network_does_not_take_is_refused_before_anything_runs(make_project):
+    project = make_project("unfit")
+    with pytest.raises(BadInput, match=r"view.input_hw \(60, 48\).*multiples of 16 .*\[64, 48\]"):
+        project.run(view={"input_hw": [60, 48]})
+    assert not project.data.exists()
 
 
 def test_a_mistyped_parameter_is_not_a_new_one(make_project):

@@ -6,7 +6,7 @@ Needs a Chromium:
     .venv/bin/python docs/images/pipeline.py
 
 It shows the nodes tagged people, labels and training, the last round opened; what only a resume or
-a curve needs is hidden, and so is the baseline.
+a curve needs is hidden, and so is the comparison.
 """
 
 import functools
@@ -22,10 +22,10 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 SITE = Path("build")
-PICTURE = Path(__file__).with_suffix(".png")
+IMAGE = Path(__file__).with_suffix(".png")
 QUERY = "?tags=people,labels,training"
 HIDDEN = re.compile(
-    r"resume_|_history$|_report$|_occlusion_sheet$|^hidden_truth$|^ignored$|^baseline"
+    r"resume_|_history$|_report$|_occlusion_sheet$|^hidden_truth$|^ignored$|^comparison"
 )
 OPENED = "round_2"
 VIEW = {"width": 1000, "height": 1240}
@@ -37,9 +37,9 @@ def main() -> None:
         ("127.0.0.1", 0), functools.partial(SimpleHTTPRequestHandler, directory=SITE)
     )
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    picture = Image.open(io.BytesIO(screenshot(f"http://127.0.0.1:{server.server_port}/")))
+    image = Image.open(io.BytesIO(screenshot(f"http://127.0.0.1:{server.server_port}/")))
     server.shutdown()
-    picture.convert("RGB").quantize(64).save(PICTURE, optimize=True)
+    image.convert("RGB").quantize(64).save(IMAGE, optimize=True)
 
 
 def screenshot(url: str) -> bytes:

@@ -103,7 +103,7 @@ class GracefulStop:
 
 
 class PreparedMachine:
-    """Threads and determinism of the parameter ``machine``, for the length of a run."""
+    """Threads and determinism of ``machine`` for a run's length; a view that the network takes."""
 
     def __init__(self) -> None:
         self._run = ExitStack()
@@ -111,6 +111,8 @@ class PreparedMachine:
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self._run.close()  # of a run that was stopped from outside
+        if {"params:view", "params:network"} <= pipeline.inputs():  # they do not know each other
+            catalog["params:view"].load().check(catalog["params:network"].load())
         if "params:machine" in pipeline.inputs():
             self._run.enter_context(configured_torch(catalog["params:machine"].load()))
 

@@ -1,4 +1,7 @@
-"""Seeds by name: every draw of an experiment comes from its seed, a stream and a place in it."""
+"""Seeds by name: what training draws comes from the seed, a stream and a place in it.
+
+A seeded split and the drawn people draw from numpy's generators of the seed itself.
+"""
 
 from enum import IntEnum
 

@@ -1,5 +1,7 @@
 """Settings: how a training is divided, and what is refused."""
 
+import re
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -21,10 +23,18 @@ def test_stages_divide_the_whole_training(warmup, each, rounds):
     assert [len(span) for span in spans] == [warmup] + [each] * rounds
 
 
-@pytest.mark.parametrize("hw", [(60, 48), (64, 0), (-64, 48), (64, 40)])
-def test_views_are_multiples_of_sixteen(hw):
-    with pytest.raises(ValidationError, match="multiples of 16"):
+@pytest.mark.parametrize("hw", [(64, 0), (-64, 48)])
+def test_views_have_a_size(hw):
+    with pytest.raises(ValidationError, match="input_hw must be positive"):
         ViewConfig(input_hw=hw)
+
+
+@pytest.mark.parametrize(("hw", "near"), [((60, 48), (64, 48)), ((64, 40), (64, 32))])
+def test_views_are_multiples_of_what_the_network_halves(hw, near):
+    network = NetworkConfig.model_validate({"kind": "small_baseline"})
+    message = rf"multiples of 16 for a small_baseline.*e.g. to {re.escape(str(list(near)))}"
+    with pytest.raises(BadInput, match=message):
+        ViewConfig(input_hw=hw).check(network)
 
 
 @pytest.mark.parametrize(

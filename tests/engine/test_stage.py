@@ -11,7 +11,7 @@ from torch import nn
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.engine.learner import Learner
 from sspcm_kedro.engine.optimizer import TrainingConfig
-from sspcm_kedro.engine.progress import StepProgress, describe
+from sspcm_kedro.engine.progress import StepProgress, format_epoch
 from sspcm_kedro.engine.stage import start_from, train
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
@@ -143,7 +143,7 @@ def test_a_stage_starts_from_the_end_of_the_one_before_and_nothing_else(wrong, m
 
 def test_a_line_of_the_log():
     line = {"stage": "warmup", "epoch": 2, "step": 6, "learning_rate": 1e-3, "loss": 0.012345}
-    assert describe(line) == "warmup epoch 2 (step 6): loss 0.01235"
+    assert format_epoch(line) == "warmup epoch 2 (step 6): loss 0.01235"
 
 
 @pytest.mark.parametrize("terminal", [True, False])

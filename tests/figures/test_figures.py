@@ -83,18 +83,18 @@ def drawn(figure):
 
 
 def test_curves_hold_the_numbers_and_the_baseline_shares_the_axes():
-    ours, baseline = history(), history(("supervised",), ("baseline",))
+    ours, baseline = history(), history(("baseline",), ("baseline",))
     figure = charts.learning_curves({"SSPCM": ours, "baseline": baseline.drop(columns="kept")})
     ap, pck, losses, trust, right = figure.axes
     assert [ax.get_ylabel() for ax in (ap, pck)] == ["validation AP", "validation PCK"]
-    expected = {"SSPCM: teacher a", "SSPCM: student", "baseline: supervised"}
+    expected = {"SSPCM: teacher a", "SSPCM: student", "baseline: baseline"}
     assert set(lines_of(pck)) == set(lines_of(ap)) == expected
 
     scored = ours[ours["student/PCK"].notna()]
     line = lines_of(pck)["SSPCM: student"]
     assert line.get_xdata().tolist() == scored["step"].tolist()
     assert line.get_ydata().tolist() == scored["student/PCK"].tolist()
-    assert line.get_linestyle() != lines_of(pck)["baseline: supervised"].get_linestyle()
+    assert line.get_linestyle() != lines_of(pck)["baseline: baseline"].get_linestyle()
 
     assert losses.get_yscale() == "log"
     loss = lines_of(losses)["SSPCM: consistency"].get_ydata()
@@ -185,7 +185,7 @@ def test_predictions_tell_left_from_right(person):
     visibility[0, LSP.names.index("left_wrist")] = 0
     figure = sheets.prediction_sheet(
         crops,
-        {"supervised": points + 3, "student": points + 1},
+        {"baseline": points + 3, "student": points + 1},
         points,
         visibility,
         LSP.limbs,
@@ -194,7 +194,7 @@ def test_predictions_tell_left_from_right(person):
     )
     drawn(figure)
     assert [ax.get_title() for ax in figure.axes[:3]] == [
-        "1 truth", "1 supervised", "1 student (0.125)",
+        "1 truth", "1 baseline", "1 student (0.125)",
     ]  # fmt: skip
     color = {
         name: {
@@ -228,7 +228,7 @@ def test_sheets_refuse_other_crops(person):
 
 
 def test_bars_are_the_scores():
-    scores = {"supervised": np.array([0.5, np.nan, 0.25]), "student": np.array([0.75, 1.0, 0.5])}
+    scores = {"baseline": np.array([0.5, np.nan, 0.25]), "student": np.array([0.75, 1.0, 0.5])}
     figure = charts.per_keypoint_bars(scores, ["nose", "left_hip", "right_hip"])
     drawn(figure)
     (ax,) = figure.axes

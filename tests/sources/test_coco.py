@@ -73,9 +73,11 @@ def test_files_to_hand_in_get_the_ids_of_the_images(tmp_path, parts):
 
 def test_a_test_image_to_train_on_is_refused(tmp_path, parts):
     record = write_coco(tmp_path, *parts)
-    with pytest.raises(BadInput, match=r"a test image must not be a training image, and 3 are"):
+    with pytest.raises(
+        BadInput, match=r"a test image must not be among the training ones, and 3 are"
+    ):
         read({**record, "test": record["train"]}).read()
-    with pytest.raises(BadInput, match=r"a test image must not be a unlabeled image"):
+    with pytest.raises(BadInput, match=r"a test image must not be among the unlabeled ones"):
         read({**record, "test": record["unlabeled"]}).read()
 
 

@@ -1,4 +1,4 @@
-"""Mixed training: several sets in one space of 24 keypoints, evaluated in their own."""
+"""Union training: several sets in one space of 24 keypoints, evaluated in their own."""
 
 import numpy as np
 import pytest
@@ -107,7 +107,7 @@ def test_keypoints_outside_the_union_are_refused(written, coco):
     record = {"kind": "coco", "root": coco.root,
               "train": {"annotations": coco.write().name, "images": "pictures"}}  # fmt: skip
     source = UnionSource.model_validate({"sources": {"cats": record}, "labeled": ["cats"]})
-    with pytest.raises(BadInput, match=r"skeleton: mixed training knows.*found 'tail' too.*rename"):
+    with pytest.raises(BadInput, match=r"skeleton: union training knows.*found 'tail' too.*rename"):
         source.read()
 
 

@@ -1,1 +1,1 @@
-"""Reading annotations and images; the only place below the shell that opens files, only to read."""
+"""From people to batches: instances, split, crops, views, loader. Of files it reads images."""

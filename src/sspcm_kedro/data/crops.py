@@ -1,6 +1,5 @@
 """The one reader of pixels: people to canonical uint8 crops, each at most once if memory allows."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,8 +20,8 @@ class Crops:
 
     Args:
         instances: the people (n).
-        input_hw: size of the network's input.
-        border: extra pixels on each side.
+        input_hw: (height, width) of the network's input, in input pixels.
+        border: input pixels of context on each side.
         workers: decoding threads.
         memory: bytes that may be kept.
     """
@@ -46,11 +45,6 @@ class Crops:
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Crops (b, 3, H + 2 border, W + 2 border) of the given rows (b)."""
         return self._read(rows.numpy()) if self._kept is None else self._kept[rows]
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows and crops, in order, ``size`` at a time."""
-        for rows in torch.arange(len(self)).split(size):
-            yield rows, self[rows]
 
     def _read(self, rows: np.ndarray) -> Tensor:
         crops = torch.empty((len(rows), *self._shape), dtype=torch.uint8)

@@ -28,9 +28,9 @@ class Instances:
         ids: (n) unique instance ids.
         image_ids: (n) ids of their images; people of one image share it.
         paths: (n) image files.
-        image_hw: (n, 2) image sizes, (height, width).
+        image_hw: (n, 2) image sizes, (height, width), in image pixels.
         boxes: (n, 4) person boxes x0, y0, x1, y1 in image pixels.
-        areas: (n) areas in square pixels, the scale of OKS.
+        areas: (n) areas in square image pixels, the scale of OKS.
         box_scores: (n) detector confidence; 1 for annotated boxes.
         keypoints: (n, k, 2) image pixels, (x, y); 0 where visibility is 0.
         visibility: (n, k) 0 not annotated, 1 annotated but covered, 2 visible.

@@ -25,9 +25,11 @@ class ViewConfig(Settings):
     The defaults of ``weak`` are those of the published code.
     """
 
-    input_hw: tuple[int, int] = (64, 48)
+    input_hw: tuple[int, int] = Field(
+        default=(64, 48), description="(height, width) of a person's crop, in input pixels"
+    )
     border: int = Field(
-        default=12, ge=0, description="context in pixels that weak views may turn into"
+        default=12, ge=0, description="input pixels of context that weak views may turn into"
     )
     stride: int = Field(default=4, ge=1, description="input pixels a heatmap cell")
     sigma: float = Field(
@@ -37,7 +39,8 @@ class ViewConfig(Settings):
         default=True, description="Gaussians centered exactly; false rounds to cells, as published"
     )
     refinement: Refinement = Field(
-        default="parabola", description="from cells to pixels: of pseudo-labels and predictions"
+        default="parabola",
+        description="from heatmap cells to input pixels, of predictions",
     )
     blur: int | None = Field(
         default=None,
@@ -50,8 +53,8 @@ class ViewConfig(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> "ViewConfig":
-        if any(size <= 0 or size % 16 for size in self.input_hw):
-            raise ValueError(f"input_hw must be multiples of 16, got {self.input_hw}")
+        if min(self.input_hw) < 1:
+            raise ValueError(f"input_hw must be positive, got {self.input_hw}")
         if self.blur is not None and self.blur % 2 == 0:
             raise ValueError(f"blur must be odd, got {self.blur}")
         return self
@@ -65,11 +68,14 @@ class ViewConfig(Settings):
         for chosen in map(network.of, ROLES):
             if any(size % chosen.multiple for size in self.input_hw):
                 rule = f"both sides must be multiples of {chosen.multiple} for a {chosen.kind}"
-                remedy = "Change view.input_hw, e.g. to [256, 192]."
+                near = [max(1, round(s / chosen.multiple)) * chosen.multiple for s in self.input_hw]
+                remedy = f"Change view.input_hw, e.g. to {near}."
                 raise BadInput(f"view.input_hw {self.input_hw}", rule, remedy)
             if self.stride not in chosen.strides:
                 rule = f"must be one of {list(chosen.strides)} for a {chosen.kind}"
-                raise BadInput(f"view.stride {self.stride}", rule, "Change view.stride, e.g. to 4.")
+                near = min(chosen.strides, key=lambda stride: abs(stride - self.stride))
+                remedy = f"Change view.stride, e.g. to {near}."
+                raise BadInput(f"view.stride {self.stride}", rule, remedy)
 
     @property
     def codec(self) -> HeatmapCodec:

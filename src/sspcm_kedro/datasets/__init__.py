@@ -1,1 +1,1 @@
-"""Catalog entries of this project: the only code that writes files."""
+"""Catalog entries of this project: what a run keeps is written here alone."""

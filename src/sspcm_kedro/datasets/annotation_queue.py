@@ -22,7 +22,7 @@ class AnnotationQueueDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
     """Saves ``annotations`` (a COCO file's content) and ``images`` (image file by file name).
 
     Loading gives the annotations. The folder is written whole or not at all. One in which somebody
-    has put files, say returned labels, is not replaced.
+    has put files, say exported labels, is not replaced.
 
     Images are copies, except that one with an EXIF orientation is written anew without it:
     annotation tools turn such images, training does not.

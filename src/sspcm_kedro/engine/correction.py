@@ -56,7 +56,7 @@ def _members(now: Tensor, earlier: Tensor) -> tuple[tuple[Tensor, Tensor], tuple
 
 
 def occluder_bank(keypoints: Tensor, kept: Tensor, frame_hw: tuple[int, int]) -> Tensor:
-    """Rows (q, 3) of person, x, y: every kept keypoint (n, k, 2) that lies inside the crop."""
+    """Rows (q, 3) of person, x, y in input pixels: kept keypoints (n, k, 2) inside the crop."""
     height, width = frame_hw
     x, y = keypoints.unbind(dim=2)
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)

@@ -39,7 +39,7 @@ def code_digests(pipeline: str) -> dict[str, str]:
     }
 
 
-def people_content(people: Instances) -> str:
+def people_text(people: Instances) -> str:
     """What people's rows say and the sizes of their image files, to be fingerprinted.
 
     Not where on this machine the files lie, nor when they came here. Sizes tell one JPEG or PNG

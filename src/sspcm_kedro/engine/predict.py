@@ -56,7 +56,7 @@ def predict(
 def locate(
     net: nn.Module, images: Tensor, skeleton: Skeleton, codec: HeatmapCodec, *, flip_test: bool
 ) -> tuple[Tensor, Tensor]:
-    """Keypoints (b, k, 2) in pixels of the images (b, 3, H, W), normalized, and scores (b, k).
+    """Keypoints (b, k, 2) in input pixels and scores (b, k), of normalized images (b, 3, H, W).
 
     The network is in eval mode, and on the images' device.
     """

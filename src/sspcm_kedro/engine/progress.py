@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from sspcm_kedro.methods.base import total_loss
 
 
-def describe(line: dict[str, Any]) -> str:
+def format_epoch(line: dict[str, Any]) -> str:
     """A line of the history, for the log."""
     skip = {"stage", "epoch", "step", "learning_rate", "memory_gib"}
     numbers = ", ".join(

@@ -13,12 +13,12 @@ from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.engine.evaluate import HEADLINES, EvaluationConfig, evaluate
-from sspcm_kedro.engine.fingerprint import fingerprint, people_content
+from sspcm_kedro.engine.fingerprint import fingerprint, people_text
 from sspcm_kedro.engine.fit import EpochReport, fit
 from sspcm_kedro.engine.learner import Learner, State, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.predict import predict
-from sspcm_kedro.engine.progress import StepProgress, describe
+from sspcm_kedro.engine.progress import StepProgress, format_epoch
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
@@ -34,12 +34,12 @@ class MonitorConfig(EvaluationConfig):
     """The same for the quick look after each epoch; training reads this and not ``evaluation``."""
 
     flip_test: bool = False
-    people: int = Field(default=200, ge=0, description="validation people, evenly spread")
+    people: int = Field(default=200, ge=0, description="validation people, evenly spaced")
 
 
 @dataclass(frozen=True)
 class People:
-    """Whom a stage learns from and is watched on; ``unlabeled`` is None where there are none."""
+    """Whom a stage learns from and is monitored on; ``unlabeled`` is None where there are none."""
 
     labeled: Instances
     unlabeled: Instances | None
@@ -64,7 +64,7 @@ class StageSettings:
         maker = network_maker(self.network, keypoints, self.seed, stride=self.view.stride)
         return Learner(self.method, maker, self.view.codec, self.training, self.machine.pick())
 
-    def content(self) -> list[Any]:
+    def fingerprint_parts(self) -> list[Any]:
         """What decides what is learned, to be fingerprinted."""
         configs = (self.view, self.network, self.method, self.training)
         return [self.seed, *(config.model_dump() for config in configs)]
@@ -102,14 +102,14 @@ def train_stage(
     labeled, skeleton = people.labeled, people.skeleton
     view.check(settings.network)
     learner = settings.learner(skeleton.size)
-    prints = [stage, settings.content(), skeleton.to_dict(), code]
+    prints = [stage, settings.fingerprint_parts(), skeleton.to_dict(), code]
     if previous is not None:
         start_from(learner, previous, span)
         prints.append(previous["fingerprint"])
     reads = learner.method.reads
-    unlabeled = people.unlabeled if reads else None
+    unlabeled = people.unlabeled if learner.method.needs_unlabeled else None
     pseudo = pseudo if reads & {"earlier", "donors"} else None
-    prints += [people_content(part) for part in (labeled, unlabeled) if part is not None]
+    prints += [people_text(part) for part in (labeled, unlabeled) if part is not None]
     prints += pseudo.to_bytes() if pseudo is not None else []
     full = make_batches(
         labeled, unlabeled, pseudo, skeleton, view=view, training=training, machine=machine,
@@ -217,12 +217,14 @@ def train(
             epochs=epochs, steps=training.steps, seed=seed, on_step=on_step,
         ):  # fmt: skip
             learner.epoch = report.epoch + 1
-            learner.history.append(row(stage, report, monitor(learner.method)))
-            logger.info("%s", describe(learner.history[-1]))
+            learner.history.append(history_row(stage, report, monitor(learner.method)))
+            logger.info("%s", format_epoch(learner.history[-1]))
             yield outputs()
 
 
-def row(stage: str, report: EpochReport, scores: dict[str, float]) -> dict[str, float | str]:
+def history_row(
+    stage: str, report: EpochReport, scores: dict[str, float]
+) -> dict[str, float | str]:
     """One line of the history."""
     return {
         "stage": stage,

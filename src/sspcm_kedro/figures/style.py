@@ -9,7 +9,7 @@ NETWORK_COLORS = {
     "teacher_a": "#0077bb",
     "teacher_b": "#ee7733",
     "student": "#cc3377",
-    "supervised": "#555555",
+    "baseline": "#555555",
     "mean": "#009988",
     "corrected": "#228833",
     "rejected": "#cc3311",

@@ -33,10 +33,10 @@ class TeacherStudentConfig(Settings):
 class NetworkConfig(
     RootModel[Annotated[OneNetwork | TeacherStudentConfig, Field(discriminator="kind")]]
 ):
-    """Which network all learners of a run have, or which the teachers and which the student."""
+    """Which network all networks of a run have, or which the teachers and which the student."""
 
     def of(self, name: str) -> OneNetwork:
-        """The network of a learner: teacher_a, teacher_b or student."""
+        """The network of a role: teacher_a, teacher_b or student."""
         if isinstance(self.root, TeacherStudentConfig):
             return self.root.student if name == "student" else self.root.teacher
         return self.root
@@ -46,7 +46,7 @@ class NetworkConfig(
         return type(self)(self.root.bare())
 
     def build(self, keypoints: int, name: str = "student", *, stride: int = 4) -> nn.Module:
-        """The network of a learner; all have the same unless the kind is ``teacher_student``."""
+        """The network of a role; all have the same unless the kind is ``teacher_student``."""
         return self.of(name).build(keypoints, stride=stride)
 
 

@@ -13,7 +13,7 @@ DEFAULT_SIGMA = 0.08
 
 @dataclass(frozen=True)
 class UnionTraining:
-    """Which channels of a union mean something in one mixed training.
+    """Which channels of a union mean something in one union training.
 
     Attributes:
         trained: channels that some labeled set has; the others are never learned, and are noise.
@@ -200,7 +200,7 @@ UNION = _convention(
     "right_elbow right_wrist right_eye left_eye right_ear left_ear",
     torso=(14, 1),
 )
-"""The 24 keypoints of all sets above. Mixed training uses them as ``trained_union`` makes them."""
+"""The 24 keypoints of all sets above. Union training uses them as ``trained_union`` makes them."""
 
 # LSP's neck lies where MPII has its upper neck, at the chin; AI Challenger's lies lower.
 _ALIASES = {LSP.names: {"neck": "upper_neck"}}
@@ -227,7 +227,7 @@ def union_channels(skeleton: Skeleton) -> tuple[int, ...]:
     names = [alias.get(name, plain_name(name)) for name in skeleton.names]
     strange = [name for name in names if name not in UNION.names]
     if strange:
-        rule = f"mixed training knows the keypoints {UNION.names}, found {strange[0]!r} too"
+        rule = f"union training knows the keypoints {UNION.names}, found {strange[0]!r} too"
         raise BadInput("skeleton", rule, "Train on this source alone, or rename its keypoints")
     return tuple(UNION.names.index(name) for name in names)
 

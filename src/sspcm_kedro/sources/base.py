@@ -170,5 +170,5 @@ def _refuse_shared_images(
 ) -> None:
     shared = sorted(set(held_out.paths) & set(other.paths))
     if shared:
-        rule = f"a {kind} image must not be a {name} image, and {len(shared)} are"
+        rule = f"a {kind} image must not be among the {name} ones, and {len(shared)} are"
         raise BadInput(shared[0], rule, "Correct the files of the source in the parameters")

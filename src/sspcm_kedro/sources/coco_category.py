@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.coco_ap import PERSON
 from sspcm_kedro.pose.skeleton import (
     DEFAULT_SIGMA,
     Skeleton,
@@ -13,9 +14,6 @@ from sspcm_kedro.pose.skeleton import (
 )
 from sspcm_kedro.sources import checks
 from sspcm_kedro.sources.checks import Record
-
-PERSON = 1
-"""The category of people where no category has keypoints, and in detection files."""
 
 
 def person_category(skeleton: Skeleton) -> Record:

@@ -8,10 +8,11 @@ import numpy as np
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.coco_ap import PERSON
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.checks import Record
-from sspcm_kedro.sources.coco_category import PERSON, find_person_category, parse_skeleton
+from sspcm_kedro.sources.coco_category import find_person_category, parse_skeleton
 from sspcm_kedro.sources.coco_checks import LISTS, CocoLists, read_coco_json
 
 AREA_OF_BOX = 0.53

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.pose.coco_ap import PERSON
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources.checks import Record
-from sspcm_kedro.sources.coco_category import PERSON, person_category
+from sspcm_kedro.sources.coco_category import person_category
 
 
 def coco_content(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from sspcm_kedro.drawn import DrawnPerson, DrawnSettings, draw_many
+from sspcm_kedro.pose.coco_ap import PERSON
 from sspcm_kedro.pose.skeleton import COCO
 from sspcm_kedro.sources.checks import Record
-from sspcm_kedro.sources.coco_category import PERSON, person_category
+from sspcm_kedro.sources.coco_category import person_category
 
 Part = Literal["train", "val", "unlabeled"]
 

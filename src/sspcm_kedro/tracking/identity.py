@@ -12,13 +12,13 @@ from pydantic import BaseModel
 
 import sspcm_kedro
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.engine.fingerprint import fingerprint, people_content
+from sspcm_kedro.engine.fingerprint import fingerprint, people_text
 
 Trained = Literal["method", "comparison"]
 """The two trainings of the project, by the parameter that says what is trained."""
 
 PACKAGE = Path(sspcm_kedro.__file__).parent
-IMAGE_CODE = ("tracking/", "serving.py", "pipelines/reporting/", "figures/")
+REPORTING_CODE = ("tracking/", "serving.py", "pipelines/reporting/", "figures/")
 """Code that changes no number."""
 EVALUATION = ("pipelines/evaluation/",)
 """Code that changes no training."""
@@ -56,9 +56,14 @@ def identify(trained: Trained, raw: dict[str, Any], env: str, people: str) -> Id
     settings["method"] = settings.pop(trained)  # one name, so that runs compare line by line
     params = flat(settings)
     kept = {k: v for k, v in params.items() if not k.startswith("evaluation.")}
-    training = fingerprint(trained, env, people, code(*IMAGE_CODE, *EVALUATION), kept)
-    key = fingerprint(training, code(*IMAGE_CODE), params)
-    facts = {"environment": env, "trained_by": trained, "people": people, "code": code(*IMAGE_CODE)}
+    training = fingerprint(trained, env, people, code(*REPORTING_CODE, *EVALUATION), kept)
+    key = fingerprint(training, code(*REPORTING_CODE), params)
+    facts = {
+        "environment": env,
+        "trained_by": trained,
+        "people": people,
+        "code": code(*REPORTING_CODE),
+    }
     return Identity(key, training, run_name(params, env, trained), {**facts, **params})
 
 
@@ -94,10 +99,7 @@ def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
 def people_of(tables: dict[str, Instances | None]) -> str:
     """Twelve digits that change when any person or label does; not with where the files lie."""
     return fingerprint(
-        *(
-            (name, None if table is None else people_content(table))
-            for name, table in tables.items()
-        )
+        *((name, None if table is None else people_text(table)) for name, table in tables.items())
     )
 
 

@@ -1,6 +1,7 @@
 """From a source to the tables of people that training and evaluation read."""
 
 import logging
+from dataclasses import fields
 from pathlib import Path
 
 from sspcm_kedro.data.instances import Instances
@@ -15,7 +16,7 @@ from sspcm_kedro.sources.drawn_folder import DrawnPeople
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("annotated", "validation", "unlabeled", "hidden_truth", "test", "ignored")
+PARTS = tuple(field.name for field in fields(Source) if field.name != "skeleton")
 
 
 def draw_people(source: SourceConfig, seed: int) -> DrawnPeople:
@@ -52,7 +53,7 @@ def split_people(
     people = merge(chosen, annotation_import, skeleton)
     more = len(people.labeled) - len(chosen.labeled)
     if more:
-        logger.info("%d people with returned labels join %d labeled ones", more, config.labeled)
+        logger.info("%d imported people join %d labeled ones", more, len(chosen.labeled))
     return (
         people.labeled, people.unlabeled, people.validation, people.hidden_truth, people.ignored,
     )  # fmt: skip

@@ -39,7 +39,7 @@ class PredictionConfig(Settings):
         boxes: a COCO file with the people's boxes, its file names relative to ``images``. Without
             it each image, also of sub-folders, is taken as one person who fills it.
         detections: a detector's result list for the images of ``boxes``, instead of its boxes.
-        shown: people on the overlay sheet, evenly spread.
+        shown: people on the overlay sheet, evenly spaced.
     """
 
     images: Path | None = None
@@ -57,7 +57,7 @@ class PredictionConfig(Settings):
 
 
 def find_people(config: PredictionConfig) -> Instances:
-    """The people to predict on, in whole images.
+    """The people to predict on: those of the boxes, or each image as one person.
 
     Raises:
         BadInput: no folder was given, a file breaks a rule, or an image does not decode.
