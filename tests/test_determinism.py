@@ -194,8 +194,8 @@ class Puts(Method):
 
 
 def train_puts() -> None:
-    method, nothing = Puts(), torch.zeros(1, 1, 1, 1)
-    batch = Batch(Labeled(nothing, nothing, nothing))
+    method, maps = Puts(), torch.zeros(1, 1, 1, 1)
+    batch = Batch(Labeled(torch.zeros(1, 3, 4, 4), maps, torch.zeros(1, 1)))
     epochs = fit(
         method, lambda _: iter([batch]), adam(method, 1e-3), StepDecay(1e-3, (), 1),
         epochs=range(1), steps=1, seed=0,

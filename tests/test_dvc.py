@@ -244,7 +244,7 @@ def test_push_and_pull_restore_the_data_here_and_in_another_clone(copy):
     assert ran(beside.call("dvc", "repro")) == []
     for name in ("labeled", "unlabeled", "validation"):
         file = beside.root / "data/05_model_input" / f"{name}.parquet"
-        for image in InstancesDataset(filepath=str(file)).load()["path"]:
+        for image in InstancesDataset(filepath=str(file)).load().paths:
             assert Path(image).is_relative_to(beside.root) and Path(image).is_file()
 
 
