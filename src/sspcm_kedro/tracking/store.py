@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -125,15 +125,16 @@ class Store:
             self._failed = None
 
     def close(self, status: str) -> None:
-        """End all runs of this process; say what could not be written.
-
-        Args:
-            status: "FINISHED", "FAILED" or "KILLED".
-        """
+        """End all runs as "FINISHED", "FAILED" or "KILLED"; say what could not be written."""
         with self._lock:
             for name, run in self.runs.items():
                 self._waiting[name, "status"] = lambda run=run: run.end(status)
-            self._flush()
+            try:
+                self._flush()
+            finally:  # a write that a signal broke off does not keep the status back
+                for run in self.runs.values():
+                    with suppress(Exception):
+                        run.end(status)
             self.runs = {}
             if self._waiting:
                 assert self._failed is not None
