@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from mlflow import MlflowClient
 
 from sspcm_kedro.tracking.identity import Identity
 from sspcm_kedro.tracking.run import Point, Run
-from sspcm_kedro.tracking.store import Store, TrackingConfig
+from sspcm_kedro.tracking.store import Store, TrackingConfig, defer_signals
 from sspcm_kedro.tracking.surroundings import is_gone, process
 
 IDENTITY = Identity("key", "training", "a name", {"seed": 0, "method.kind": "sspcm"})
@@ -155,3 +156,24 @@ def test_processes():
     assert is_gone(process())  # an earlier one of this number: this one has nothing open yet
     assert not is_gone("")
     assert not is_gone(f"{process().rpartition(':')[0]}:1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_a_write(number):
+    """Raised inside, it would leave MLflow's transaction open and the database locked."""
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_):
+        raise Stopped
+
+    before, written = signal.signal(number, stop), []
+    try:
+        with pytest.raises(Stopped), defer_signals():
+            signal.raise_signal(number)
+            written.append("all of it")
+        assert written == ["all of it"]
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)

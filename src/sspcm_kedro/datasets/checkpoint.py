@@ -19,7 +19,6 @@ class CheckpointDataset(FileDataset[dict[str, Any], dict[str, Any] | None]):
         filepath: a ``.pt`` file.
         optional: a missing file loads as None instead of failing. A training node reads its own
             output this way, to go on where it was killed.
-        metadata: for kedro-viz.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ from typing import Any
 
 import requests
 from filelock import FileLock, Timeout
-from kedro.io import AbstractDataset
 
+from sspcm_kedro.datasets.file import FileDataset
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.downloads.fetch import Patience, fetch, open_session, remote_size, verify
 from sspcm_kedro.downloads.published import Archive, Download
@@ -25,7 +25,7 @@ WORK = ".download"
 """In the set's folder: parts, archives, and a note of each archive that is unpacked."""
 
 
-class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
+class DownloadDataset(FileDataset[Download, dict[str, Any]]):
     """A published set in its folder, and a JSON report of it.
 
     Saving fetches what is missing, whatever became of earlier attempts; an archive that somebody
@@ -42,9 +42,8 @@ class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
         self, filepath: str, attempts: int = 5, wait: float = 1.0,
         metadata: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        self._file = Path(filepath)
+        super().__init__(filepath, metadata)
         self._patience = Patience(attempts, wait)
-        self.metadata = metadata
 
     def save(self, data: Download) -> None:
         """Fetch, unpack and report."""
@@ -56,7 +55,7 @@ class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
             rule = "one command fetches into a folder at a time, and another does"
             raise BadInput(data.root, rule, "Wait for it, or stop it") from None
         report = _report(data)
-        with replace_file(self._file) as beside:
+        with replace_file(self._filepath) as beside:
             beside.write_text(json.dumps(report, indent=1))
         missing = [item for item in report["by_hand"] if not item["there"]]
         for item in missing:
@@ -69,13 +68,7 @@ class DownloadDataset(AbstractDataset[Download, dict[str, Any]]):
 
     def load(self) -> dict[str, Any]:
         """The report."""
-        return json.loads(self._file.read_bytes())
-
-    def _exists(self) -> bool:
-        return self._file.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._file)}
+        return json.loads(self._filepath.read_bytes())
 
 
 def _complete(data: Download, patience: Patience) -> None:

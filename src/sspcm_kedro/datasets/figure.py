@@ -16,7 +16,6 @@ class FigureDataset(FileDataset[Figure, bytes]):
     Args:
         filepath: a ``.png`` file.
         dpi: resolution.
-        metadata: for kedro-viz.
     """
 
     def __init__(

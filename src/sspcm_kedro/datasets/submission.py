@@ -25,7 +25,6 @@ class CocoSubmissionDataset(FileDataset[list[Record], list[Record]]):
     Args:
         filepath: ``person_keypoints_<set>_<method>_results.zip``, e.g.
             ``person_keypoints_test-dev2017_sspcm_results.zip``.
-        metadata: for kedro-viz.
 
     Raises:
         BadInput: the file's name is one that the server refuses.
@@ -64,7 +63,6 @@ class MpiiSubmissionDataset(FileDataset[list[Record], Any]):
 
     Args:
         filepath: ``pred_keypoints_mpii.mat``, the name that MPII asks for.
-        metadata: for kedro-viz.
     """
 
     def load(self) -> Any:

@@ -106,9 +106,8 @@ def train_stage(
     if previous is not None:
         start_from(learner, previous, span)
         prints.append(previous["fingerprint"])
-    reads = learner.method.reads
     unlabeled = people.unlabeled if learner.method.needs_unlabeled else None
-    pseudo = pseudo if reads & {"earlier", "donors"} else None
+    pseudo = pseudo if learner.method.reads & {"earlier", "donors"} else None
     prints += [people_text(part) for part in (labeled, unlabeled) if part is not None]
     prints += pseudo.to_bytes() if pseudo is not None else []
     full = make_batches(

@@ -1,6 +1,6 @@
 """LSP and LSP-extended: ``joints.mat`` and ``images/im0001.jpg``, one annotated person an image.
 
-Their parse_numbers do not mean the same, so each set parses its own; what follows is shared.
+The numbers of their matrices do not mean the same, so each set parses its own; the rest is shared.
 """
 
 import re

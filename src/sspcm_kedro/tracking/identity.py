@@ -57,13 +57,9 @@ def identify(trained: Trained, raw: dict[str, Any], env: str, people: str) -> Id
     params = flat(settings)
     kept = {k: v for k, v in params.items() if not k.startswith("evaluation.")}
     training = fingerprint(trained, env, people, code(*REPORTING_CODE, *EVALUATION), kept)
-    key = fingerprint(training, code(*REPORTING_CODE), params)
-    facts = {
-        "environment": env,
-        "trained_by": trained,
-        "people": people,
-        "code": code(*REPORTING_CODE),
-    }
+    digest = code(*REPORTING_CODE)
+    key = fingerprint(training, digest, params)
+    facts = {"environment": env, "trained_by": trained, "people": people, "code": digest}
     return Identity(key, training, run_name(params, env, trained), {**facts, **params})
 
 

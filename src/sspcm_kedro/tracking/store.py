@@ -3,12 +3,13 @@
 import logging
 import os
 import re
+import signal
 import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -110,7 +111,9 @@ class Store:
         while self._waiting:
             what, write = next(iter(self._waiting.items()))
             try:
-                write()
+                with defer_signals():
+                    write()
+                    del self._waiting[what]
             except (MlflowException, OSError) as error:
                 if self._failed is None:
                     logger.warning(
@@ -119,7 +122,6 @@ class Store:
                     )  # fmt: skip
                 self._failed = time.monotonic(), first_line(error)
                 return
-            del self._waiting[what]
         if self._failed is not None:
             logger.info("%s is back: the log is complete again", self.uri)
             self._failed = None
@@ -129,12 +131,7 @@ class Store:
         with self._lock:
             for name, run in self.runs.items():
                 self._waiting[name, "status"] = lambda run=run: run.end(status)
-            try:
-                self._flush()
-            finally:  # a write that a signal broke off does not keep the status back
-                for run in self.runs.values():
-                    with suppress(Exception):
-                        run.end(status)
+            self._flush()
             self.runs = {}
             if self._waiting:
                 assert self._failed is not None
@@ -143,6 +140,27 @@ class Store:
                     "command again: what is trained is not trained again, and the log is completed",
                     self.uri, self._failed[1], ", ".join(map(" ".join, self._waiting)),
                 )  # fmt: skip
+
+
+@contextmanager
+def defer_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM act when the block ends: the exception that they raise would break MLflow
+    off in a transaction, and keep the database locked for the status that closing writes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def absolute(uri: str, root: Path) -> str:
