@@ -29,7 +29,6 @@ class AnnotationQueueDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
     Args:
         filepath: the folder.
-        metadata: for kedro-viz.
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
