@@ -1,17 +1,16 @@
 """What any input must satisfy. A refusal names the file, the record, the rule and the remedy."""
 
 import json
+import logging
 import os
-import struct
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from PIL.Image import DecompressionBombError as DecompressionBomb
 
+from sspcm_kedro.data.image_file import DEEP_MODES, UnreadableImage, decode, is_turned, stored_hw
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.errors import BadInput
@@ -22,7 +21,8 @@ ELSEWHERE = (
     "Correct the path in the parameters (source), or get the set first: "
     "kedro run --pipelines download fetches it or says how (docs/data.md)"
 )
-BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBomb)
+
+logger = logging.getLogger(__name__)
 
 
 def refuse(file: Path, broken: Sequence[tuple[str, str]], remedy: str) -> None:
@@ -141,50 +141,52 @@ def need_images(file: Path, names: Iterable[str], folder: Path) -> None:
 def verify_images(instances: Instances, workers: int | None = None) -> None:
     """Decode every distinct image once; refuse one that is broken or not of its promised size.
 
-    Sizes are those of the stored pixels: EXIF orientation is ignored, as in training.
+    Sizes are those of the stored pixels: EXIF orientation is ignored, as in training. How many
+    images have such a tag, or more than 8 bits, is logged.
     """
     promised = dict(zip(instances.paths.tolist(), map(tuple, instances.image_hw.tolist()),
                         strict=True))  # fmt: skip
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        decoded = pool.map(_decoded_hw, promised)
+        decoded = pool.map(_look, promised)
         found = dict(zip(promised, show_progress(decoded, len(promised), "checking images"),
                          strict=True))  # fmt: skip
-    broken = [path for path, hw in found.items() if isinstance(hw, str)]
+    broken = [(path, fault) for path, (_, _, fault) in found.items() if fault]
     if broken:
-        rule = f"the image must decode, but {found[broken[0]]}"
-        remedy = "Copy the file again, or remove the image and its people"
-        refuse(Path(broken[0]), [("", rule)] * len(broken), remedy)
-    resized = [path for path, hw in found.items() if hw != promised[path]]
+        path, fault = broken[0]
+        refuse(Path(path), [("", fault.rule)] * len(broken), fault.remedy)
+    resized = [path for path, (hw, _, _) in found.items() if hw != promised[path]]
     if resized:
-        wanted, hw = promised[resized[0]], found[resized[0]]
+        wanted, hw = promised[resized[0]], found[resized[0]][0]
         rule = f"the image must have the annotated (height, width) {wanted}, the file has {hw}"
         remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
         refuse(Path(resized[0]), [("", rule)] * len(resized), remedy)
+    for trait, meaning in _TRAITS.items():
+        having = [path for path, (_, traits, _) in found.items() if trait in traits]
+        if having:
+            logger.warning("%d images %s (the first: %s)", len(having), meaning, having[0])
+
+
+_TRAITS = {
+    "turned": "have an orientation tag (EXIF), which is ignored: labels must be those of the "
+    "stored pixels",
+    "deep": "have more than 8 bits: each is stretched from its lowest to its highest value",
+}
+
+
+def _look(path: str) -> tuple[tuple[int, int], set[str], UnreadableImage | None]:
+    """The (height, width) of an image that decodes to its last row, its traits, else the fault."""
+    try:
+        image = decode(path)
+    except UnreadableImage as fault:
+        return (0, 0), set(), fault
+    traits = {"turned": is_turned(image), "deep": image.mode in DEEP_MODES}
+    return (image.height, image.width), {trait for trait, has in traits.items() if has}, None
 
 
 def stored_sizes(paths: Sequence[Path], workers: int | None = None) -> np.ndarray:
     """The (height, width) (n, 2) of stored images, from their headers, whatever EXIF says."""
     distinct = dict.fromkeys(paths)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        found = pool.map(_stored_hw, distinct)
+        found = pool.map(stored_hw, distinct)
         sizes = dict(zip(distinct, show_progress(found, len(distinct), "image sizes"), strict=True))
     return np.array([sizes[path] for path in paths], np.int64).reshape(-1, 2)
-
-
-def _stored_hw(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except BROKEN_IMAGE as error:
-        remedy = "Copy the file again, or remove it"
-        raise BadInput(path, f"the image must be readable, but {error}", remedy) from error
-
-
-def _decoded_hw(path: str) -> tuple[int, int] | str:
-    """The (height, width) of an image that decodes to its last row, else what went wrong."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.height, image.width
-    except BROKEN_IMAGE as error:
-        return str(error)
