@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -53,11 +54,22 @@ def read_json(file: Path, without: str | None = None) -> Any:
         return {key: value for key, value in record.items() if key != without}
 
     need_file(file)
+    content = file.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        raise BadInput(file, "must be JSON, and is compressed by gzip", f"Unpack it: gunzip {file}")
     try:
-        return json.loads(file.read_bytes(), object_hook=strip if without else None)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        remedy = "The file may be cut short: copy or export it again"
-        raise BadInput(file, f"must be JSON, but {error}", remedy) from error
+        return json.loads(content, object_hook=strip if without else None)
+    except UnicodeDecodeError as error:
+        rule = f"must be JSON in the encoding UTF-8 (or 16, 32), but {error}"
+        remedy = "Save it as UTF-8; it may be Latin-1: iconv -f latin1 -t utf-8"
+    except (json.JSONDecodeError, RecursionError) as error:
+        rule, remedy = (
+            f"must be JSON, but {error}",
+            "The file may be cut short: copy or export it again",
+        )
+    except ValueError as error:  # Python reads no integers of thousands of digits
+        rule, remedy = f"must be JSON, but {error}", "Correct the number"
+    raise BadInput(file, rule, remedy)
 
 
 def read_records(file: Path, what: str, remedy: str) -> list[Record]:
@@ -87,16 +99,27 @@ def name_of(kind: str, row: int, record: Record) -> str:
 def need_names_inside(file: Path, names: Iterable[tuple[str, Any]]) -> None:
     """Refuse a (record, image name) whose name leads out of the image folder."""
     broken = [
-        (record, f"the image's name must be a path inside the image folder, found {name!r}")
+        (record, f"the image's name must be a path inside the image folder, found {name!r:.200}")
         for record, name in names
-        if not isinstance(name, str) or not _stays_inside(name)
+        if not isinstance(name, str) or not _stays_inside(name) or not _can_be(name)
     ]
     refuse(file, broken, "Write file names relative to the image folder, without '..'")
 
 
 def _stays_inside(name: str) -> bool:
-    paths = (PurePosixPath(name), PureWindowsPath(name))
-    return bool(name) and not any(path.anchor or ".." in path.parts for path in paths)
+    windows = PureWindowsPath(name)  # "t:01.jpg" leads elsewhere on Windows only
+    away = windows.root or (windows.drive if os.name == "nt" else "")
+    parts = (*PurePosixPath(name).parts, *windows.parts)
+    return bool(name) and not away and not PurePosixPath(name).anchor and ".." not in parts
+
+
+def _can_be(name: str) -> bool:
+    """Whether a file system can have it: real letters, no part of more than 255 bytes."""
+    try:
+        parts = [len(part.encode()) for part in name.split("/")]
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name and max(parts) <= 255 and sum(parts) <= 4000
 
 
 def parse_numbers(
@@ -130,12 +153,30 @@ def _numbers(value: Any) -> np.ndarray | None:
 def need_images(file: Path, names: Iterable[str], folder: Path) -> None:
     """Refuse names of images that are not in the folder."""
     need_folder(folder)
-    broken = [
-        (f"image {name}", f"the image must be in {folder}, and is not there")
-        for name in names
-        if not (folder / name).is_file()
-    ]
-    refuse(file, broken, "Copy the missing images, or correct the images folder in the parameters")
+    refuse_absent(file, [name for name in names if not (folder / name).is_file()], folder)
+
+
+def refuse_absent(file: Path, names: Sequence[str], folder: Path) -> None:
+    """Refuse these names of images: nothing in the folder is called so."""
+    rule = f"the image must be in {folder}, and is not there"
+    remedy = "Copy the missing images, or correct the images folder in the parameters"
+    refuse(file, [(f"image {name}", rule) for name in names], remedy)
+
+
+def find_images(file: Path, names: Iterable[str], folder: Path) -> dict[str, str]:
+    """What each image is called in the folder: its name, or what other systems make of it.
+
+    These are the other Unicode form of the same letters, and backslashes between folders.
+    """
+    need_folder(folder)
+    found = {}
+    for name in names:
+        slashes = name.replace("\\", "/")
+        forms = (unicodedata.normalize(form, slashes) for form in ("NFC", "NFD"))
+        spelled = (name, slashes, *forms)
+        found[name] = next((other for other in spelled if (folder / other).is_file()), None)
+    refuse_absent(file, [name for name, there in found.items() if there is None], folder)
+    return {name: there for name, there in found.items() if there is not None}
 
 
 def verify_images(instances: Instances, workers: int | None = None) -> None:
