@@ -12,7 +12,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.checks import Record
-from sspcm_kedro.sources.coco_checks import read_coco_json
+from sspcm_kedro.sources.coco_checks import read_coco_json, same_id
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ def read_annotated_people(file: Path, skeleton: Skeleton) -> list[AnnotatedPerso
     orders = _orders(file, coco["categories"], skeleton)
     of = coco_checks.category_ids(file, "annotation", people)
     people = [person for person, category in zip(people, of, strict=True) if category in orders]
-    of = [category for category in of if category in orders]
     if not people:
         rule = "must hold at least one person with keypoints, found none"
         raise BadInput(file, rule, "Export the skeletons, as COCO keypoints")
