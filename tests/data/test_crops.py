@@ -7,6 +7,7 @@ from PIL import Image, ImageOps
 
 from sspcm_kedro.data.crops import Crops, cut
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import crop_matrix
 
 INPUT = (64, 48)
@@ -173,3 +174,9 @@ def test_an_empty_box_is_refused(folder):
     broken.boxes[1] = 7
     with pytest.raises(ValueError, match="box 1"):
         Crops(broken, INPUT, border=0)
+
+
+def test_a_broken_image_is_named_by_the_crops(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"cut")
+    with pytest.raises(BadInput, match=r"a\.jpg: the image must decode"):
+        Crops(people([tmp_path / "a.jpg"], [[5, 5, 25, 25]]), INPUT, border=0)[torch.tensor([0])]

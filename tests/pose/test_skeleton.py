@@ -6,6 +6,7 @@ import pytest
 from pycocotools.cocoeval import Params
 
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.sides import coco_name, flip_pairs_from_names
 from sspcm_kedro.pose.skeleton import (
     AIC,
     COCO,
@@ -15,7 +16,6 @@ from sspcm_kedro.pose.skeleton import (
     MPII,
     UNION,
     Skeleton,
-    flip_pairs_from_names,
     published,
     trained_union,
     union_channels,
@@ -137,10 +137,34 @@ def test_judging_keypoints_that_nobody_teaches_is_refused():
         (["left_hip", "neck"], ()),
         (["collar", "color", "heel"], ()),
         (["bright_spot", "bleft_spot"], ()),
+        (["nose", "neck", "Rsho", "Relb", "Lsho", "Lelb"], ((4, 2), (5, 3))),
+        (["lshoulder", "rshoulder", "neck"], ((0, 1),)),
+        (["nose", "leftShoulder", "rightShoulder"], ((1, 2),)),
+        (["eyeL", "eyeR", "wingL", "wingR"], ((0, 1), (2, 3))),
+        (["snout", "leftear", "rightear", "leftforepaw", "rightforepaw"], ((1, 2), (3, 4))),
+        (["Head", "Shoulder.L", "Shoulder.R"], ((1, 2),)),
+        (["paw_front_left", "paw_front_right", "earleft", "earright"], ((0, 1), (2, 3))),
+        (["Left Shoulder", "Right Shoulder", "LHip", "RHip"], ((0, 1), (2, 3))),
+        (["L1", "R1", "left2", "right2"], ((0, 1), (2, 3))),
+        (["left_left_toe", "right_left_toe"], ((0, 1),)),
+        (["leg", "rump", "", "_"], ()),
     ],
 )
 def test_pairs_are_read_from_names(names, pairs):
     assert flip_pairs_from_names(names) == pairs
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("left_hip", "left_hip"), ("Left Hip", "left_hip"), ("l_shoulder", "left_shoulder"),
+        ("Rkne", "right_knee"), ("eyeL", "left_eye"), ("rightear", "right_ear"), ("ear", "ear"),
+        ("leftWrist", "left_wrist"), ("Head top", "head_top"), ("Nose", "nose"), ("lip", "lip"),
+        ("front_left_knee", "front_left_knee"), ("", ""),
+    ],
+)  # fmt: skip
+def test_names_as_coco_spells_them(name, plain):
+    assert coco_name(name) == plain
 
 
 def test_a_skeleton_survives_json():

@@ -372,3 +372,34 @@ def test_two_files_about_one_person(trip, split, tmp_path):
     two = {**one, "file": tmp_path / "again.json"}
     with pytest.raises(BadInput, match=r"again.json, annotation 15: is the same person as .*back"):
         merge(split, AnnotationImportConfig.model_validate({"files": [one, two]}), JOINTS)
+
+
+def test_labels_do_not_go_to_a_neighbour_who_was_not_asked_for(trip):
+    """11 was asked for, 12 was not; the box is one around the keypoints."""
+    trip.people[1]["bbox"] = [66, 14, 40, 70]
+    with pytest.raises(BadInput, match=r"annotation 11: .* somebody who was not asked"):
+        trip.merged()
+
+
+@pytest.mark.parametrize("name", ["/data/files/?d=queue/{}", "/x/?d=queue%2F{}", "x/%61__1.jpg"])
+def test_addresses_are_decoded(trip, name):
+    for image in trip.images:
+        if image["file_name"] == "a__1.jpg" or "%61" not in name:
+            image["file_name"] = name.format(image["file_name"])
+    assert_moved(trip, trip.merged())
+
+
+def test_names_that_would_be_the_same_are_refused():
+    with pytest.raises(BadInput, match=r"a/b__c\.jpg.*Rename one"):
+        flat_names(["/d/a/b__c.jpg", "/d/a__b/c.jpg"])
+
+
+@pytest.mark.parametrize("odd", [[1], {}, None])
+def test_odd_values_of_returned_files(trip, odd):
+    trip.people[1]["category_id"] = odd
+    with pytest.raises(BadInput, match=r"annotation 11: 'category_id' must"):
+        trip.merged()
+    trip.people[1]["category_id"] = "1"
+    trip.content["categories"][0]["keypoints"] = 5
+    with pytest.raises(BadInput, match=r"category 1: its keypoints must be"):
+        trip.merged()

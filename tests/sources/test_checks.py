@@ -1,5 +1,6 @@
 """Every kind of broken input is refused by file, record, rule and remedy."""
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -69,6 +70,19 @@ RECORDS: dict[str, tuple[Break, str, str, str]] = {
                       "relative to the image folder"),
     "absolute name": (_image("file_name", "/etc/10.jpg"), "image 10", "'/etc/10.jpg'", "Write"),
     "windows name": (_image("file_name", r"..\10.jpg"), "image 10", "inside the", "without '..'"),
+    "endless name": (_image("file_name", 5000 * "a"), "image 10", "inside the", "Write file"),
+    "broken letters": (_image("file_name", "\ud800.jpg"), "image 10", "inside the", "Write file"),
+    "zero in name": (_image("file_name", "a\0.jpg"), "image 10", "inside the", "Write file"),
+    "list as category": (_person("category_id", [1]), "annotation 5", "'category_id' must", "id"),
+    "map as category": (_person("category_id", {}), "annotation 5", "'category_id' must", "id"),
+    "text crowd": (_person("iscrowd", "no"), "annotation 5", "'iscrowd' must be 0 or 1", "Write 1"),
+    "list as crowd": (_person("iscrowd", []), "annotation 5", "'iscrowd' must be 0", "Write 1"),
+    "narrow box": (_person("bbox", [3, 3, 1, 9]), "annotation 5", "wider and higher than a pixel",
+                   "Correct the box"),
+    "last column": (_person("bbox", [59, 3, 9, 9]), "annotation 5", "wider and", "remove the ann"),
+    "label outside": (_person("keypoints", [9, 9, 2, 9, 42, 2, 0, 0, 0]), "annotation 5",
+                      "inside the stored image, (height, width) = (40, 60), found (9, 42)",
+                      "orientation tag"),
     "empty name": (_image("file_name", ""), "image 10", "found ''", "Write file names"),
     "no size": (_image("height", 0), "image 10", "positive whole numbers, found (30, 0)", "Write"),
     "missing image": (_image("file_name", "11.jpg"), "image 11.jpg", "is not there", "Copy"),
@@ -96,11 +110,37 @@ def test_the_others_are_counted(coco):
         read_coco(coco.write(), coco.images)  # annotation 3 is a crowd: not looked at
 
 
-@pytest.mark.parametrize("text", ["{", '{"images": [', "", "\xff"])
+@pytest.mark.parametrize("text", ["{", '{"images": [', ""])
 def test_files_that_are_no_json_are_refused(coco, text):
     coco.file.write_bytes(text.encode("latin-1"))
     with pytest.raises(BadInput, match=r"people\.json: must be JSON, but .*cut short"):
         read_coco(coco.file, coco.images)
+
+
+ENCODED = {
+    "Latin-1": (
+        '{"a": "K\xe4se"}'.encode("latin-1"),
+        r"must be JSON in the encoding UTF-8.*Latin-1",
+    ),
+    "gzip": (gzip.compress(b"{}"), r"must be JSON, and is compressed by gzip\. Unpack it"),
+    "digits": (b"[" + b"9" * 5000 + b"]", r"must be JSON, but .*digits.*Correct the number"),
+    "deep": (b"[" * 100_000, r"must be JSON, but .*cut short"),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODED)
+def test_how_json_is_written_is_named(coco, kind):
+    content, message = ENCODED[kind]
+    coco.file.write_bytes(content)
+    with pytest.raises(BadInput, match=rf"people\.json: {message}"):
+        read_coco(coco.file, coco.images)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_other_unicode_is_read(coco, encoding):
+    text = coco.write().read_text()
+    coco.file.write_bytes(text.encode(encoding))
+    assert len(read_coco(coco.file, coco.images)[0]) == 3
 
 
 def test_missing_file_and_folder_are_refused(coco):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.skeleton import COCO, DEFAULT_SIGMA, Skeleton
+from sspcm_kedro.pose.skeleton import COCO, Skeleton
 from sspcm_kedro.sources.coco_format import clean_boxes, read_coco
 
 
@@ -20,7 +20,7 @@ def test_people_come_in_file_order_and_without_crowds_and_unlabeled(coco):
 
 def test_columns_of_an_annotation(coco):
     people, _ = read_coco(coco.write(), coco.images)
-    assert people.boxes.tolist() == [[0, 10, 19, 39], [2, 3, 5, 7], [5, 6, 14, 25]]
+    assert people.boxes.tolist() == [[0, 10, 15, 39], [2, 3, 5, 7], [5, 6, 14, 25]]
     assert people.areas.tolist() == [7, 7, 7]
     assert people.box_scores.tolist() == [1, 1, 1]
     assert people.visibility.tolist()[1] == [1, 0, 2]
@@ -32,7 +32,7 @@ def test_skeleton_of_a_new_convention(coco):
     assert skeleton == Skeleton(
         names=("left_wrist", "right_wrist", "nose"),
         flip_pairs=((0, 1),),
-        sigmas=(DEFAULT_SIGMA,) * 3,
+        sigmas=(0.062, 0.062, 0.026),  # COCO's, by name
         limbs=((0, 2), (1, 2)),
     )
 
@@ -111,5 +111,8 @@ def test_detections_are_used_raw_and_in_their_order(coco, tmp_path):
 
 def test_clean_boxes_by_hand():
     xywh = np.array([[2, 3, 10, 5], [-5, -5, 20, 20], [55, 35, 20, 20], [4, 4, 0.5, 0.5]])
-    cleaned = clean_boxes(xywh, np.tile([40, 60], (4, 1)))
+    image_hw = np.tile([40, 60], (4, 1))
+    cleaned = clean_boxes(xywh, image_hw, as_published=True)
     assert cleaned.tolist() == [[2, 3, 11, 7], [0, 0, 19, 19], [55, 35, 59, 39], [4, 4, 4, 4]]
+    inside = clean_boxes(xywh, image_hw)
+    assert inside.tolist() == [[2, 3, 11, 7], [0, 0, 14, 14], [55, 35, 59, 39], [4, 4, 4, 4]]

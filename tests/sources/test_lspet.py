@@ -125,5 +125,5 @@ def test_a_twice_numbered_image_is_refused(tmp_path):
 def test_an_unreadable_image_is_refused(tmp_path):
     root = write(tmp_path, joints_matrix(1), ("im00001",))
     (root / "images" / "im00001.jpg").write_bytes(b"no image")
-    with pytest.raises(BadInput, match=r"im00001\.jpg: the image must be readable.*Copy the file"):
+    with pytest.raises(BadInput, match=r"im00001\.jpg: the image must decode.*Copy the file"):
         read_lspet(root)

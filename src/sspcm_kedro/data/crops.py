@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sspcm_kedro.data.image_file import read_rgb
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.pose.geometry import crop_matrix
 
@@ -54,8 +55,7 @@ class Crops:
 
         def read(item: tuple[str, list[int]]) -> None:
             path, places = item
-            with Image.open(path) as file:  # EXIF orientation is ignored, as annotations assume
-                image = file.convert("RGB")
+            image = read_rgb(path)  # EXIF orientation is ignored, as annotations assume
             for place in places:
                 crop = cut(image, self.matrix[rows[place]], self._shape[1:], self.border)
                 crops[place] = torch.tensor(crop).permute(2, 0, 1)

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
-from PIL import Image
 
+from sspcm_kedro.data.image_file import decode, is_turned
 from sspcm_kedro.datasets.whole import replace_folder
 from sspcm_kedro.errors import BadInput
 
 ANNOTATIONS = "annotations/person_keypoints_default.json"
 IMAGES = "images/default"
 """The layout of CVAT's own COCO exports; ``file_name`` is relative to the image folder."""
-
-_ORIENTATION = 0x0112
 
 
 class AnnotationQueueDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
@@ -68,10 +66,10 @@ class AnnotationQueueDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
 
 def _copy(source: Path, target: Path) -> None:
-    with Image.open(source) as image:
-        if image.getexif().get(_ORIENTATION, 1) == 1:
-            shutil.copyfile(source, target)
-            return
-        pixels = image.copy()
-        pixels.info.clear()
-        pixels.save(target, format=image.format, quality=95)
+    image = decode(source)
+    if not is_turned(image):
+        shutil.copyfile(source, target)
+        return
+    pixels = image.copy()
+    pixels.info.clear()
+    pixels.save(target, format=image.format, quality=95)

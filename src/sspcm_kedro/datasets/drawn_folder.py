@@ -11,6 +11,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from PIL import Image
 
+from sspcm_kedro.data.image_file import read_rgb
 from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.datasets.whole import replace_folder
 from sspcm_kedro.errors import BadInput
@@ -63,8 +64,7 @@ class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
         files = list(islice(sorted(folder.iterdir()), images))
         sheet = Image.new("RGB", (4 * side, -(-len(files) // 4) * side))
         for place, file in enumerate(files):
-            with Image.open(file) as image:
-                tile = image.convert("RGB").resize((side, side))
+            tile = read_rgb(file).resize((side, side))
             sheet.paste(tile, (place % 4 * side, place // 4 * side))
         png = io.BytesIO()
         sheet.save(png, format="PNG")

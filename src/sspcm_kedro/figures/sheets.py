@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sspcm_kedro.figures.style import NETWORK_COLORS, legend_below, readable
-from sspcm_kedro.pose.skeleton import flip_pairs_from_names
+from sspcm_kedro.pose.sides import flip_pairs_from_names
 
 Limbs = Sequence[tuple[int, int]]
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.sides import flip_pairs_from_names
 
 DEFAULT_SIGMA = 0.08
 """OKS sigma of a keypoint nobody measured: between COCO's elbow (0.072) and knee (0.087)."""
@@ -114,19 +115,6 @@ class Skeleton:
             torso=(int(torso[0]), int(torso[1])) if torso else None,
             union=training,
         )
-
-
-def flip_pairs_from_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Index pairs of names that differ only by left/right (or l_/r_), e.g. left_hip, right_hip."""
-    swap = {"left": "right", "l": "r"}
-    index = {name.lower(): i for i, name in enumerate(names)}
-    pairs = []
-    for name, i in index.items():
-        pattern = r"(?<![a-z])(left|l)(?![a-z])"
-        mirrored = re.sub(pattern, lambda match: swap[match.group()], name, count=1)
-        if mirrored != name and mirrored in index:
-            pairs.append((i, index[mirrored]))
-    return tuple(pairs)
 
 
 def _convention(names: str, **parts: Any) -> Skeleton:

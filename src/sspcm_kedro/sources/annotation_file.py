@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.checks import Record
-from sspcm_kedro.sources.coco_checks import read_coco_json
+from sspcm_kedro.sources.coco_checks import read_coco_json, same_id
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def read_annotated_people(file: Path, skeleton: Skeleton) -> list[AnnotatedPerso
     image_of = {image["id"]: image for image in images}
     coco_checks.need_known_images(file, "annotation", people, image_of.keys())
     orders = _orders(file, coco["categories"], skeleton)
-    people = [person for person in people if person["category_id"] in orders]
+    of = coco_checks.category_ids(file, "annotation", people)
+    people = [person for person, category in zip(people, of, strict=True) if category in orders]
     if not people:
         rule = "must hold at least one person with keypoints, found none"
         raise BadInput(file, rule, "Export the skeletons, as COCO keypoints")
@@ -66,7 +68,9 @@ def read_annotated_people(file: Path, skeleton: Skeleton) -> list[AnnotatedPerso
     ]  # fmt: skip
     checks.refuse(file, empty, "Remove people whom nobody can label; they stay unlabeled")
     return [
-        _annotated_person(file, person, image_of[person["image_id"]], orders[person["category_id"]])
+        _annotated_person(
+            file, person, image_of[person["image_id"]], orders[same_id(person["category_id"])]
+        )
         for person in people
     ]
 
@@ -77,16 +81,17 @@ def _orders(file: Path, categories: list[Record], skeleton: Skeleton) -> dict[An
     Tools may list them in another order than they were given.
     """
     checks.need_keys(file, "category", categories, ("id",))
+    ids = coco_checks.category_ids(file, "category", categories, "id")
     orders = {}
-    for category in categories:
+    for category_id, category in zip(ids, categories, strict=True):
         names = category.get("keypoints")
         if not names:
             continue
-        if sorted(map(str, names)) != sorted(skeleton.names):
+        if not isinstance(names, list) or sorted(map(str, names)) != sorted(skeleton.names):
             rule = f"its keypoints must be {', '.join(skeleton.names)}; found {names}"
             remedy = "Set the tool up with the queue's own category"
             raise BadInput(f"{file}, category {category['id']}", rule, remedy)
-        orders[category["id"]] = [names.index(name) for name in skeleton.names]
+        orders[category_id] = [names.index(name) for name in skeleton.names]
     return orders
 
 
@@ -102,12 +107,18 @@ def _annotated_person(
         box = np.concatenate([present.min(axis=0), present.max(axis=0)])
     return AnnotatedPerson(
         where=f"{file}, annotation {person['id']}",
-        image=PurePosixPath(str(image["file_name"]).replace("\\", "/")).name,
+        image=_base_name(str(image["file_name"])),
         image_hw=(image["height"], image["width"]),
         box=box,
         keypoints=np.where(visibility[:, None] > 0, triples[:, :2], 0),
         visibility=visibility,
     )
+
+
+def _base_name(name: str) -> str:
+    """A file's name without folders; tools write addresses (%C3%A4 for a letter, ?d= before it)."""
+    decoded = unquote(name.rsplit("?d=", maxsplit=1)[-1])
+    return PurePosixPath(decoded.replace("\\", "/")).name
 
 
 def _bbox(person: Record) -> Sequence[float]:

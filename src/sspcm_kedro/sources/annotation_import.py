@@ -5,7 +5,7 @@ person is known by the name of the image and by where the box is, never by an id
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +65,15 @@ def flat_names(paths: Iterable[str]) -> dict[str, str]:
     shared = 0
     while all(len(p) > shared for p in parents) and len({p[shared] for p in parents}) == 1:
         shared += 1
-    return {path: "__".join(Path(path).parts[shared:]) for path in distinct}
+    names = {path: "__".join(Path(path).parts[shared:]) for path in distinct}
+    count = Counter(names.values())
+    twice = [path for path in distinct if count[names[path]] > 1]
+    if twice:
+        rule = (
+            f"must differ from {twice[1]} with __ between folders, and both are {names[twice[0]]}"
+        )
+        raise BadInput(twice[0], rule, "Rename one of the two images")
+    return names
 
 
 def merge(people: Split, annotation_import: AnnotationImportConfig, skeleton: Skeleton) -> Split:
@@ -78,19 +86,20 @@ def merge(people: Split, annotation_import: AnnotationImportConfig, skeleton: Sk
     Raises:
         BadInput: a file breaks a rule; says the file, the annotation, the rule and the remedy.
     """
+    if not annotation_import.files:
+        return people
     found: dict[int, AnnotatedPerson] = {}
     index = _PeopleIndex(people)
     for one in annotation_import.files:
         annotated = read_annotated_people(one.file, skeleton)
         _refuse_unfinished(one, annotated, skeleton)
+        asked = read_annotated_people(one.draft, skeleton)
         for person in annotated:
-            row = index.row_of(person)
+            row = index.row_of(person, asked)
             if row in found:
                 rule = f"is the same person as {found[row].where}"
                 raise BadInput(person.where, rule, "Remove one of the two")
             found[row] = person
-    if not found:
-        return people
     rows = np.array(sorted(found))
     moved = replace(
         people.unlabeled.take(rows),
@@ -165,11 +174,12 @@ class _PeopleIndex:
         for path in self._on:
             self._by_base[Path(path).name].append(path)
 
-    def row_of(self, person: AnnotatedPerson) -> int:
+    def row_of(self, person: AnnotatedPerson, asked: list[AnnotatedPerson]) -> int:
         """The row of a person in ``unlabeled``.
 
         Raises:
-            BadInput: nobody, somebody else, or one of several.
+            BadInput: nobody, somebody else, one of several, or, by a box of the tool's own,
+                somebody who was not ``asked`` for.
         """
         there = self._on[self._path(person)]
         tables = [self._parts[part][0] for part, _ in there]
@@ -178,7 +188,14 @@ class _PeopleIndex:
             rule = f"its image must be {(height, width)} (height, width), not {person.image_hw}"
             raise BadInput(person.where, rule, "Export in pixels of the queue's own images")
         boxes = np.stack([table.boxes[row] for table, (_, row) in zip(tables, there, strict=True)])
-        part, row = there[_matching_box(person, boxes.astype(np.float64))]
+        best = _matching_box(person, boxes.astype(np.float64))
+        part, row = there[best]
+        drafts = [draft.box for draft in asked if self._paths(draft.image) == [self._path(person)]]
+        near = [np.abs(boxes[best] - box).max() <= 1 for box in (person.box, *drafts)]
+        if drafts and not any(near):
+            rule = "its box is nearest to somebody who was not asked for"
+            remedy = "Write the person's own box as the bbox, or remove the annotation"
+            raise BadInput(person.where, rule, remedy)
         if part != "unlabeled":
             rule = f"must be an unlabeled person, and is a {part} one of this split"
             remedy = "Remove them, or use the seed and the split that the queue was made with"

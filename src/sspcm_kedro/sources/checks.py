@@ -1,17 +1,17 @@
 """What any input must satisfy. A refusal names the file, the record, the rule and the remedy."""
 
 import json
+import logging
 import os
-import struct
+import unicodedata
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from PIL.Image import DecompressionBombError as DecompressionBomb
 
+from sspcm_kedro.data.image_file import DEEP_MODES, UnreadableImage, decode, is_turned, stored_hw
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.errors import BadInput
@@ -22,7 +22,8 @@ ELSEWHERE = (
     "Correct the path in the parameters (source), or get the set first: "
     "kedro run --pipelines download fetches it or says how (docs/data.md)"
 )
-BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBomb)
+
+logger = logging.getLogger(__name__)
 
 
 def refuse(file: Path, broken: Sequence[tuple[str, str]], remedy: str) -> None:
@@ -53,11 +54,22 @@ def read_json(file: Path, without: str | None = None) -> Any:
         return {key: value for key, value in record.items() if key != without}
 
     need_file(file)
+    content = file.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        raise BadInput(file, "must be JSON, and is compressed by gzip", f"Unpack it: gunzip {file}")
     try:
-        return json.loads(file.read_bytes(), object_hook=strip if without else None)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        remedy = "The file may be cut short: copy or export it again"
-        raise BadInput(file, f"must be JSON, but {error}", remedy) from error
+        return json.loads(content, object_hook=strip if without else None)
+    except UnicodeDecodeError as error:
+        rule = f"must be JSON in the encoding UTF-8 (or 16, 32), but {error}"
+        remedy = "Save it as UTF-8; it may be Latin-1: iconv -f latin1 -t utf-8"
+    except (json.JSONDecodeError, RecursionError) as error:
+        rule, remedy = (
+            f"must be JSON, but {error}",
+            "The file may be cut short: copy or export it again",
+        )
+    except ValueError as error:  # Python reads no integers of thousands of digits
+        rule, remedy = f"must be JSON, but {error}", "Correct the number"
+    raise BadInput(file, rule, remedy)
 
 
 def read_records(file: Path, what: str, remedy: str) -> list[Record]:
@@ -87,16 +99,27 @@ def name_of(kind: str, row: int, record: Record) -> str:
 def need_names_inside(file: Path, names: Iterable[tuple[str, Any]]) -> None:
     """Refuse a (record, image name) whose name leads out of the image folder."""
     broken = [
-        (record, f"the image's name must be a path inside the image folder, found {name!r}")
+        (record, f"the image's name must be a path inside the image folder, found {name!r:.200}")
         for record, name in names
-        if not isinstance(name, str) or not _stays_inside(name)
+        if not isinstance(name, str) or not _stays_inside(name) or not _can_be(name)
     ]
     refuse(file, broken, "Write file names relative to the image folder, without '..'")
 
 
 def _stays_inside(name: str) -> bool:
-    paths = (PurePosixPath(name), PureWindowsPath(name))
-    return bool(name) and not any(path.anchor or ".." in path.parts for path in paths)
+    windows = PureWindowsPath(name)  # "t:01.jpg" leads elsewhere on Windows only
+    away = windows.root or (windows.drive if os.name == "nt" else "")
+    parts = (*PurePosixPath(name).parts, *windows.parts)
+    return bool(name) and not away and not PurePosixPath(name).anchor and ".." not in parts
+
+
+def _can_be(name: str) -> bool:
+    """Whether a file system can have it: real letters, no part of more than 255 bytes."""
+    try:
+        parts = [len(part.encode()) for part in name.split("/")]
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name and max(parts) <= 255 and sum(parts) <= 4000
 
 
 def parse_numbers(
@@ -130,61 +153,81 @@ def _numbers(value: Any) -> np.ndarray | None:
 def need_images(file: Path, names: Iterable[str], folder: Path) -> None:
     """Refuse names of images that are not in the folder."""
     need_folder(folder)
-    broken = [
-        (f"image {name}", f"the image must be in {folder}, and is not there")
-        for name in names
-        if not (folder / name).is_file()
-    ]
-    refuse(file, broken, "Copy the missing images, or correct the images folder in the parameters")
+    refuse_absent(file, [name for name in names if not (folder / name).is_file()], folder)
+
+
+def refuse_absent(file: Path, names: Sequence[str], folder: Path) -> None:
+    """Refuse these names of images: nothing in the folder is called so."""
+    rule = f"the image must be in {folder}, and is not there"
+    remedy = "Copy the missing images, or correct the images folder in the parameters"
+    refuse(file, [(f"image {name}", rule) for name in names], remedy)
+
+
+def find_images(file: Path, names: Iterable[str], folder: Path) -> dict[str, str]:
+    """What each image is called in the folder: its name, or what other systems make of it.
+
+    These are the other Unicode form of the same letters, and backslashes between folders.
+    """
+    need_folder(folder)
+    found = {}
+    for name in names:
+        slashes = name.replace("\\", "/")
+        forms = (unicodedata.normalize(form, slashes) for form in ("NFC", "NFD"))
+        spelled = (name, slashes, *forms)
+        found[name] = next((other for other in spelled if (folder / other).is_file()), None)
+    refuse_absent(file, [name for name, there in found.items() if there is None], folder)
+    return {name: there for name, there in found.items() if there is not None}
 
 
 def verify_images(instances: Instances, workers: int | None = None) -> None:
     """Decode every distinct image once; refuse one that is broken or not of its promised size.
 
-    Sizes are those of the stored pixels: EXIF orientation is ignored, as in training.
+    Sizes are those of the stored pixels: EXIF orientation is ignored, as in training. How many
+    images have such a tag, or more than 8 bits, is logged.
     """
     promised = dict(zip(instances.paths.tolist(), map(tuple, instances.image_hw.tolist()),
                         strict=True))  # fmt: skip
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        decoded = pool.map(_decoded_hw, promised)
+        decoded = pool.map(_look, promised)
         found = dict(zip(promised, show_progress(decoded, len(promised), "checking images"),
                          strict=True))  # fmt: skip
-    broken = [path for path, hw in found.items() if isinstance(hw, str)]
+    broken = [(path, fault) for path, (_, _, fault) in found.items() if fault]
     if broken:
-        rule = f"the image must decode, but {found[broken[0]]}"
-        remedy = "Copy the file again, or remove the image and its people"
-        refuse(Path(broken[0]), [("", rule)] * len(broken), remedy)
-    resized = [path for path, hw in found.items() if hw != promised[path]]
+        path, fault = broken[0]
+        refuse(Path(path), [("", fault.rule)] * len(broken), fault.remedy)
+    resized = [path for path, (hw, _, _) in found.items() if hw != promised[path]]
     if resized:
-        wanted, hw = promised[resized[0]], found[resized[0]]
+        wanted, hw = promised[resized[0]], found[resized[0]][0]
         rule = f"the image must have the annotated (height, width) {wanted}, the file has {hw}"
         remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
         refuse(Path(resized[0]), [("", rule)] * len(resized), remedy)
+    for trait, meaning in _TRAITS.items():
+        having = [path for path, (_, traits, _) in found.items() if trait in traits]
+        if having:
+            logger.warning("%d images %s (the first: %s)", len(having), meaning, having[0])
+
+
+_TRAITS = {
+    "turned": "have an orientation tag (EXIF), which is ignored: labels must be those of the "
+    "stored pixels",
+    "deep": "have more than 8 bits: each is stretched from its lowest to its highest value",
+}
+
+
+def _look(path: str) -> tuple[tuple[int, int], set[str], UnreadableImage | None]:
+    """The (height, width) of an image that decodes to its last row, its traits, else the fault."""
+    try:
+        image = decode(path)
+    except UnreadableImage as fault:
+        return (0, 0), set(), fault
+    traits = {"turned": is_turned(image), "deep": image.mode in DEEP_MODES}
+    return (image.height, image.width), {trait for trait, has in traits.items() if has}, None
 
 
 def stored_sizes(paths: Sequence[Path], workers: int | None = None) -> np.ndarray:
     """The (height, width) (n, 2) of stored images, from their headers, whatever EXIF says."""
     distinct = dict.fromkeys(paths)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        found = pool.map(_stored_hw, distinct)
+        found = pool.map(stored_hw, distinct)
         sizes = dict(zip(distinct, show_progress(found, len(distinct), "image sizes"), strict=True))
     return np.array([sizes[path] for path in paths], np.int64).reshape(-1, 2)
-
-
-def _stored_hw(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except BROKEN_IMAGE as error:
-        remedy = "Copy the file again, or remove it"
-        raise BadInput(path, f"the image must be readable, but {error}", remedy) from error
-
-
-def _decoded_hw(path: str) -> tuple[int, int] | str:
-    """The (height, width) of an image that decodes to its last row, else what went wrong."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.height, image.width
-    except BROKEN_IMAGE as error:
-        return str(error)

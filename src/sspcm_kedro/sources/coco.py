@@ -10,6 +10,7 @@ from sspcm_kedro.downloads.published import Archive, ByHand, Part, PublishedSet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import COCO, Skeleton
 from sspcm_kedro.sources.base import BaseSource, assemble, copy_labels
+from sspcm_kedro.sources.coco_checks import need_lists
 from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
 
 
@@ -127,6 +128,12 @@ class CocoSource(BaseSource):
         test: people to hand in predictions for: a list of images and a detector's result list.
         sigmas: OKS sigmas, where the keypoints are not COCO's.
         flip_pairs: index pairs, from 0, where left/right in the names does not tell them.
+        torso: index pair, from 0: the keypoints whose distance is PCK's unit, where they are not
+            the left shoulder and the right hip.
+        category: name of the category of people, or of several with the same keypoints, where the
+            files have others and none is called person.
+        as_published: treat boxes and labels that reach off their image as published code for COCO
+            does: such a box is moved inside with its whole width.
     """
 
     skeleton = COCO
@@ -140,6 +147,15 @@ class CocoSource(BaseSource):
     test: DetectedPart | None = None
     sigmas: tuple[float, ...] | None = None
     flip_pairs: tuple[tuple[int, int], ...] | None = None
+    torso: tuple[int, int] | None = None
+    category: str | tuple[str, ...] = ()
+    as_published: bool = False
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """What reading depends on, for every file."""
+        names = (self.category,) if isinstance(self.category, str) else self.category
+        return {"category": names, "as_published": self.as_published}
 
     def read(self, drawn_folder: Path | None = None) -> Source:
         annotated, skeleton, ignored = self._labeled(self.train, None, self.validation is None)
@@ -158,13 +174,15 @@ class CocoSource(BaseSource):
         coco = read_coco_json(file)
         people, skeleton = read_coco(
             file, images, coco=coco,
-            skeleton=skeleton, sigmas=self.sigmas, flip_pairs=self.flip_pairs,
+            skeleton=skeleton, sigmas=self.sigmas, flip_pairs=self.flip_pairs, torso=self.torso,
+            **self._how,
         )  # fmt: skip
         if not people.visibility.any():
             rule = "people to train or validate on need labels, and no annotation has 'keypoints'"
             raise BadInput(file, rule, "Name the keypoint file, or use this one as unlabeled")
-        ignored = parse_ignored(file, coco, images, skeleton.size) if evaluated else None
-        return people, skeleton, ignored
+        if not evaluated:
+            return people, skeleton, None
+        return people, skeleton, parse_ignored(file, coco, images, skeleton.size, **self._how)
 
     def _unlabeled(self, skeleton: Skeleton) -> tuple[Instances | None, Instances | None]:
         part = self.unlabeled
@@ -174,7 +192,7 @@ class CocoSource(BaseSource):
         truth = people if people.visibility.any() else None
         if part.truth:
             labels, _ = read_coco(
-                self.root / part.truth, self.root / part.images, skeleton=skeleton
+                self.root / part.truth, self.root / part.images, skeleton=skeleton, **self._how
             )
             truth = copy_labels(people, labels, self.root / part.truth)
         return people.without_labels(), truth
@@ -182,4 +200,13 @@ class CocoSource(BaseSource):
     def _boxed(self, part: DetectedPart, skeleton: Skeleton) -> Instances:
         detections = self.root / part.detections if part.detections else None
         file, images = self.root / part.annotations, self.root / part.images
-        return read_coco(file, images, detections=detections, skeleton=skeleton)[0]
+        coco = read_coco_json(file, ("images", "categories"))
+        if not detections:
+            if not coco.get("annotations"):
+                rule = "people without labels need boxes or detections, and it has no annotations"
+                remedy = "Annotate boxes, or name a detector's result list (its key 'detections')"
+                raise BadInput(file, rule, remedy)
+            need_lists(file, coco, ("annotations",))
+        return read_coco(
+            file, images, coco=coco, detections=detections, skeleton=skeleton, **self._how
+        )[0]

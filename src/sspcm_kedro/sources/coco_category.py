@@ -1,19 +1,16 @@
-"""The category of people in a COCO file: its id, its keypoints, its limbs."""
+"""The categories of people in a COCO file: their ids, their keypoints, their limbs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.coco_ap import PERSON
-from sspcm_kedro.pose.skeleton import (
-    DEFAULT_SIGMA,
-    Skeleton,
-    flip_pairs_from_names,
-    plain_name,
-    published,
-)
-from sspcm_kedro.sources import checks
+from sspcm_kedro.pose.sides import coco_name, flip_pairs_from_names
+from sspcm_kedro.pose.skeleton import COCO, DEFAULT_SIGMA, Skeleton, plain_name, published
+from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.checks import Record
+from sspcm_kedro.sources.coco_checks import same_id
 
 
 def person_category(skeleton: Skeleton) -> Record:
@@ -27,18 +24,50 @@ def person_category(skeleton: Skeleton) -> Record:
     }
 
 
-def find_person_category(file: Path, categories: list[Record]) -> Record:
-    """The one category with keypoints, else the category of people (which may be unlisted)."""
+def find_person_categories(
+    file: Path, categories: list[Record], named: Sequence[str] = ()
+) -> list[Record]:
+    """The categories of people (at least one); several have the same keypoints.
+
+    They are those that are ``named``; else the categories with keypoints (all categories, where
+    none has some), if these are alike; else the one called person. A file without names means the
+    id 1.
+
+    Raises:
+        BadInput: none of these is the case.
+    """
     checks.need_keys(file, "category", categories, ("id",))
-    posed = [category for category in categories if category.get("keypoints")]
-    candidates = posed or categories
-    people = [category for category in candidates if category["id"] == PERSON]
-    if people:
-        return people[0]
-    if len(candidates) == 1:
-        return candidates[0]
-    rule = f"one category must be people, found {[c.get('name', c['id']) for c in candidates]}"
-    raise BadInput(f"{file}, categories", rule, f"Give the category of people the id {PERSON}")
+    coco_checks.category_ids(file, "category", categories, "id")
+    if named:
+        wanted = set(map(plain_name, named))
+        chosen = [category for category in categories if _name(category) in wanted]
+    else:
+        posed = [category for category in categories if category.get("keypoints")]
+        chosen = posed or categories
+        if (not posed and len(chosen) > 1) or len({_spelled(category) for category in posed}) > 1:
+            people = [category for category in chosen if _name(category) == "person"]
+            nameless = not any("name" in category for category in chosen)
+            chosen = people or [c for c in chosen if nameless and same_id(c["id"]) == PERSON]
+    if chosen and len({_spelled(category) for category in chosen}) == 1:
+        return chosen
+    found = str([category.get("name", category["id"]) for category in categories])[:200]
+    rule = f"one category must be people, found {found}"
+    if named:
+        rule = f"{', '.join(named)} must be categories with the same keypoints, found {found}"
+    remedy = (
+        f"Name it in the parameters (source.category), or give it the name person or id {PERSON}"
+    )
+    raise BadInput(f"{file}, categories", rule, remedy)
+
+
+def _name(category: Record) -> str:
+    return plain_name(str(category.get("name", "")))
+
+
+def _spelled(category: Record) -> str:
+    """The keypoints of a category, whatever stands there, to be compared."""
+    listed = category.get("keypoints") or []
+    return str([plain_name(str(name)) for name in listed] if isinstance(listed, list) else listed)
 
 
 def parse_skeleton(file: Path, category: Record, wanted: Skeleton | None) -> Skeleton:
@@ -66,12 +95,13 @@ def parse_skeleton(file: Path, category: Record, wanted: Skeleton | None) -> Ske
     known = published(names)
     if known is not None:
         return known
-    index = {name: i for i, name in enumerate(names)}
+    index = {coco_name(name): i for i, name in enumerate(names)}
     torso = (index.get("left_shoulder"), index.get("right_hip"))
+    measured = dict(zip(COCO.names, COCO.sigmas, strict=True))
     return Skeleton(
         names=names,
         flip_pairs=flip_pairs_from_names(names),
-        sigmas=(DEFAULT_SIGMA,) * len(names),
+        sigmas=tuple(measured.get(coco_name(name), DEFAULT_SIGMA) for name in names),
         limbs=_limbs(category.get("skeleton"), len(names)),
         torso=None if torso[0] is None or torso[1] is None else (torso[0], torso[1]),
     )

@@ -13,7 +13,8 @@ CocoLists = dict[str, list[Record]]
 
 LISTS = ("images", "annotations", "categories")
 
-_VISIBILITY = (0, 1, 2)
+VISIBLE = 2
+_VISIBILITY = (0, 1, VISIBLE)
 _NUMBERS = {int, float}
 
 
@@ -24,6 +25,12 @@ def read_coco_json(file: Path, keys: Iterable[str] = LISTS) -> CocoLists:
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise BadInput(file, f"a COCO file must hold one JSON object, found a {kind}", remedy)
+    return need_lists(file, content, keys)
+
+
+def need_lists(file: Path, content: Record, keys: Iterable[str]) -> CocoLists:
+    """What a COCO file says, after a refusal of lists that are missing or hold no objects."""
+    remedy = "Export the annotations as COCO: an object with images, annotations and categories"
     for key in keys:
         if not isinstance(content.get(key), list):
             raise BadInput(file, f"a COCO file must have a list called '{key}'", remedy)
@@ -51,6 +58,48 @@ def need_unique_ids(file: Path, kind: str, records: Sequence[Record]) -> None:
 def whole_number(value: Any) -> bool:
     """Whether it is an integer that fits into 64 bits."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def same_id(value: Any) -> int | str | None:
+    """A category's id, the same whether a tool wrote it as a number or as text; None for no id."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and len(value) < 19 else value
+    return int(value) if whole_number(value) else None
+
+
+def category_ids(
+    file: Path, kind: str, records: Sequence[Record], key: str = "category_id"
+) -> list[int | str]:
+    """The id of each record's category, of whatever type; refuse what is none."""
+    ids = [same_id(record[key]) for record in records]
+    broken = [
+        (
+            name_of(kind, row, record),
+            f"'{key}' must be a whole number, found {str(record[key])[:60]}",
+        )
+        for row, (record, found) in enumerate(zip(records, ids, strict=True))
+        if found is None
+    ]
+    refuse(file, broken, "Write the id of a category of the file")
+    return [found for found in ids if found is not None]
+
+
+_CROWD = {None: False, "": False, "0": False, "1": True, 0: False, 1: True}
+"""What tools write for iscrowd; true and 1.0 are equal to 1."""
+
+
+def crowds(file: Path, annotations: Sequence[Record]) -> list[bool]:
+    """Whether each annotation is a crowd; refuse an iscrowd that says neither."""
+    said = [annotation.get("iscrowd") for annotation in annotations]
+    broken = [
+        (f"annotation {annotation['id']}", f"'iscrowd' must be 0 or 1, found {str(value)[:60]!r}")
+        for annotation, value in zip(annotations, said, strict=True)
+        if isinstance(value, list | dict) or value not in _CROWD
+    ]
+    refuse(file, broken, "Write 1 for a box around several people, else 0")
+    return [_CROWD[value] for value in said]
 
 
 def need_known_images(
@@ -118,6 +167,28 @@ def need_keypoints(file: Path, annotations: Sequence[Record], k: int) -> None:
             meanings.append((record, rule))
     refuse(file, lengths, "List every keypoint of the category, (0, 0, 0) where it is absent")
     refuse(file, meanings, "Convert the visibility flags to COCO's meaning")
+
+
+def need_points_inside(
+    file: Path, people: Sequence[Record], image_hw: Sequence[tuple[int, int]]
+) -> None:
+    """Refuse visible keypoints more than a pixel off the stored image (height, width)."""
+    outside = []
+    for person, (height, width) in zip(people, image_hw, strict=True):
+        triples = person.get("keypoints", ())
+        for x, y, v in zip(triples[::3], triples[1::3], triples[2::3], strict=True):
+            if v == VISIBLE and not (-1 <= x <= width and -1 <= y <= height):
+                rule = (
+                    "a visible keypoint must be inside the stored image, (height, width) = "
+                    f"{(height, width)}, found {(x, y)}"
+                )
+                outside.append((f"annotation {person['id']}", rule))
+                break
+    remedy = (
+        "Correct it, or give it v 1; if the image has an orientation tag (EXIF), which is ignored, "
+        "turn its pixels first"
+    )
+    refuse(file, outside, remedy)
 
 
 def need_good_boxes(

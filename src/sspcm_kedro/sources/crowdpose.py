@@ -85,8 +85,15 @@ def read_crowdpose(
             where = f"{annotation_file}, category {category.get('id')}"
             raise BadInput(where, rule, "Use CrowdPose's file, or read this one as kind coco")
     people, _ = read_coco(
-        annotation_file, image_root, coco=coco, detections=detections, skeleton=CROWDPOSE
+        annotation_file,
+        image_root,
+        coco=coco,
+        detections=detections,
+        skeleton=CROWDPOSE,
+        as_published=True,
     )
     if detections:
         return people, None
-    return people, parse_ignored(annotation_file, coco, image_root, CROWDPOSE.size)
+    return people, parse_ignored(
+        annotation_file, coco, image_root, CROWDPOSE.size, as_published=True
+    )

@@ -67,6 +67,7 @@ class DrawnSource(BaseSource):
             train=_drawn_part("train"),
             validation=_drawn_part("val"),
             unlabeled=unlabeled,
+            as_published=True,
         ).read()
 
 

@@ -1,14 +1,17 @@
 """A folder of images, to predict on."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from sspcm_kedro.data.image_file import stored_hw
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.sources import checks
 from sspcm_kedro.sources.coco_format import AREA_OF_BOX
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
@@ -16,11 +19,23 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 def read_image_folder(folder: Path) -> Instances:
     """Each image of a folder and of those in it, by name, as one person who fills it (k = 0).
 
+    Other files are left out, and counted in the log.
+
     Raises:
         BadInput: no folder, no image, a file that is none, or one less than two pixels wide.
     """
     checks.need_folder(folder)
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+    there = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = [
+        file
+        for file in there
+        if file.suffix.lower() in SUFFIXES and not _hidden(file.relative_to(folder))
+    ]
+    skipped = sorted(set(there) - set(files))
+    if skipped:
+        names = ", ".join(file.name for file in skipped[:3])
+        logger.warning("%d files of %s are no images that are read: %s%s", len(skipped), folder,
+                       names, ", ..." if len(skipped) > 3 else "")  # fmt: skip
     if not files:
         rule = f"must hold at least one image ({', '.join(sorted(SUFFIXES))}), found none"
         raise BadInput(folder, rule, "Name the folder with the images")
@@ -41,13 +56,13 @@ def read_image_folder(folder: Path) -> Instances:
     )
 
 
+def _hidden(file: Path) -> bool:
+    """Whether it is a companion that macOS makes of a file, which is no image by any suffix."""
+    return file.name.startswith("._") or "__MACOSX" in file.parts
+
+
 def _size(file: Path) -> tuple[int, int]:
-    try:
-        with Image.open(file) as image:
-            size = image.height, image.width
-    except checks.BROKEN_IMAGE as error:
-        remedy = "Copy the file again, or remove it"
-        raise BadInput(file, f"must be an image, but {error}", remedy) from error
+    size = stored_hw(file)
     if min(size) < 2:
         rule = f"must be at least two pixels high and wide, found {size}"
         raise BadInput(file, rule, "Remove the file")

@@ -35,6 +35,6 @@ class OchumanSource(BaseSource):
     def read(self, drawn_folder: Path | None = None) -> Source:
         file, images = self.root / self.annotations, self.root / self.images
         coco = read_coco_json(file)
-        people, _ = read_coco(file, images, coco=coco, skeleton=COCO)
-        ignored = parse_ignored(file, coco, images, COCO.size)
+        people, _ = read_coco(file, images, coco=coco, skeleton=COCO, as_published=True)
+        ignored = parse_ignored(file, coco, images, COCO.size, as_published=True)
         return assemble(COCO, people, ignored=ignored)

@@ -1,0 +1,104 @@
+"""The one place that opens image files: few formats, whole files, 8-bit RGB."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from sspcm_kedro.errors import BadInput
+
+T = TypeVar("T")
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000")
+"""What is opened. Pillow knows more, of which some start other programs (PostScript)."""
+
+DEEP_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
+"""Pillow's modes of more than 8 bits a channel, which it clips at 255 when it converts them."""
+
+_ORIENTATION = 0x0112
+
+# Half of what is refused is read without a talk of attacks: a photograph of 100 megapixels is none.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class UnreadableImage(BadInput):
+    """An image file cannot be read; ``rule`` and ``remedy`` say why and what to do."""
+
+    def __init__(self, where: object, rule: str, remedy: str) -> None:
+        super().__init__(where, rule, remedy)
+        self.rule, self.remedy = rule, remedy
+
+
+def stored_hw(path: str | Path) -> tuple[int, int]:
+    """The (height, width) of the stored pixels, from the header, whatever EXIF says.
+
+    Raises:
+        UnreadableImage: the file is no image of ``FORMATS``, or too large.
+    """
+    return _opened(path, lambda image: (image.height, image.width))
+
+
+def decode(path: str | Path) -> Image.Image:
+    """An image as it is stored, with all its pixels in memory, not turned by EXIF.
+
+    Raises:
+        UnreadableImage: the file is no image of ``FORMATS``, broken, or too large.
+    """
+    return _opened(path, _loaded)
+
+
+def read_rgb(path: str | Path) -> Image.Image:
+    """An image as 8-bit RGB; one of more bits is stretched from its lowest to its highest value.
+
+    Raises:
+        UnreadableImage: as ``decode``.
+    """
+    return _opened(path, _to_rgb)
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether a tag (EXIF) asks viewers to turn the stored pixels."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1) not in (0, 1)
+    except Exception:  # a broken tag turns nothing, and the pixels are fine
+        return False
+
+
+def _opened(path: str | Path, use: Callable[[Image.Image], T]) -> T:
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return use(image)
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        rule = f"the image must have at most {most} megapixels, and has more"
+        raise UnreadableImage(path, rule, "Reduce it, and its annotations with it") from error
+    except UnidentifiedImageError as error:
+        rule = f"the image must decode, but it is no whole file of {', '.join(FORMATS)}"
+        raise UnreadableImage(path, rule, _COPY) from error
+    except Exception as error:  # whatever a decoder makes of hostile bytes
+        rule = f"the image must decode, but {error or type(error).__name__}"
+        raise UnreadableImage(path, rule, _COPY) from error
+
+
+_COPY = "Copy the file again or convert it, or remove the image and its people"
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    image.load()
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    return (_stretch(image) if image.mode in DEEP_MODES else image).convert("RGB")
+
+
+def _stretch(image: Image.Image) -> Image.Image:
+    """A gray image of many bits in 256 levels, from its lowest (finite) value to its highest."""
+    values: Any = np.asarray(image).astype(np.float64)
+    finite = np.isfinite(values)
+    low = values[finite].min() if finite.any() else 0.0
+    values = np.where(finite, values - low, 0)
+    return Image.fromarray(np.round(values * (255 / (values.max() or 1))).astype(np.uint8))
