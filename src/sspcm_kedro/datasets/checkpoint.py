@@ -9,7 +9,7 @@ import torch
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import has_content, replacing
 from sspcm_kedro.errors import BadInput
 
 
@@ -31,7 +31,7 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
         self.metadata = metadata
 
     def load(self) -> dict[str, Any] | None:
-        if self._optional and not self._exists():
+        if self._optional and not self._filepath.is_file():
             return None
         try:
             state = torch.load(self._filepath, map_location="cpu", weights_only=True)
@@ -63,7 +63,7 @@ class CheckpointDataset(AbstractDataset[dict[str, Any], dict[str, Any] | None]):
         return JSONPreview(json.dumps({**numbers, "weights": weights}))
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return has_content(self._filepath)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "optional": self._optional}

@@ -8,7 +8,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import has_content, replacing
 
 
 class FigureDataset(AbstractDataset[Figure, bytes]):
@@ -39,7 +39,7 @@ class FigureDataset(AbstractDataset[Figure, bytes]):
         return ImagePreview(b64encode(self.load()).decode())
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return has_content(self._filepath)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

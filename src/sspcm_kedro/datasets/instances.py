@@ -9,7 +9,7 @@ from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import has_content, replacing
 
 
 class InstancesDataset(AbstractDataset[Instances, Instances]):
@@ -67,7 +67,7 @@ class InstancesDataset(AbstractDataset[Instances, Instances]):
         return path if below == path else str(self._folder / below)
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return has_content(self._filepath)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

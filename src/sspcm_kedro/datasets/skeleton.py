@@ -7,7 +7,7 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import JSONPreview
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import has_content, replacing
 from sspcm_kedro.pose.skeleton import Skeleton
 
 
@@ -35,7 +35,7 @@ class SkeletonDataset(AbstractDataset[Skeleton, Skeleton]):
         return JSONPreview(self._filepath.read_text())
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return has_content(self._filepath)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

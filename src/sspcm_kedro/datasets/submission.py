@@ -10,7 +10,7 @@ import numpy as np
 from kedro.io import AbstractDataset
 from scipy.io import loadmat, savemat
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import has_content, replacing
 from sspcm_kedro.errors import BadInput
 
 Record = dict[str, Any]
@@ -59,7 +59,7 @@ class CocoSubmissionDataset(AbstractDataset[list[Record], list[Record]]):
             archive.writestr(entry, content)
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return has_content(self._filepath)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
@@ -89,7 +89,7 @@ class MpiiSubmissionDataset(AbstractDataset[list[Record], Any]):
             savemat(file, {"pred": pred}, oned_as="row", do_compression=True)
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return has_content(self._filepath)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

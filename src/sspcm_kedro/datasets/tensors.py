@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sspcm_kedro.datasets.whole import replacing
+from sspcm_kedro.datasets.whole import has_content, replacing
 from sspcm_kedro.errors import BadInput
 
 
@@ -27,7 +27,7 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
-        if not self._exists():
+        if not self._filepath.is_file():
             remedy = "Run what makes it, e.g. the default pipeline (kedro run), with the same --env"
             raise BadInput(self._filepath, "there must be such a file", remedy)
         try:
@@ -52,7 +52,7 @@ class TensorsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         return JSONPreview(json.dumps({k: _summary(v) for k, v in self.load().items()}))
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return has_content(self._filepath)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
