@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +12,8 @@ import weakref
 
 import pytest
 
+from sspcm_kedro.datasets.lock import one_run_in
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.hooks import GracefulStop, Terminated
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
@@ -203,3 +206,34 @@ def test_a_run_that_is_asked_to_stop_keeps_its_checkpoint(project):
     assert "Traceback" not in rest
     stage = project.data / "06_models" / "warmup"
     assert {file.name for file in stage.iterdir()} == {"checkpoint.pt", "history.csv"}
+
+
+def test_a_second_run_in_the_data_folder_is_refused_and_looking_is_not(project):
+    with one_run_in(project.data):
+        with pytest.raises(BadInput, match="one run at a time"):
+            project.run("warmup", training={"steps": 1, "warmup_epochs": 1})
+        with project.session() as session:
+            assert len(session.load_context().catalog.load("labeled")) > 0
+    assert not (project.data / "06_models").exists()
+
+
+PRINTS = """
+import logging, sys
+from sspcm_kedro.hooks import OpenOutput
+output = OpenOutput()
+output.after_context_created()
+print("a line")
+logging.getLogger().warning("another")  # on stderr, as all that a run says
+sys.stderr.isatty()
+output.after_pipeline_run()
+"""
+
+
+@pytest.mark.parametrize("shell", [">&-", "2>&-", ">/dev/full", "2>/dev/full", ">&- 2>&-"])
+def test_output_that_nobody_takes_fails_no_run(shell):
+    command = f'"$0" -c "$1" {shell}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, PRINTS], check=False, capture_output=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -1,11 +1,13 @@
 """Hooks: parameters that shape the pipelines, and runs that stop cleanly."""
 
+import atexit
 import difflib
 import os
 import signal
 import sys
 import threading
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
@@ -16,6 +18,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
+from sspcm_kedro.datasets.lock import one_run_in
 from sspcm_kedro.engine.determinism import configured_torch
 from sspcm_kedro.errors import BadInput
 
@@ -194,3 +197,52 @@ class PreparedMachine:
     @hook_impl
     def on_pipeline_error(self) -> None:
         self._run.close()
+
+
+class OneRun:
+    """No second run writes into the same data folder; looking (kedro viz, notebooks) is free."""
+
+    def __init__(self) -> None:
+        self._root = Path()
+        self._run = ExitStack()
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        self._root = context.project_path / context.config_loader["globals"]["data_root"]
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self) -> None:
+        self._run.close()  # of a run in this process that was interrupted
+        self._run.enter_context(one_run_in(self._root))
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        self._run.close()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        self._run.close()
+
+
+class OpenOutput:
+    """Output that nobody can take (closed by the shell, a full disk) fails no run."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self) -> None:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None or stream.closed:
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115: as long as the process
+        atexit.register(self.after_pipeline_run)
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """What waits in the buffers is written while a failure still can be caught."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                with suppress(OSError, ValueError):
+                    null = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(null, stream.fileno())
+                    os.close(null)
