@@ -1,51 +1,157 @@
-"""Stopping: SIGTERM becomes an exception, so that what is open is closed."""
+"""Stopping: signals become an exception, so that what is open is closed."""
 
+import gc
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+import weakref
 
 import pytest
 
+from sspcm_kedro.datasets.lock import hold_folder
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.hooks import GracefulStop, Terminated
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 @pytest.fixture(autouse=True)
-def handler_as_before():
-    before = signal.getsignal(signal.SIGTERM)
+def handlers_as_before():
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    unraisable = sys.unraisablehook
     yield
-    signal.signal(signal.SIGTERM, before)
+    sys.unraisablehook = unraisable
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
-def test_sigterm_raises_in_the_middle_of_the_work():
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_a_signal_raises_in_the_middle_of_the_work(signum):
     GracefulStop().before_pipeline_run()
     cleaned = []
-    with pytest.raises(Terminated, match="SIGTERM"):
+    with pytest.raises(Terminated, match=signum.name) as caught:
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signum)
             signal.pause()
         finally:
             cleaned.append(True)
     assert cleaned
+    assert caught.value.code == 128 + signum  # as shells say it
+    assert not isinstance(caught.value, Exception)
 
 
 @pytest.mark.parametrize("ending", ["after_pipeline_run", "on_pipeline_error", "signal"])
 def test_the_handler_is_that_of_before_once_the_run_has_ended(ending):
     def mine(*_: object) -> None: ...
 
-    signal.signal(signal.SIGTERM, mine)
-    hook = GracefulStop()
+    for signum in SIGNALS:
+        signal.signal(signum, mine)
+    hook, unraisable = GracefulStop(), sys.unraisablehook
     for _ in range(2):
         hook.before_pipeline_run()
         hook.before_pipeline_run()  # the run before was interrupted, of which no hook is told
-        assert signal.getsignal(signal.SIGTERM) != mine
+        assert all(signal.getsignal(signum) != mine for signum in SIGNALS)
         if ending == "signal":
             with pytest.raises(Terminated):
                 os.kill(os.getpid(), signal.SIGTERM)
                 signal.pause()
         else:
             getattr(hook, ending)()
-        assert signal.getsignal(signal.SIGTERM) is mine
+            assert sys.unraisablehook is unraisable
+        assert all(signal.getsignal(signum) is mine for signum in SIGNALS)
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    """As SIGHUP by nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    GracefulStop().before_pipeline_run()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+class Finalized:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.001)  # here the handler runs
+
+
+def by_del() -> None:
+    Finalized()
+
+
+def by_weakref() -> None:
+    watched = Other()
+    watched.watch = weakref.ref(watched, lambda _: Finalized.__del__(Other()))  # pyright: ignore
+    keep.append(watched.watch)
+    del watched
+    gc.collect()
+
+
+class Other:
+    watch: object = None
+
+
+keep: list[object] = []
+
+
+@pytest.mark.parametrize("lose", [by_del, by_weakref])
+def test_a_signal_in_a_callback_that_loses_exceptions_stops_the_run_all_the_same(lose):
+    GracefulStop().before_pipeline_run()
+    lost = False
+    with pytest.raises(Terminated):
+        lose()
+        lost = True  # Python has dropped what the handler raised
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:  # a step that takes long
+            time.sleep(0.001)
+    assert lost
+
+
+def test_a_signal_that_was_swallowed_stops_the_run_at_the_next_node_or_epoch():
+    looks = [
+        lambda hook: hook.before_node_run(),
+        lambda hook: hook.before_dataset_saved(),
+        lambda hook: hook.after_dataset_saved("warmup_checkpoint", {"epoch": 1}),
+    ]
+    for look in looks:
+        hook = GracefulStop()
+        hook.before_pipeline_run()
+        look(hook)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        except BaseException:  # as some libraries do
+            pass
+        with pytest.raises(Terminated):
+            look(hook)
+        hook.before_pipeline_run()
+        look(hook)  # another run in this process
+
+
+def test_the_sentence_says_what_is_stored(capfd):
+    hook = GracefulStop()
+    hook.before_pipeline_run()
+    hook.after_dataset_saved("warmup_checkpoint", {"epoch": 2})
+    hook.after_dataset_saved("round_1_checkpoint", {"epoch": 5})
+    hook.after_dataset_saved("warmup_history", None)
+    with pytest.raises(Terminated):
+        os.kill(os.getpid(), signal.SIGHUP)
+        signal.pause()
+    assert capfd.readouterr().err.strip() == (
+        "Stopped by SIGHUP. Stored is what the finished nodes have made, warmup up to epoch 2, "
+        "round_1 up to epoch 5; the same command goes on from there."
+    )
+
+
+def test_nobody_reads_the_sentence(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    GracefulStop().before_pipeline_run()
+    with pytest.raises(Terminated):
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
 
 
 def test_a_run_in_another_thread_leaves_signals_alone():
@@ -95,7 +201,39 @@ def test_a_run_that_is_asked_to_stop_keeps_its_checkpoint(project):
         printed += line
     process.terminate()
     rest, _ = process.communicate(timeout=60)
-    assert process.returncode not in (0, -signal.SIGTERM), rest
-    assert "Terminated" in rest and "SIGTERM" in rest
+    assert process.returncode == 128 + signal.SIGTERM, rest
+    assert "Stopped by SIGTERM" in rest and "warmup up to epoch" in rest
+    assert "Traceback" not in rest
     stage = project.data / "06_models" / "warmup"
     assert {file.name for file in stage.iterdir()} == {"checkpoint.pt", "history.csv"}
+
+
+def test_a_second_run_in_the_data_folder_is_refused_and_looking_is_not(project):
+    with hold_folder(project.data):
+        with pytest.raises(BadInput, match="one run at a time"):
+            project.run("warmup", training={"steps": 1, "warmup_epochs": 1})
+        with project.session() as session:
+            assert len(session.load_context().catalog.load("labeled")) > 0
+    assert not (project.data / "06_models").exists()
+
+
+PRINTS = """
+import logging, sys
+from sspcm_kedro.hooks import OpenOutput
+output = OpenOutput()
+output.after_context_created()
+print("a line")
+logging.getLogger().warning("another")  # on stderr, as all that a run says
+sys.stderr.isatty()
+output.after_pipeline_run()
+"""
+
+
+@pytest.mark.parametrize("shell", [">&-", "2>&-", ">/dev/full", "2>/dev/full", ">&- 2>&-"])
+def test_output_that_nobody_takes_fails_no_run(shell):
+    command = f'"$0" -c "$1" {shell}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, PRINTS], check=False, capture_output=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

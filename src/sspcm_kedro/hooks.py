@@ -1,9 +1,13 @@
 """Hooks: parameters that shape the pipelines, and runs that stop cleanly."""
 
+import atexit
 import difflib
+import os
 import signal
+import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
@@ -14,6 +18,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
+from sspcm_kedro.datasets.lock import hold_folder
 from sspcm_kedro.engine.determinism import configured_torch
 from sspcm_kedro.errors import BadInput
 
@@ -62,27 +67,62 @@ class KnownParameters:
         )
 
 
-class Terminated(BaseException):
-    """SIGTERM, raised in the main thread so that clean-up runs.
+class Terminated(SystemExit):
+    """A signal, raised in the main thread so that clean-up runs.
 
-    Like KeyboardInterrupt no ``Exception``: logging and libraries catch those and go on.
+    Like KeyboardInterrupt no ``Exception``: logging and libraries catch those and go on. Python
+    ends with the code that shells give to that signal, and without a traceback.
     """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.signum).name}"
 
 
 class GracefulStop:
-    """Turns SIGTERM into an exception; what was saved stays, and the same command goes on.
+    """Turns SIGTERM, SIGHUP and Ctrl-C into an exception; the same command goes on.
 
-    Only while pipelines run, and in the main thread, which alone may handle signals.
+    Only while pipelines run, and in the main thread, which alone may handle signals. A signal may
+    arrive where exceptions are lost (a ``__del__``, a callback of weakref or of C code): Python
+    tells of most, and they are raised again a moment later; all others at the next node or epoch.
+    A second signal does what it would do without this.
     """
 
-    def __init__(self) -> None:
-        self._before: Any = None
+    SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP")
+               if hasattr(signal, name))  # fmt: skip
 
-    @hook_impl
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        self._unraisable_before: Any = None
+        self._asked: int | None = None
+        self._epochs: dict[str, int] = {}
+
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self) -> None:
+        self._restore()  # an interrupted run in a notebook ends without a word to the hooks
+        self._asked, self._epochs = None, {}
         if threading.current_thread() is threading.main_thread():
-            self._restore()  # Ctrl-C in a notebook ends a run without a word to the hooks
-            self._before = signal.signal(signal.SIGTERM, self._stop)
+            for signum in self.SIGNALS:
+                if signal.getsignal(signum) not in (signal.SIG_IGN, None):  # nohup ignores SIGHUP
+                    self._before[signum] = signal.signal(signum, self._stop)
+            self._unraisable_before, sys.unraisablehook = sys.unraisablehook, self._lost
+
+    @hook_impl(tryfirst=True)
+    def before_node_run(self) -> None:
+        self._look()
+
+    @hook_impl(tryfirst=True)
+    def before_dataset_saved(self) -> None:
+        self._look()
+
+    @hook_impl(tryfirst=True)
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        if dataset_name.endswith("_checkpoint"):
+            self._epochs[dataset_name.removesuffix("_checkpoint")] = data["epoch"]
+        self._look()
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -92,14 +132,50 @@ class GracefulStop:
     def on_pipeline_error(self) -> None:
         self._restore()
 
+    def _look(self) -> None:
+        if self._asked is not None:
+            raise Terminated(self._asked)
+
     def _stop(self, signum: int, frame: object) -> None:
-        self._restore()
-        raise Terminated(signal.Signals(signum).name)
+        if self._asked is None:
+            self._asked = signum
+            say(self._farewell())
+        self._restore_signals()
+        raise Terminated(signum)
+
+    def _farewell(self) -> str:
+        trained = "".join(f", {name} up to epoch {n}" for name, n in self._epochs.items())
+        how = signal.Signals(self._asked or 0).name
+        return (
+            f"Stopped by {how}. Stored is what the finished nodes have made{trained}; "
+            "the same command goes on from there."
+        )
+
+    def _lost(self, unraisable: Any) -> None:
+        """Python's ``sys.unraisablehook``: raise what was lost again, outside of what lost it."""
+        if not isinstance(unraisable.exc_value, Terminated):
+            self._unraisable_before(unraisable)
+            return
+        signum = unraisable.exc_value.signum
+        self._before[signum] = signal.signal(signum, self._stop)
+        again = threading.Timer(0.02, os.kill, (os.getpid(), signum))
+        again.daemon = True
+        again.start()
+
+    def _restore_signals(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
 
     def _restore(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
-            self._before = None
+        self._restore_signals()
+        if self._unraisable_before is not None:
+            sys.unraisablehook, self._unraisable_before = self._unraisable_before, None
+
+
+def say(text: str) -> None:
+    """Print to stderr, from within a signal handler too (which may have interrupted a print)."""
+    with suppress(AttributeError, OSError, ValueError):  # there is no stderr, or nobody reads it
+        os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
 
 
 class PreparedMachine:
@@ -123,3 +199,52 @@ class PreparedMachine:
     @hook_impl
     def on_pipeline_error(self) -> None:
         self._run.close()
+
+
+class OneRun:
+    """No second run writes into the same data folder; looking (kedro viz, notebooks) is free."""
+
+    def __init__(self) -> None:
+        self._root = Path()
+        self._run = ExitStack()
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        self._root = context.project_path / context.config_loader["globals"]["data_root"]
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self) -> None:
+        self._run.close()  # of a run in this process that was interrupted
+        self._run.enter_context(hold_folder(self._root))
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        self._run.close()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        self._run.close()
+
+
+class OpenOutput:
+    """Output that nobody can take (closed by the shell, a full disk) fails no run."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self) -> None:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None or stream.closed:
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115: as long as the process
+        atexit.register(self.after_pipeline_run)
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """What waits in the buffers is written while a failure still can be caught."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                with suppress(OSError, ValueError):
+                    null = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(null, stream.fileno())
+                    os.close(null)

@@ -2,10 +2,21 @@
 
 import os
 
-from sspcm_kedro.hooks import GracefulStop, KnownParameters, PipelineShape, PreparedMachine
+from sspcm_kedro.hooks import (
+    GracefulStop,
+    KnownParameters,
+    OneRun,
+    OpenOutput,
+    PipelineShape,
+    PreparedMachine,
+)
 from sspcm_kedro.tracking import Tracking
 
-HOOKS = (PipelineShape(), KnownParameters(), GracefulStop(), PreparedMachine(), Tracking())
+HOOKS = (
+    PipelineShape(), KnownParameters(), PreparedMachine(), Tracking(), GracefulStop(),
+    OneRun(), OpenOutput(),
+)  # fmt: skip
+"""Of those that come first, pluggy calls the last one first: the lock before all others."""
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

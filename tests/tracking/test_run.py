@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
+from mlflow.models import Model
 
+from sspcm_kedro.hooks import Terminated
 from sspcm_kedro.tracking.identity import Identity
 from sspcm_kedro.tracking.run import Point, Run
 from sspcm_kedro.tracking.store import Store, TrackingConfig, defer_signals
@@ -152,13 +155,84 @@ def test_a_store_ends_runs_of_processes_that_are_gone(client, experiment, make, 
     assert found == {"gone": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}
 
 
+def models(client, experiment):
+    return [(model.name, str(model.status)) for model in client.search_logged_models([experiment])]
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt, Terminated(15), OSError(28, "no space")])
+def test_a_model_whose_upload_is_broken_off_is_not_left_pending(
+    client, experiment, make, tmp_path, monkeypatch, stopped
+):
+    def broken_off(*_, **__):
+        assert models(client, experiment) == [("model", "PENDING")]
+        raise stopped
+
+    monkeypatch.setattr(Model, "log", broken_off)
+    with pytest.raises(BaseException) as caught:
+        make().model(tmp_path, np.zeros((1, 8, 8, 3), np.uint8), 3, 10, [])
+    assert caught.value is stopped or caught.type is stopped
+    assert models(client, experiment) == []
+
+
+@pytest.mark.parametrize("next_is", ["any run", "this upload again"])
+def test_a_model_of_a_killed_process_does_not_stay_pending(
+    client, experiment, make, tmp_path, monkeypatch, next_is
+):
+    run, others = make(), make(Identity("other", "other", "another", {}))
+    client.set_tag(others.open(), "process", "elsewhere:1")
+    client.create_logged_model(experiment, "model", run.open())
+    client.create_logged_model(experiment, "others", others.open())
+    if next_is == "any run":
+        Store(TrackingConfig(uri=client.tracking_uri), tmp_path)
+    else:
+        monkeypatch.setattr(Model, "log", lambda *_, model_id, **__: client.finalize_logged_model(
+            model_id, "READY"))  # fmt: skip
+        run.model(tmp_path, np.zeros((1, 8, 8, 3), np.uint8), 3, 10, [])
+    assert ("others", "PENDING") in models(client, experiment)
+    assert ("model", "PENDING") not in models(client, experiment)
+
+
+def test_a_stopped_run_gets_its_status_and_nothing_else(client, make, tmp_path):
+    """The process is about to end, and an upload can take longer than it has."""
+    store = Store(TrackingConfig(uri=client.tracking_uri), tmp_path)
+    run = make()
+    run_id, tried = run.open(), []
+
+    def upload():
+        tried.append(True)
+        if len(tried) == 1:
+            raise Terminated(15)
+
+    store.runs["method"] = run
+    with pytest.raises(Terminated):
+        store.write(("a run", "model"), upload)
+    store.close("KILLED")
+    assert client.get_run(run_id).info.status == "KILLED"
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("[enforce "
+                         "fail"), FileNotFoundError("No usable temporary directory")])  # fmt: skip
+def test_no_trouble_with_a_write_stops_training(client, tmp_path, caplog, error):
+    store = Store(TrackingConfig(uri=client.tracking_uri), tmp_path)
+
+    def write():
+        raise error
+
+    store.write(("a run", "model"), write)
+    store.close("FINISHED")
+    assert (
+        "training goes on" in caplog.text and "MLflow lacks of this run: a run model" in caplog.text
+    )
+
+
 def test_processes():
     assert is_gone(process())  # an earlier one of this number: this one has nothing open yet
     assert not is_gone("")
     assert not is_gone(f"{process().rpartition(':')[0]}:1")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_waits_for_the_end_of_a_write(number):
     """Raised inside, it would leave MLflow's transaction open and the database locked."""
 

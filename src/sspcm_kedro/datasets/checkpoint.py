@@ -28,7 +28,7 @@ class CheckpointDataset(FileDataset[dict[str, Any], dict[str, Any] | None]):
         self._optional = optional
 
     def load(self) -> dict[str, Any] | None:
-        if self._optional and not self._exists():
+        if self._optional and not self._filepath.is_file():
             return None
         try:
             state = torch.load(self._filepath, map_location="cpu", weights_only=True)

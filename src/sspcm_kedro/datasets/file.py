@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 from kedro.io import AbstractDataset
 
+from sspcm_kedro.datasets.whole import has_content
+
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
 
@@ -17,7 +19,7 @@ class FileDataset(AbstractDataset[Saved, Loaded]):
         self.metadata = metadata
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return has_content(self._filepath)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

@@ -3,10 +3,10 @@
 import math
 from typing import Any
 
-from kedro_datasets.json import JSONDataset
+from sspcm_kedro.datasets.files import JsonDataset
 
 
-class ScoresDataset(JSONDataset):
+class ScoresDataset(JsonDataset):
     """JSON in which a score that does not exist is null: JSON has no NaN, and readers refuse it."""
 
     def save(self, data: Any) -> None:

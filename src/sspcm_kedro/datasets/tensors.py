@@ -18,7 +18,7 @@ class TensorsDataset(FileDataset[dict[str, Any], dict[str, Any]]):
     """A flat dict of tensors; values that are text become the file's metadata."""
 
     def load(self) -> dict[str, Any]:
-        if not self._exists():
+        if not self._filepath.is_file():
             remedy = "Run what makes it, e.g. the default pipeline (kedro run), with the same --env"
             raise BadInput(self._filepath, "there must be such a file", remedy)
         try:

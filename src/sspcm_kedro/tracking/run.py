@@ -4,14 +4,14 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LoggedModelStatus, Metric, Param, RunTag
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
@@ -120,24 +120,30 @@ class Run:
         """
         run_id = self.open()
         params = {name: str(value) for name, value in self.identity.params.items()}
+        drop_pending_models(self.client, self.experiment, run_id)  # of a process that was killed
         made = self.client.create_logged_model(self.experiment, "model", run_id, params=params)
-        with use_tracking_uri(self.client.tracking_uri):
-            Model.log(
-                None,
-                mlflow.pyfunc,
-                name="model",
-                run_id=run_id,
-                model_id=made.model_id,
-                step=step,
-                loader_module="sspcm_kedro.serving",
-                data_path=str(folder),
-                pip_requirements=requirements,
-                input_example=example,
-                signature=ModelSignature(
-                    Schema([TensorSpec(np.dtype(np.uint8), (-1, *example.shape[1:]))]),
-                    Schema([TensorSpec(np.dtype(np.float32), (-1, keypoints, 3))]),
-                ),
-            )
+        try:
+            with use_tracking_uri(self.client.tracking_uri):
+                Model.log(
+                    None,
+                    mlflow.pyfunc,
+                    name="model",
+                    run_id=run_id,
+                    model_id=made.model_id,
+                    step=step,
+                    loader_module="sspcm_kedro.serving",
+                    data_path=str(folder),
+                    pip_requirements=requirements,
+                    input_example=example,
+                    signature=ModelSignature(
+                        Schema([TensorSpec(np.dtype(np.uint8), (-1, *example.shape[1:]))]),
+                        Schema([TensorSpec(np.dtype(np.float32), (-1, keypoints, 3))]),
+                    ),
+                )
+        except BaseException:  # a signal too
+            with suppress(Exception):  # the server may be what failed
+                self.client.delete_logged_model(made.model_id)
+            raise
 
     def tag(self, name: str) -> str | None:
         """The value of a tag."""
@@ -175,8 +181,8 @@ class Run:
                 self.client.log_batch(self.open(), metrics=metrics)
             for point in points:
                 self._known(point.name)[point.step] = point.value
-        except BaseException:  # Ctrl-C too: closing the run tries again what was being written
-            self._seen.clear()  # what has arrived of it is asked for before the next attempt
+        except BaseException:  # what has arrived of it is asked for before the next attempt
+            self._seen.clear()
             raise
 
     def _renew(self, step: int) -> None:
@@ -194,6 +200,13 @@ class Run:
         names = [name for name in self._metrics(other) if is_curve(name)]
         metrics = [m for name in names for m in self.client.get_metric_history(other, name)]
         self._send([Point(m.key, m.step, m.value) for m in metrics if m.step < before])
+
+
+def drop_pending_models(client: MlflowClient, experiment: str, run_id: str) -> None:
+    """Delete a run's models whose upload was broken off."""
+    for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+        if model.status == LoggedModelStatus.PENDING:  # MLflow does not find by status
+            client.delete_logged_model(model.model_id)
 
 
 @contextmanager

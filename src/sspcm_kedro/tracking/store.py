@@ -2,18 +2,13 @@
 
 import logging
 import os
-import re
 import signal
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
-
-from filelock import FileLock
 
 # Before MLflow reads them: it reports its use to its makers, and waits minutes for a dead server.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -22,17 +17,28 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.tracking.run import Run
+from sspcm_kedro.tracking.database import (
+    OFF,
+    absolute,
+    lock_creation,
+    make_database,
+    mask,
+    refuse_half_made,
+    refuse_unusable,
+    sqlite_file,
+)
+from sspcm_kedro.tracking.run import Run, drop_pending_models
 from sspcm_kedro.tracking.surroundings import is_gone
 
 logger = logging.getLogger(__name__)
 
 PATIENCE = 30.0
 """Seconds without another attempt after a write has failed, so that training is not held up."""
-OFF = "or run without a log: SSPCM_TRACKING=off"
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -62,16 +68,19 @@ class Store:
     """
 
     def __init__(self, config: TrackingConfig, root: Path) -> None:
-        self.uri = absolute(config.uri, root)
+        uri = absolute(config.uri, root)
+        self.uri = mask(uri)
+        if self.uri != uri:  # MLflow prints where a run can be seen, with the password
+            os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
         self.runs: dict[str, Run] = {}
         self._waiting: dict[tuple[str, ...], Callable[[], object]] = {}
         self._failed: tuple[float, str] | None = None
         self._lock = threading.RLock()
-        place = None if self.uri.startswith("http") else artifact_place(config.artifacts, root)
-        with explain_mlflow_errors(self.uri):
-            check_reachable(self.uri)
-            self.client = MlflowClient(self.uri)
-            with lock_creation(self.uri):
+        place = None if uri.startswith("http") else artifact_place(config.artifacts, root)
+        with explain_mlflow_errors(uri):
+            with lock_creation(uri):
+                check_reachable(uri)
+                self.client = MlflowClient(uri)
                 self.experiment = self._experiment(config.experiment, place)
             self._end_what_was_killed()
 
@@ -93,6 +102,7 @@ class Store:
         running = self.client.search_runs([self.experiment], "attributes.status = 'RUNNING'")
         for run in running:
             if is_gone(run.data.tags.get("process", "")):
+                drop_pending_models(self.client, self.experiment, run.info.run_id)
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
     def write(self, what: tuple[str, ...], write: Callable[[], object]) -> None:
@@ -114,7 +124,7 @@ class Store:
                 with defer_signals():
                     write()
                     del self._waiting[what]
-            except (MlflowException, OSError) as error:
+            except Exception as error:  # of MLflow, the server, a full disk or TMPDIR
                 if self._failed is None:
                     logger.warning(
                         "%s does not take %s (%s); training goes on, and it is tried again",
@@ -127,8 +137,16 @@ class Store:
             self._failed = None
 
     def close(self, status: str) -> None:
-        """End all runs as "FINISHED", "FAILED" or "KILLED"; say what could not be written."""
+        """End all runs of this process; say what could not be written.
+
+        Of a run that is stopped only the status is written: the same command completes its log.
+
+        Args:
+            status: "FINISHED", "FAILED" or "KILLED".
+        """
         with self._lock:
+            if status == "KILLED":
+                self._waiting.clear()
             for name, run in self.runs.items():
                 self._waiting[name, "status"] = lambda run=run: run.end(status)
             self._flush()
@@ -144,30 +162,26 @@ class Store:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM act when the block ends: the exception that they raise would break MLflow
-    off in a transaction, and keep the database locked for the status that closing writes."""
+    """Signals that stop a run act when the block ends.
+
+    The exception that they raise would break MLflow off in a transaction, and keep the database
+    locked for the status that closing writes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
         for number in came[:1]:
             signal.raise_signal(number)
-
-
-def absolute(uri: str, root: Path) -> str:
-    """The URI with a relative SQLite file put into the project."""
-    if match := re.fullmatch(r"sqlite:///(?!/)(.+)", uri):
-        return f"sqlite:///{root / match[1]}"
-    return uri
 
 
 def artifact_place(artifacts: str, root: Path) -> str:
@@ -200,23 +214,12 @@ def check_reachable(uri: str) -> None:
         BadInput: an SQLite file that is locked, not to be written, or no database.
         OSError: nobody listens where a database should be.
     """
-    if uri.startswith("sqlite:///"):
-        file = Path(uri.removeprefix("sqlite:///"))
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(file, timeout=3)) as database:
-                database.execute("BEGIN IMMEDIATE")
-                database.rollback()
-        except (sqlite3.Error, OSError) as error:
-            raise BadInput(
-                file,
-                f"must be an SQLite database that can be written, for MLflow ({error})",
-                "If it is locked, end the process that holds it (fuser shows which); if it cannot "
-                f"be written, set MLFLOW_TRACKING_URI to one that can, {OFF}",
-            ) from error
-    parts = urlsplit(uri)
-    if port := PORTS.get(parts.scheme.partition("+")[0]):
-        socket.create_connection((parts.hostname or "localhost", parts.port or port), 5).close()
+    if file := sqlite_file(uri):
+        make_database(file)
+        refuse_unusable(file)
+    if port := PORTS.get(uri.partition(":")[0].partition("+")[0]):
+        server = make_url(uri)
+        socket.create_connection((server.host or "localhost", server.port or port), 5).close()
 
 
 @contextmanager
@@ -226,26 +229,17 @@ def explain_mlflow_errors(uri: str) -> Iterator[None]:
         yield
     except BadInput:
         raise
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
         remedy = "Start the server, unset MLFLOW_TRACKING_URI (then runs go to mlflow.db), "
-        if uri.startswith("sqlite:"):
+        if file := sqlite_file(uri):
+            refuse_half_made(file)
             remedy = f"If it is of another MLflow, run mlflow db upgrade {uri}, "
-        raise BadInput(
-            f"MLflow at {uri}", f"cannot be used: {first_line(error)}", remedy + OFF
-        ) from error
-
-
-@contextmanager
-def lock_creation(uri: str) -> Iterator[None]:
-    """Two processes that create MLflow's tables at once leave a database that is broken."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    with FileLock(uri.removeprefix("sqlite:///") + ".lock"):
-        yield
+        # From None: MLflow's own message may have the password, and Python would print it.
+        rule = f"cannot be used: {first_line(error)}"
+        raise BadInput(f"MLflow at {mask(uri)}", rule, remedy + OFF) from None
 
 
 def first_line(error: BaseException) -> str:
-    """The beginning of a message that may hold pages."""
+    """The beginning of a message that may hold pages, without passwords."""
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]
+    return mask(text.splitlines()[0])[:300]
