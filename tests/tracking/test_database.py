@@ -78,7 +78,7 @@ def test_a_kill_while_the_tables_are_made_leaves_no_database(tmp_path):
 def test_the_lock_is_taken_before_anything_touches_the_file(tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     made: list[Store] = []
-    with database.creation_lock(uri):
+    with database.lock_creation(uri):
         other = threading.Thread(
             target=lambda: made.append(Store(TrackingConfig(uri=uri), tmp_path)), daemon=True
         )
