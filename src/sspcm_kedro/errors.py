@@ -13,7 +13,13 @@ class BadInput(ValueError):
     """
 
     def __init__(self, where: object, rule: str, remedy: str) -> None:
-        super().__init__(f"{where}: {rule}. {remedy}")
+        super().__init__(f"{_cut(str(where))}: {_cut(rule)}. {remedy}")
+
+
+def _cut(text: str, most: int = 600) -> str:
+    """A text in one line of bearable length: values in files may be of any."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 100]} ... {text[-90:]}"
 
 
 def shown(value: Any, most: int = 80) -> str:

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from sspcm_kedro.conf_files import StrictConfigLoader, explained
 from sspcm_kedro.datasets.lock import hold_folder
 from sspcm_kedro.engine.determinism import configured_torch
+from sspcm_kedro.engine.memory import need_memory
 from sspcm_kedro.errors import BadInput, shown
 from sspcm_kedro.parameters import near
 
@@ -189,7 +190,12 @@ class PreparedMachine:
         if {"params:view", "params:network"} <= pipeline.inputs():  # they do not know each other
             catalog["params:view"].load().check(catalog["params:network"].load())
         if "params:machine" in pipeline.inputs():
-            self._run.enter_context(configured_torch(catalog["params:machine"].load()))
+            machine = catalog["params:machine"].load()
+            device = machine.pick()
+            self._run.enter_context(configured_torch(machine))
+            sizes = ("params:view", "params:network", "params:training")
+            if set(sizes) <= pipeline.inputs():
+                need_memory(*(catalog[name].load() for name in sizes), device)
 
     @hook_impl
     def after_pipeline_run(self) -> None:

@@ -99,7 +99,7 @@ def parse(key: str, value: Any, kind: Any) -> Any:
     if len(rules) > 1:
         rule += f" (and {len(rules) - 1} more of {key} are wrong)"
     remedy = _REMEDY
-    if faults[0]["type"] == "extra_forbidden":
+    if faults[0]["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         remedy = near(place[-1], dict.fromkeys(_properties(adapter.json_schema())))
     raise BadInput(f"parameter {'.'.join([key, *place])}", rule, remedy)
 
@@ -116,6 +116,7 @@ def _rule(message: str) -> str:
 
 _WORDS = {
     "Extra inputs are not permitted": "is not a setting",
+    "Unexpected keyword argument": "is not a setting",
     "Value error, ": "",
     "Assertion failed, ": "",
     "Input should": "must",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets.weights import PublishedConfig, Weights, fit_weights
 
-Depth = Annotated[int, Field(ge=1, le=64)]
+Depth = Annotated[int, Field(ge=1, le=16)]
 Modules = tuple[Depth, Depth, Depth]
 """How many modules stages 2, 3 and 4 have; published: 1, 4, 3."""
 
@@ -83,7 +83,7 @@ class HRNetConfig(PublishedConfig):
     kind: Literal["hrnet"]
     width: int = Field(default=32, ge=4, le=512, description="channels of the highest resolution")
     modules: Modules = Field(default=(1, 4, 3), description="of stages 2, 3 and 4")
-    blocks: int = Field(default=4, ge=1, le=64, description="residual blocks a branch")
+    blocks: int = Field(default=4, ge=1, le=16, description="residual blocks a branch")
 
     multiple: ClassVar[int] = 32
     """Input sizes are multiples of this."""
