@@ -179,7 +179,8 @@ def say(text: str) -> None:
 
 
 class PreparedMachine:
-    """Threads and determinism of ``machine`` for a run's length; a view that the network takes."""
+    """Threads and determinism of ``machine`` for a run's length; a view that the network takes and
+    that prediction asks for nothing untrained of."""
 
     def __init__(self) -> None:
         self._run = ExitStack()
@@ -189,6 +190,9 @@ class PreparedMachine:
         self._run.close()  # of a run that was stopped from outside
         if {"params:view", "params:network"} <= pipeline.inputs():  # they do not know each other
             catalog["params:view"].load().check(catalog["params:network"].load())
+        for name in ("params:evaluation", "params:monitor"):
+            if {"params:view", name} <= pipeline.inputs():
+                catalog[name].load().averages_mirrored(catalog["params:view"].load())
         if "params:machine" in pipeline.inputs():
             machine = catalog["params:machine"].load()
             device = machine.pick()

@@ -11,8 +11,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.evaluate import HEADLINES, METRICS, EvaluationConfig, detect, evaluate
 from sspcm_kedro.engine.predict import to_image
+from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
 from sspcm_kedro.pose.coco_ap import Detections
@@ -22,6 +24,7 @@ HW = (64, 48)
 SIGMAS = (0.05, 0.1, 0.08, 0.07)
 SKELETON = Skeleton(names=("a", "b", "c", "d"), sigmas=SIGMAS, torso=(0, 3))
 N = 24
+ERRORS = ("error_px", "median_error_px", "error_box")
 
 
 @pytest.fixture
@@ -245,7 +248,7 @@ def test_rows_that_stay_are_grouped_by_image_best_first(people):
 def test_protocol_pck_counts_no_people(people):
     keypoints, scores, _ = predictions(people, 6)
     evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig(protocol="pck"))
-    assert set(evaluated.scores) == {"PCK"}
+    assert set(evaluated.scores) == {"PCK", *ERRORS}
 
 
 def test_protocol_aic_is_its_score_of_what_stays(people):
@@ -253,7 +256,7 @@ def test_protocol_aic_is_its_score_of_what_stays(people):
     config = EvaluationConfig(protocol="aic")
     evaluated = evaluate(keypoints, scores, people, HW, SKELETON, config)
     found = Detections(people.image_ids, image, np.ones(N))
-    assert set(evaluated.scores) == {"AIC_AP", "PCK"}
+    assert set(evaluated.scores) == {"AIC_AP", "PCK", *ERRORS}
     assert 0.1 < evaluated.scores["AIC_AP"] < 0.9
     assert evaluated.scores["AIC_AP"] == pytest.approx(aic_ap(people, found, SIGMAS))
     bare = Skeleton(names=SKELETON.names, torso=(0, 3))
@@ -337,7 +340,7 @@ def test_without_sigmas_there_is_only_pck(people):
     keypoints, scores, _ = predictions(people, 6)
     bare = Skeleton(names=SKELETON.names, torso=(0, 3))
     evaluated = evaluate(keypoints, scores, people, HW, bare, EvaluationConfig())
-    assert set(evaluated.scores) == {"PCK"}
+    assert set(evaluated.scores) == {"PCK", *ERRORS}
 
 
 def test_of_a_union_only_the_evaluated_keypoints_count(people):
@@ -373,7 +376,43 @@ def test_the_table_of_metrics_names_what_each_protocol_gives(people, protocol):
     assert list(found) == [m.name for m in METRICS if m.protocol in (protocol, None)]
 
 
-def test_each_protocol_has_one_headline_before_pck():
-    assert HEADLINES == ("AP", "AIC_AP", "PCKh", "PCK")
-    assert [m.protocol for m in METRICS if m.name in HEADLINES] == ["coco", "aic", "pckh", None]
+def test_each_protocol_has_one_headline_before_pck_and_the_error():
+    assert HEADLINES == ("AP", "AIC_AP", "PCKh", "PCK", "error_px")
+    protocols = [metric.protocol for metric in METRICS if metric.name in HEADLINES]
+    assert protocols == ["coco", "aic", "pckh", None, None]
+    worse = {metric.name for metric in METRICS if not metric.higher_is_better}
+    assert worse == set(ERRORS)
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def test_errors_are_in_image_pixels_of_labeled_keypoints_alone(people):
+    """By the loop: neither who has no label nor a keypoint without one counts, however far off."""
+    people.visibility[7] = 0
+    keypoints, scores, image = predictions(people, 9)
+    keypoints[torch.tensor(people.visibility == 0)] = 1e4
+    found = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    distances, shares = [], []
+    for i in range(N):
+        x0, y0, x1, y1 = people.boxes[i].tolist()
+        for k in range(4):
+            if people.visibility[i, k] > 0:
+                distances.append(float(np.hypot(*(image[i, k] - people.keypoints[i, k]))))
+                shares.append(distances[-1] / max(x1 - x0, y1 - y0))
+    assert 24 < len(distances) < 96
+    assert found["error_px"] == pytest.approx(sum(distances) / len(distances), rel=1e-4)
+    assert found["median_error_px"] == pytest.approx(np.median(distances), rel=1e-4)
+    assert found["error_box"] == pytest.approx(sum(shares) / len(shares), rel=1e-4)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5])
+def test_the_mirrored_view_is_asked_for_only_where_training_mirrors(probability):
+    view = ViewConfig.model_validate({"weak": {"flip_probability": probability}})
+    assert not EvaluationConfig(flip_test=False).averages_mirrored(view)
+    assert not MonitorConfig().averages_mirrored(view)
+    if probability:
+        assert EvaluationConfig(flip_test=True).averages_mirrored(view)
+        return
+    said = r"flip_test = true must be false.*\(view.weak.flip_probability = 0\)"
+    for config, name in ((EvaluationConfig, "evaluation"), (MonitorConfig, "monitor")):
+        with pytest.raises(BadInput, match=f"{name}.{said}.*{name}.flip_test=false"):
+            config(flip_test=True).averages_mirrored(view)

@@ -3,6 +3,7 @@
 import io
 import re
 from base64 import b64decode
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,8 @@ from rich.console import Console
 
 from sspcm_kedro.figures import charts, sheets
 from sspcm_kedro.figures.style import NETWORK_COLORS
-from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig
-from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
+from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig, person_errors, report
+from sspcm_kedro.pipelines.reporting.tables import comparison_table, explain_columns, report_html
 from sspcm_kedro.pose.skeleton import LSP
 
 HEIGHT, WIDTH = 96, 72
@@ -190,11 +191,11 @@ def test_predictions_tell_left_from_right(person):
         visibility,
         LSP.limbs,
         {"student": np.array([0.125, 2.0])},
-        names=LSP.names,
+        flip_pairs=LSP.flip_pairs,
     )
     drawn(figure)
     assert [ax.get_title() for ax in figure.axes[:3]] == [
-        "1 truth", "1 baseline", "1 student (0.125)",
+        "1 truth", "1 baseline", "1 student (0.125 px)",
     ]  # fmt: skip
     color = {
         name: {
@@ -215,6 +216,24 @@ def test_predictions_tell_left_from_right(person):
     assert color["across"] == color["head"] == {sheets.MIDDLE_COLOR}
     assert len(segments_of(figure.axes[0])) == len(LSP.limbs) - 1
     assert len(dots_of(figure.axes[0])) == 13
+
+
+def test_sides_are_those_of_the_flip_pairs_whatever_the_names(person):
+    """Colors by index: the left of each pair, its right, and all others."""
+    crops, points = person
+    pairs = ((4, 2), (0, 9))
+    left, right = [4, 0], [2, 9]
+    others = [i for i in range(14) if i not in left + right]
+    for figure in (
+        sheets.overlay_sheet(crops, points, (), ["a", "b"], flip_pairs=pairs),
+        sheets.prediction_sheet(crops, {}, points, np.ones((2, 14)), (), {}, flip_pairs=pairs),
+    ):
+        (dots,) = (c for c in figure.axes[0].collections if isinstance(c, PathCollection))
+        colors = np.array([to_hex(color) for color in dots.get_facecolors()])
+        np.testing.assert_allclose(np.asarray(dots.get_offsets()), points[0])
+        assert set(colors[left]) == {sheets.LEFT_COLOR}
+        assert set(colors[right]) == {sheets.RIGHT_COLOR}
+        assert set(colors[others]) == {sheets.MIDDLE_COLOR}
 
 
 def test_sheets_refuse_other_crops(person):
@@ -254,6 +273,18 @@ def test_quality_is_a_line_each_and_bars_for_the_share():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2"]
     with pytest.raises(ValueError, match="at least one round"):
         charts.pseudo_label_quality([])
+
+
+def test_figures_name_the_unit_of_pck():
+    curves = charts.learning_curves({"SSPCM": history()}, "torso")
+    assert [ax.get_ylabel() for ax in curves.axes[:2]] == [
+        "validation AP",
+        "validation PCK (torso)",
+    ]
+    bars = charts.per_keypoint_bars({"student": np.array([0.5])}, ["nose"], "box")
+    assert bars.axes[0].get_ylabel() == "PCK (box)"
+    quality = charts.pseudo_label_quality([{"mean": 0.5}], "box")
+    assert quality.axes[0].get_ylabel() == "PCK (box) of the pseudo-labels, share kept"
 
 
 def as_text(table):
@@ -325,3 +356,37 @@ def test_page_stands_alone_and_escapes_text():
     assert "learning curves" in page
     assert re.findall(r"<td>([^<]*)</td>", page) == ["0.500", "12", DASH, DASH]
     assert not re.search(r"https?://|<script|<link", page)
+
+
+def test_columns_say_the_unit_of_pck_and_that_sigmas_are_nobody_s():
+    scores = {"AP": 0.5, "AP50": 0.75, "AR": 0.5, "PCK": 0.25, "PCK_unit": "box"}
+    own = {"student": {**scores, "unpublished_sigmas": ["snout", "tail"]}}
+    labels, (note,) = explain_columns(own)
+    assert labels["PCK"] == "PCK (box)" and labels["AP"] == "AP*" and labels["AR"] == "AR*"
+    assert note.startswith("* by OKS sigmas that nobody has published for snout, tail:")
+    many = {"student": {"unpublished_sigmas": list("abcdefg")}}
+    assert "for a, b, c, d, e, 2 more:" in explain_columns(many)[1][0]
+    published = {"student": {**scores, "PCK_unit": "torso", "unpublished_sigmas": []}}
+    assert explain_columns(published) == ({"PCK": "PCK (torso)"}, [])
+    assert explain_columns({"student": {"AP": 0.5}}) == ({}, [])
+
+
+def test_report_and_terminal_show_them(capsys):
+    row = {"AP": 0.5, "PCK": 0.25, "error_px": 12.5, "PCK_unit": "box",
+           "unpublished_sigmas": ["snout"], "PCK_per_keypoint": {"snout": 0.25}}  # fmt: skip
+    metrics = {"baseline": row, "student": {**row, "APL": None}, "pseudo_labels": {}}
+    page = report(metrics, {"baseline": row}, PublishedConfig())
+    printed = capsys.readouterr().out
+    for text in (page, printed):
+        assert "PCK (box)" in text and "AP*" in text and "12.500" in text
+        assert "published for snout" in text.replace("\n", " ")
+    assert "per keypoint" not in page
+
+
+def test_the_error_at_a_person_is_the_mean_of_their_labeled_keypoints_in_image_pixels():
+    people = SimpleNamespace(
+        keypoints=np.zeros((2, 3, 2)), visibility=np.array([[2, 1, 0], [0, 0, 0]])
+    )
+    predicted = np.array([[[3, 4], [0, 1], [99, 0]], [[5, 5], [5, 5], [5, 5]]], float)
+    errors = person_errors(predicted, people)  # pyright: ignore[reportArgumentType]
+    assert errors[0] == 3 and np.isnan(errors[1])

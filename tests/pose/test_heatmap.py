@@ -298,6 +298,62 @@ def test_parabola_takes_what_is_fainter_than_a_thousandth_for_a_thousandth(faint
     assert 0.4 < shift < 0.5
 
 
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 1.7, 2.0])
+def test_of_exact_centers_what_teaches_has_a_cell_and_what_has_none_does_not(sigma):
+    """Every odd twentieth of a pixel along an axis (no bound is one), against a loop over cells:
+    within 3 sigma of one."""
+    for axis, size in ((0, HW[1]), (1, HW[0])):
+        parts = range(-80 * 7 - 1, 80 * (size + 7), 2)
+        points = torch.full((1, len(parts), 2), 20.0, dtype=torch.float64)
+        points[0, :, axis] = torch.tensor(parts, dtype=torch.float64) / 20
+        maps, weights = encode_heatmaps(
+            points, torch.ones(1, len(parts)), HW, stride=4, sigma=sigma, sub_cell=True
+        )
+        reached = [any(abs(80 * c - part) <= 240 * sigma for c in range(size)) for part in parts]
+        assert weights[0].bool().tolist() == reached
+        assert maps[0].flatten(1).any(dim=1).tolist() == reached
+        assert set(reached) == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("x", "weight"),
+    [(-22.0, 0), (-18.5, 0), (-12.1, 0), (-12.0, 1), (47.0, 1), (56.0, 1), (56.1, 0), (79.0, 0)],
+)
+def test_exact_centers_more_than_three_sigma_off_the_map_teach_nothing(x, weight):
+    """Cells 0 to 11 lie at 0 to 44 pixels; three sigma are 12."""
+    heatmaps, got = encode_heatmaps(
+        torch.tensor([[[x, 32.0]]]), torch.ones(1, 1), HW, stride=4, sigma=1.0, sub_cell=True
+    )
+    assert got.item() == weight
+    assert bool(heatmaps.any()) == bool(weight)
+
+
+@pytest.mark.parametrize("refinement", ["none", "parabola"])
+def test_mirrored_heatmaps_decode_to_mirrored_points(refinement):
+    """Peaks at every cell, the border too: x becomes w - 1 - x, y becomes h - 1 - y."""
+    rng = np.random.default_rng(5)
+    cells = [(x, y) for y in range(HW[0]) for x in range(HW[1])]
+    centers = np.array(cells) + rng.uniform(-0.3, 0.3, (len(cells), 2))
+    heatmaps = torch.stack([gaussian(x, y) for x, y in centers])[None]
+    plain, scores = decode_heatmaps(heatmaps, stride=4, refinement=refinement)
+    for axis, size in ((0, HW[1]), (1, HW[0])):
+        mirrored, same = decode_heatmaps(heatmaps.flip(3 - axis), stride=4, refinement=refinement)
+        mirrored[..., axis] = 4 * (size - 1) - mirrored[..., axis]
+        torch.testing.assert_close(mirrored, plain)
+        assert same.equal(scores)
+
+
+def test_a_parabola_refines_wherever_both_neighbors_are_on_the_map():
+    """Axis by axis: a peak in the first column has its row refined, and one in the second both."""
+    cells = [(0, 7), (1, 1), (1, 14), (10, 1), (10, 14), (11, 7), (5, 0), (5, 15)]
+    offset = np.array([0.2, -0.3])
+    heatmaps = torch.stack([gaussian(*(np.array(cell) + offset)) for cell in cells])[None]
+    found = decode_heatmaps(heatmaps, stride=4, refinement="parabola")[0][0] / 4
+    for (x, y), at in zip(cells, found.tolist(), strict=True):
+        expected = (x + 0.2 * (0 < x < 11), y - 0.3 * (0 < y < 15))
+        assert at == pytest.approx(expected, abs=1e-6)
+
+
 INPUT = (96, 64)
 POINTS = torch.tensor(
     [[[20.3, 40.9], [31.0, 55.5], [42.7, 33.2]], [[24.0, 48.0], [40, 56], [32, 40]]]

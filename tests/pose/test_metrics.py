@@ -158,3 +158,19 @@ def test_rescore_takes_the_mean_of_clear_keypoints():
     scores = rescore(np.array([1.0, 1.0, 0.8]), joints)
     np.testing.assert_allclose(scores, [0.6, 0.0, 0.4])
     np.testing.assert_allclose(rescore(np.ones(3), joints, threshold=0.4), [0.9, 0.0, 0.5])
+
+
+def test_errors_by_hand():
+    """Distances 5, 13 and 1 of labeled keypoints; boxes of longer sides 100 and 50."""
+    truth = np.zeros((3, 2, 2))
+    predicted = np.array([[[3, 4], [5, 12]], [[0, 1], [500, 0]], [[9, 9], [9, 9]]], float)
+    visibility = np.array([[2, 1], [2, 0], [0, 0]])
+    boxes = np.array([[0, 0, 100, 40], [10, 10, 30, 60], [0, 0, 1, 1]])
+    found = pixel_errors(predicted, truth, visibility, boxes)
+    assert found["error_px"] == pytest.approx(19 / 3)  # over keypoints; over people it were 5
+    assert found["median_error_px"] == 5
+    assert found["error_box"] == pytest.approx((0.05 + 0.13 + 0.02) / 3)
+    nothing = pixel_errors(predicted, truth, 0 * visibility, boxes)
+    assert list(nothing) == list(found) and all(np.isnan(value) for value in nothing.values())
+    with pytest.raises(ValueError, match="boxes must have the shape"):
+        pixel_errors(predicted, truth, visibility, boxes[:1])

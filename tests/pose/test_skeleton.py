@@ -185,3 +185,17 @@ def test_a_skeleton_survives_json():
 def test_inconsistent_skeletons_are_refused(broken, says):
     with pytest.raises(ValueError, match=says):
         Skeleton(names=("a", "b", "c"), **broken)
+
+
+def test_published_conventions_have_published_sigmas_and_others_say_which_are_not():
+    for skeleton in SETS.values():
+        assert skeleton.unpublished_sigmas == ()
+    mouse = Skeleton(("snout", "left_hip", "Lsho", "tail"), sigmas=(0.08, 0.107, 0.08, 0.026))
+    assert mouse.unpublished_sigmas == ("snout", "Lsho", "tail")
+    assert Skeleton(("snout", "tail")).unpublished_sigmas == ()
+
+
+def test_the_unit_of_pck_is_the_torso_where_there_is_one():
+    assert [s.pck_unit for s in (COCO, LSP, MPII)] == ["torso"] * 3
+    assert Skeleton(("snout", "tail")).pck_unit == "box"
+    assert Skeleton(("snout", "tail"), torso=(0, 1)).pck_unit == "torso"

@@ -18,10 +18,22 @@ class Donors:
     Attributes:
         images: normalized crops.
         keypoints: points (x, y) of each crop worth cutting out, in input pixels.
+        weights: only points of weight above 0 are cut out; None where all are worth it.
     """
 
     images: Float[Tensor, "donors 3 H W"]
     keypoints: Real[Tensor, "donors points 2"]
+    weights: Float[Tensor, "donors points"] | None = None
+
+    def draw_points(
+        self, donor: Int[Tensor, "b patches"], rng: Generator
+    ) -> Int[Tensor, "b patches"]:
+        """A point of each of these donors; any, of a donor who has none of weight above 0."""
+        if self.weights is None:
+            points = self.keypoints.shape[1]
+            return torch.randint(points, donor.shape, generator=rng, device=rng.device)
+        odds = self.weights[donor.flatten()]
+        return draw_keypoints(odds, 1, rng).reshape(donor.shape)
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ class CutOcclude:
         shape = (b, self.patches)
         chosen = draw_keypoints(weights, self.patches, rng)
         donor = torch.randint(len(donors.images), shape, generator=rng, device=rng.device)
-        point = torch.randint(donors.keypoints.shape[1], shape, generator=rng, device=rng.device)
+        point = donors.draw_points(donor, rng)
         std = self.jitter * height
         target = jitter_points(keypoints.gather(1, chosen[..., None].expand(-1, -1, 2)), std, rng)
         source = jitter_points(donors.keypoints[donor, point], std, rng)

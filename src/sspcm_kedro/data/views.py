@@ -94,6 +94,11 @@ class ViewConfig(Settings):
                 raise BadInput(f"view.stride {self.stride}", rule, remedy)
 
     @property
+    def mirrors(self) -> bool:
+        """Whether training shows people mirrored, too. Strong views never mirror."""
+        return self.weak.flip_probability > 0
+
+    @property
     def codec(self) -> HeatmapCodec:
         """Keypoints to heatmaps and back."""
         return HeatmapCodec(self.stride, self.sigma, self.sub_cell, self.refinement, self.blur)

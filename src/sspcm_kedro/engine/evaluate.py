@@ -1,7 +1,7 @@
 """Predictions to scored people, and to the metrics; ``METRICS`` names each metric once."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
@@ -21,6 +22,7 @@ from sspcm_kedro.pose.metrics import (
     pck,
     pck_reference,
     pckh,
+    pixel_errors,
     rescore,
 )
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -63,12 +65,15 @@ METRICS = (
     Metric("PCKh", "pckh", "keypoints within half a head size", "headline"),
     Metric("PCKh0.1", "pckh", "keypoints within a tenth of a head size"),
     *(Metric(f"PCKh_{part}", "pckh", f"PCKh of the {part}") for part in PCKH_GROUPS),
-    Metric("PCK", None, "keypoints within a share of the torso's length", "headline"),
+    Metric("PCK", None, "keypoints within a share of its unit, torso or box", "headline"),
+    Metric("error_px", None, "mean error of a keypoint, image pixels", "headline", False),
+    Metric("median_error_px", None, "median error of a keypoint, image pixels", "table", False),
+    Metric("error_box", None, "mean error as a share of the box's longer side", "table", False),
 )
 """Every metric, in the order of tables and curves. Curves, tables, report and tracking follow."""
 
 HEADLINES = tuple(metric.name for metric in METRICS if metric.shown == "headline")
-"""The one number of each protocol."""
+"""The one number of each protocol, and those of every protocol: PCK and the mean error."""
 
 
 class EvaluationConfig(Settings):
@@ -76,12 +81,19 @@ class EvaluationConfig(Settings):
 
     Protocols: ``coco`` is OKS AP with the areas of the source (for CrowdPose and fisheye 0.53 of
     the box), where there are sigmas; ``aic`` AI Challenger's score; ``pckh`` MPII's; ``pck`` alone.
-    PCK comes with each.
+    PCK and errors come with each.
     """
+
+    key: ClassVar[str] = "evaluation"
 
     protocol: Protocol = "coco"
     flip_test: bool = True
-    pck_threshold: float = Field(default=0.2, gt=0, le=1, description="share of the torso's length")
+    pck_threshold: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="share of the torso's length, or without a torso of the longer box side",
+    )
     nms_threshold: float = Field(
         default=0.9, gt=0, le=1, description="OKS above which people are one"
     )
@@ -89,13 +101,29 @@ class EvaluationConfig(Settings):
         default=0.2, ge=0, le=1, description="keypoints below do not re-score a box"
     )
 
+    def averages_mirrored(self, view: ViewConfig) -> bool:
+        """Whether predictions are averaged with those of the mirrored view: ``flip_test``.
+
+        Args:
+            view: what the network was trained by.
+
+        Raises:
+            BadInput: they would be, and training mirrors nothing: the network has never seen a
+                mirrored person.
+        """
+        if self.flip_test and not view.mirrors:
+            rule = "must be false where training mirrors nobody (view.weak.flip_probability = 0)"
+            remedy = f"Set {self.key}.flip_test=false, or train with mirrored views"
+            raise BadInput(f"{self.key}.flip_test = true", rule, remedy)
+        return self.flip_test
+
 
 @dataclass(frozen=True)
 class Scores:
     """Scores of one network.
 
     Attributes:
-        scores: those of ``METRICS`` that the protocol gives, 0 to 1.
+        scores: those of ``METRICS`` that the protocol gives, 0 to 1; errors in their own units.
         pck: PCK keypoint by keypoint.
     """
 
@@ -121,7 +149,7 @@ def evaluate(
         scores: (n, k) heatmap maxima.
         people: the labels (n).
         input_hw: (height, width) of the network's input, the frame of the predictions.
-        skeleton: the k keypoints. Without OKS sigmas protocol ``coco`` has PCK only.
+        skeleton: the k keypoints. Without OKS sigmas protocol ``coco`` has no AP.
         config: the protocol and its thresholds.
         ignored: people without labels on the same images, for protocol ``coco``; those of the
             annotation file belong here to compare with published numbers.
@@ -148,7 +176,8 @@ def evaluate(
             counted = coco_ap(people, detections, sigmas, _ignored(ignored))
         else:
             counted = {"AIC_AP": aic_ap(people, detections, sigmas)}
-    return Scores({**counted, "PCK": hits.mean}, hits)
+    errors = pixel_errors(predicted, people.keypoints, people.visibility, people.boxes)
+    return Scores({**counted, "PCK": hits.mean, **errors}, hits)
 
 
 def detect(

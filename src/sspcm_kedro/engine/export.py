@@ -98,10 +98,13 @@ class TrainedModel:
             config: whether the mirrored view counts, too.
             device: where to compute; the network is moved there.
             title: of the progress bar.
+
+        Raises:
+            BadInput: the mirrored view would count, and training has mirrored nobody.
         """
         keypoints, scores = predict(
             self.network.to(device), crops, self.skeleton, self.view.codec,
-            flip_test=config.flip_test, device=device, title=title,
+            flip_test=config.averages_mirrored(self.view), device=device, title=title,
         )  # fmt: skip
         return {"keypoints": keypoints, "scores": scores}
 

@@ -33,6 +33,7 @@ Monitor = Callable[[Method], dict[str, float]]
 class MonitorConfig(EvaluationConfig):
     """The same for the quick look after each epoch; training reads this and not ``evaluation``."""
 
+    key = "monitor"
     flip_test: bool = False
     people: int = Field(default=200, ge=0, le=10**9, description="validation people, evenly spaced")
 
@@ -164,6 +165,7 @@ def make_monitor(
     """Scores of every network of a method on some validation people."""
     if config.people == 0:
         return lambda method: {}
+    flip_test = config.averages_mirrored(view)
     rows = evenly_spaced(len(validation), config.people)
     crops = crops_of(validation.take(rows), view, machine)
 
@@ -171,7 +173,7 @@ def make_monitor(
         scores = {}
         for name, net in method.networks.items():
             predictions = predict(
-                net, crops, skeleton, view.codec, flip_test=config.flip_test, device=machine.pick()
+                net, crops, skeleton, view.codec, flip_test=flip_test, device=machine.pick()
             )
             own = evaluate(*predictions, crops.instances, view.input_hw, skeleton, config).scores
             scores |= {f"{name}/{metric}": own[metric] for metric in HEADLINES if metric in own}

@@ -20,7 +20,7 @@ _FEW_POINTS = 40
 _MANY_STAGES = 8
 
 
-def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
+def learning_curves(histories: Mapping[str, pd.DataFrame], pck_unit: str | None = None) -> Figure:
     """Headline metrics, losses and pseudo-label statistics over training, a panel each.
 
     Args:
@@ -28,6 +28,7 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
             next dashed. Columns: ``step`` (continuous), ``stage``, ``<network>/<metric>`` of each
             of ``HEADLINES``, ``loss/<name>``, ``kept`` (share) and ``inconsistency``; any of
             them may be missing, or nan on some rows. Panels without numbers are left out.
+        pck_unit: what PCK measures by, to be named beside it.
 
     Raises:
         ValueError: if no history has anything to draw.
@@ -51,6 +52,8 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for ax, (draw, names) in zip(axes, panels, strict=True):
         draw(ax, histories, names)
+        if ax.get_ylabel() == "validation PCK":
+            ax.set_ylabel(f"validation {_pck(pck_unit)}")
         ax.grid(alpha=0.25)
         _draw_stages(ax, histories, with_labels=ax is axes[0])
     axes[-1].set_xlabel("step")
@@ -147,13 +150,21 @@ def _legend_beside(ax: Axes, handles: Sequence[Any] | None = None, offset: float
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=place, fontsize=8, frameon=False)
 
 
-def per_keypoint_bars(per_keypoint: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
+def _pck(unit: str | None) -> str:
+    """PCK with what it measures by: PCK (torso)."""
+    return f"PCK ({unit})" if unit else "PCK"
+
+
+def per_keypoint_bars(
+    per_keypoint: Mapping[str, np.ndarray], names: Sequence[str], pck_unit: str | None = None
+) -> Figure:
     """The PCK (0 to 1) of every keypoint, a bar a network; no bar where a keypoint was never
     evaluated.
 
     Args:
         per_keypoint: (k) scores by network.
         names: the k keypoints.
+        pck_unit: what PCK measures by, to be named beside it.
 
     Raises:
         ValueError: if there is no network, or one has not k scores.
@@ -174,17 +185,20 @@ def per_keypoint_bars(per_keypoint: Mapping[str, np.ndarray], names: Sequence[st
     ax.set_xticks(places, [readable(name) for name in names], rotation=40, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.set_ylim(0, 1)
-    ax.set_ylabel("PCK")
+    ax.set_ylabel(_pck(pck_unit))
     return _legend_and_grid(figure, ax)
 
 
-def pseudo_label_quality(rounds: Sequence[Mapping[str, Any]]) -> Figure:
+def pseudo_label_quality(
+    rounds: Sequence[Mapping[str, Any]], pck_unit: str | None = None
+) -> Figure:
     """How right the pseudo-labels were in each round, and what share of keypoints was kept.
 
     Args:
         rounds: one record a round: accuracy (PCK, 0 to 1) under ``teacher_a``, ``teacher_b``,
             ``mean``, ``corrected`` (of the keypoints kept) and ``rejected``; the share under
             ``kept``; its number or name under ``round`` (default: 1, 2, ...). Missing is nan.
+        pck_unit: what PCK measures by, to be named beside it.
 
     Raises:
         ValueError: if there is no round.
@@ -207,7 +221,7 @@ def pseudo_label_quality(rounds: Sequence[Mapping[str, Any]]) -> Figure:
     ax.set_xlim(-0.6, len(rounds) - 0.4)
     ax.set_ylim(0, 1.03)
     ax.set_xlabel("round")
-    ax.set_ylabel("PCK of the pseudo-labels, share kept")
+    ax.set_ylabel(f"{_pck(pck_unit)} of the pseudo-labels, share kept")
     return _legend_and_grid(figure, ax)
 
 

@@ -45,4 +45,5 @@ def draw_overlays(
     matrix = torch.from_numpy(crop_matrix(boxes, (height, width)))
     points = move_points(torch.from_numpy(keypoints).double(), matrix).numpy()
     short = [t if len(t) <= TITLE_LENGTH else f"{t[:9]}…{t[10 - TITLE_LENGTH :]}" for t in titles]
-    return overlay_sheet(crops, points, skeleton.limbs, short, names=skeleton.names, kept=kept)
+    pairs = skeleton.flip_pairs
+    return overlay_sheet(crops, points, skeleton.limbs, short, flip_pairs=pairs, kept=kept)

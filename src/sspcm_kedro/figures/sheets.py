@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sspcm_kedro.figures.style import NETWORK_COLORS, legend_below, readable
-from sspcm_kedro.pose.sides import flip_pairs_from_names
 
-Limbs = Sequence[tuple[int, int]]
+Pairs = Sequence[tuple[int, int]]
 
 LEFT_COLOR, RIGHT_COLOR, MIDDLE_COLOR = "#ff7f0e", "#2f9bff", "#f0f0f0"
 TRUTH_COLOR, KEPT_COLOR, REJECTED_COLOR = "#ffffff", "#33dd55", "#ff3355"
@@ -33,7 +32,7 @@ def pseudo_label_sheet(
     kept: np.ndarray,
     truth: np.ndarray | None,
     truth_visibility: np.ndarray | None,
-    limbs: Limbs,
+    limbs: Pairs,
 ) -> Figure:
     """Each person twice: what the networks predicted, and the corrected pseudo-label.
 
@@ -74,7 +73,7 @@ def pseudo_label_sheet(
 
 
 def occlusion_sheet(
-    before: np.ndarray, after: np.ndarray, keypoints: np.ndarray, limbs: Limbs
+    before: np.ndarray, after: np.ndarray, keypoints: np.ndarray, limbs: Pairs
 ) -> Figure:
     """Each person before and after occlusion, the pseudo-keypoints it aimed at on the latter.
 
@@ -102,10 +101,10 @@ def prediction_sheet(
     predictions: Mapping[str, np.ndarray],
     truth: np.ndarray,
     visibility: np.ndarray,
-    limbs: Limbs,
+    limbs: Pairs,
     errors: Mapping[str, np.ndarray],
     *,
-    names: Sequence[str],
+    flip_pairs: Pairs,
 ) -> Figure:
     """Each person with the truth and with every network's prediction, left and right told apart.
 
@@ -115,16 +114,17 @@ def prediction_sheet(
         truth: (n, k, 2) crop pixels.
         visibility: (n, k), above 0 where the truth is labeled.
         limbs: keypoint pairs to connect.
-        errors: (n) a number a person to print at the tile, by network.
-        names: the k keypoints; their words left and right (or l and r) choose the colors.
+        errors: (n) mean error of each person in image pixels, to print at the tile, by network.
+        flip_pairs: index pairs (left, right) of the k keypoints, which choose the colors.
     """
     drawn = {"truth": truth, **predictions}
     _check(crops, drawn)
     figure, tiles = _grid(crops, len(drawn))
-    colors, everything = _side_colors(names), np.ones(len(names), dtype=bool)
+    k = truth.shape[1]
+    colors, everything = _side_colors(k, flip_pairs), np.ones(k, dtype=bool)
     for person, row in enumerate(tiles):
         for ax, (name, points) in zip(row, drawn.items(), strict=True):
-            note = f" ({float(errors[name][person]):.3g})" if name in errors else ""
+            note = f" ({float(errors[name][person]):.3g} px)" if name in errors else ""
             _show(ax, crops[person], f"{person + 1} {readable(name)}{note}")
             shown = visibility[person] > 0 if name == "truth" else everything
             _draw_limbs(ax, points[person], limbs, colors, shown)
@@ -136,10 +136,10 @@ def prediction_sheet(
 def overlay_sheet(
     crops: np.ndarray,
     points: np.ndarray,
-    limbs: Limbs,
+    limbs: Pairs,
     titles: Sequence[str],
     *,
-    names: Sequence[str],
+    flip_pairs: Pairs,
     kept: np.ndarray | None = None,
 ) -> Figure:
     """Each person once with a skeleton: left and right told apart, or kept keypoints from others.
@@ -149,12 +149,12 @@ def overlay_sheet(
         points: (n, k, 2) crop pixels.
         limbs: keypoint pairs to connect.
         titles: n lines, one over each person.
-        names: the k keypoints; their words left and right (or l and r) choose the colors.
+        flip_pairs: index pairs (left, right) of the k keypoints, which choose the colors.
         kept: (n, k) bool, colors by it instead; rejected keypoints are hollow crosses.
     """
     _check(crops, {"points": points})
     figure, tiles = _grid(crops, 1)
-    sides = _side_colors(names)
+    sides = _side_colors(points.shape[1], flip_pairs)
     for person, (ax,) in enumerate(tiles):
         _show(ax, crops[person], titles[person])
         if kept is None:
@@ -166,7 +166,7 @@ def overlay_sheet(
     return figure
 
 
-def _draw_kept(ax: Axes, points: np.ndarray, limbs: Limbs, kept: np.ndarray) -> None:
+def _draw_kept(ax: Axes, points: np.ndarray, limbs: Pairs, kept: np.ndarray) -> None:
     """Kept keypoints as dots; rejected ones as crosses, limbs that end in one being thin."""
     doubtful = [(a, b) for a, b in limbs if not (kept[a] and kept[b])]
     _draw_limbs(ax, points, doubtful, REJECTED_COLOR, width=0.7)
@@ -176,10 +176,10 @@ def _draw_kept(ax: Axes, points: np.ndarray, limbs: Limbs, kept: np.ndarray) -> 
                linewidths=1.3, zorder=4)  # fmt: skip
 
 
-def _side_colors(names: Sequence[str]) -> np.ndarray:
-    """The color (k) of each keypoint by the side its name tells."""
-    colors = np.full(len(names), MIDDLE_COLOR, dtype=object)
-    for left, right in flip_pairs_from_names(names):
+def _side_colors(k: int, flip_pairs: Pairs) -> np.ndarray:
+    """The color (k) of each keypoint by its place in a pair; the middle's for those in none."""
+    colors = np.full(k, MIDDLE_COLOR, dtype=object)
+    for left, right in flip_pairs:
         colors[left], colors[right] = LEFT_COLOR, RIGHT_COLOR
     return colors
 
@@ -210,7 +210,7 @@ def _show(ax: Axes, crop: np.ndarray, title: str) -> None:
 
 
 def _draw_limbs(
-    ax: Axes, points: np.ndarray, limbs: Limbs, color: str | np.ndarray,
+    ax: Axes, points: np.ndarray, limbs: Pairs, color: str | np.ndarray,
     shown: np.ndarray | None = None, width: float = 2.0,
 ) -> None:  # fmt: skip
     """Lines between the shown keypoints; with a color each (k), a limb of two sides is neutral."""

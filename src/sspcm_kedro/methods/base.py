@@ -4,11 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import AfterValidator
 from torch import Generator, Tensor, nn
 
+from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.augment.occlude import CutOcclude
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.config import Settings
@@ -81,6 +83,19 @@ class LabelRules:
     min_score: float = 0.1
     max_inconsistency: float = 0.1
     occlude: CutOcclude = field(default_factory=CutOcclude)
+
+
+def _unmirrored(affine: AffineConfig) -> AffineConfig:
+    if affine.flip_probability:
+        raise ValueError(
+            "flip_probability must be 0 for a strong view, whose left and right keypoints do not "
+            "swap; view.weak.flip_probability mirrors"
+        )
+    return affine
+
+
+StrongView = Annotated[AffineConfig, AfterValidator(_unmirrored)]
+"""The random similarity between the weak view that a teacher reads and a student's strong one."""
 
 
 class MethodSettings(Settings):

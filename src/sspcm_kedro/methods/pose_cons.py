@@ -8,7 +8,14 @@ from torch import Generator, Tensor, nn
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
 from sspcm_kedro.augment.occlude import JointCutout, PatchConfig
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.methods.base import MakeNet, Method, MethodSettings, input_hw, pseudo_heatmaps
+from sspcm_kedro.methods.base import (
+    MakeNet,
+    Method,
+    MethodSettings,
+    StrongView,
+    input_hw,
+    pseudo_heatmaps,
+)
 from sspcm_kedro.pose.geometry import warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
@@ -59,7 +66,7 @@ class CutoutSettings(MethodSettings):
     """The numbers of PoseCons and PoseDual."""
 
     method: ClassVar[type[PoseCons]]
-    affine: AffineConfig = AffineConfig()
+    affine: StrongView = AffineConfig()
     cutout: PatchConfig = PatchConfig(patches=5)
     weight: float = Field(default=1.0, gt=0, le=1000, description="of the consistency loss")
 

@@ -16,6 +16,7 @@ from sspcm_kedro.methods.base import (
     MakeNet,
     Method,
     MethodSettings,
+    StrongView,
     input_hw,
     pseudo_heatmaps,
 )
@@ -81,13 +82,14 @@ class SSPCM(Method):
         targets = ((now[1], trusted), (now[0], trusted), (corrected, agreed))
         for net, (pseudo, weights) in zip(nets, targets, strict=True):
             keypoints = self.codec.peaks(pseudo)
-            donors = unlabeled.donors or Donors(unlabeled.images, keypoints)
+            donors = unlabeled.donors or Donors(unlabeled.images, keypoints, unlabeled.weights)
             hard = self.occlude(unlabeled.images, keypoints, weights, donors, rng)
             predicted = net(warp(hard, theta))
             consistency.append(keypoint_mse(predicted, self.codec.warp(pseudo, theta), weights))
         losses |= self.sum_losses("consistency", consistency, self.weight)
-        losses["kept"] = agreed.sum() / unlabeled.weights.sum()
-        losses["inconsistency"] = choice.inconsistency.mean()
+        taught = unlabeled.weights.sum()  # untaught channels of a union are noise
+        losses["kept"] = agreed.sum() / taught
+        losses["inconsistency"] = (unlabeled.weights * choice.inconsistency).sum() / taught
         return losses
 
     def earlier_heatmaps(self, unlabeled: Unlabeled) -> Sequence[Tensor]:
@@ -114,7 +116,7 @@ class SSPCMConfig(MethodSettings):
     """SSPCM's numbers; the defaults are the published ones where there are any."""
 
     kind: Literal["sspcm"]
-    affine: AffineConfig = AffineConfig()
+    affine: StrongView = AffineConfig()
     occlude: PatchConfig = PatchConfig(patches=2)
     min_score: float = Field(
         default=0.1, ge=0, le=1, description="a keypoint counts above this mean peak"

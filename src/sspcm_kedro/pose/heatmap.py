@@ -78,8 +78,9 @@ def encode_heatmaps(
     """Target heatmaps of keypoints, and weights: 1 where a keypoint teaches, else 0.
 
     An unnormalized Gaussian of peak 1 about the nearest cell, on a square of 3 sigma either side,
-    without circular cut-off. A keypoint that is not labeled, or whose square misses the map, has
-    weight 0 and an empty map.
+    without circular cut-off. A keypoint that is not labeled, or whose square misses every cell of
+    the map, has weight 0 and an empty map. (With rounded centers, as published, one exactly a cell
+    beyond the reach on the left or above keeps weight 1.)
 
     Source: the encoding of SimpleBaseline (Xiao, Wu and Wei, ECCV 2018).
 
@@ -97,16 +98,20 @@ def encode_heatmaps(
     if not sub_cell:
         center = torch.trunc(center + 0.5)
     reach = 3 * sigma
-    sizes = center.new_tensor([width, height])
-    misses = ((center - reach >= sizes) | (center + reach + 1 < 0)).any(dim=2)
-    weights = ((visibility > 0) & ~misses).to(center.dtype)
 
     def profile(axis: int, size: int) -> Float[Tensor, "b k cells"]:
         cells = torch.arange(size, device=center.device, dtype=center.dtype)
         offset = cells - center[..., axis, None]
         return torch.exp(-(offset**2) / (2 * sigma**2)) * (offset.abs() <= reach)
 
-    heatmaps = profile(1, height)[..., :, None] * profile(0, width)[..., None, :]
+    across, down = profile(0, width), profile(1, height)
+    if sub_cell:
+        meets = (across > 0).any(dim=2) & (down > 0).any(dim=2)
+    else:
+        sizes = center.new_tensor([width, height])
+        meets = ((center - reach < sizes) & (center + reach + 1 >= 0)).all(dim=2)
+    weights = ((visibility > 0) & meets).to(center.dtype)
+    heatmaps = down[..., :, None] * across[..., None, :]
     return heatmaps * weights[..., None, None], weights
 
 
@@ -140,8 +145,9 @@ def decode_heatmaps(
         stride: input pixels a cell.
         refinement: ``shift`` moves a quarter cell towards the higher neighbor; ``dark`` is the
             Taylor step of DARK (Zhang et al. 2020) on the blurred logarithm; ``parabola`` fits the
-            logarithm of three cells an axis, which is exact on a Gaussian of any sigma; ``none``
-            stays at the cell's center.
+            logarithm of three cells an axis, which is exact on a Gaussian of any sigma, and stays
+            at the cell's center along an axis where one of them is off the map; ``none`` always
+            does.
         blur: side of DARK's kernel in cells (``dark_kernel``).
     """
     cells, scores = peaks(heatmaps)
@@ -205,13 +211,15 @@ def _dark_shift(
 def _parabola_shift(
     heatmaps: Float[Tensor, "b k h w"], cells: Int[Tensor, "b k 2"]
 ) -> Float[Tensor, "b k 2"]:
-    """Vertex of the parabola through log-values at -1, 0 and 1, at most half a cell away."""
+    """Vertex of the parabola through log-values at -1, 0 and 1, at most half a cell away; 0 along
+    an axis on which the cell lies at the border."""
     log = torch.log(heatmaps.clamp_min(1e-3))  # what is fainter than a thousandth is noise
     at = _neighbors(log, cells, [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]).unbind(dim=2)
     slope = 0.5 * torch.stack([at[1] - at[2], at[3] - at[4]], dim=2)
     curvature = torch.stack([at[1] + at[2], at[3] + at[4]], dim=2) - 2 * at[0][..., None]
     shift = (-slope / curvature.clamp_max(-1e-3)).clamp(-0.5, 0.5)
-    return shift * _inside(cells, heatmaps.shape[2:], 1)[..., None]
+    last = cells.new_tensor([heatmaps.shape[3] - 1, heatmaps.shape[2] - 1])
+    return shift * ((cells > 0) & (cells < last))
 
 
 def _blur(heatmaps: Float[Tensor, "b k h w"], size: int) -> Float[Tensor, "b k h w"]:

@@ -1,4 +1,4 @@
-"""How right predicted keypoints are (PCK, PCKh), and what turns people into scored detections.
+"""How right predicted keypoints are (PCK, PCKh, errors), and what turns people into detections.
 
 Numpy only. Points are (x, y) and lengths in image pixels, areas in square image pixels. A keypoint
 is labeled where its visibility is above 0.
@@ -78,9 +78,49 @@ def pck_reference(
             ``None`` takes the longer box side instead.
     """
     if torso is None:
-        return (_float(boxes)[:, 2:] - _float(boxes)[:, :2]).max(axis=1)
+        return _longer_side(boxes)
     length = np.linalg.norm(_float(truth)[:, torso[0]] - _float(truth)[:, torso[1]], axis=-1)
     return np.where((visibility[:, list(torso)] > 0).all(axis=1), length, np.nan)
+
+
+def pixel_errors(
+    predicted: Real[np.ndarray, "n k 2"],
+    truth: Real[np.ndarray, "n k 2"],
+    visibility: Shaped[np.ndarray, "n k"],
+    boxes: Real[np.ndarray, "n 4"],
+) -> dict[str, float]:
+    """How far predictions lie from labels: over all labeled keypoints of all people.
+
+    Every labeled keypoint weighs alike, so a person counts as often as they have labels, and
+    somebody without any does not count.
+
+    Args:
+        predicted: points in image pixels.
+        truth: the true points, in the same frame.
+        visibility: above 0 (or true) where labeled.
+        boxes: of the people, x0, y0, x1, y1 in image pixels.
+
+    Returns:
+        ``error_px`` and ``median_error_px``, mean and median distance in image pixels, and
+        ``error_box``, the mean of the distances as shares of the longer side of the person's box;
+        nan where nothing is labeled.
+
+    Raises:
+        ValueError: if the shapes do not agree.
+    """
+    _check_shape("predicted", predicted, truth.shape)
+    _check_shape("truth", truth, (*visibility.shape, 2))
+    _check_shape("boxes", boxes, (len(truth), 4))
+    labeled = visibility > 0
+    if not labeled.any():
+        return dict.fromkeys(("error_px", "median_error_px", "error_box"), float("nan"))
+    distance = np.linalg.norm(_float(predicted) - _float(truth), axis=-1)
+    share = distance / _longer_side(boxes)[:, None]
+    return {
+        "error_px": float(distance[labeled].mean()),
+        "median_error_px": float(np.median(distance[labeled])),
+        "error_box": float(share[labeled].mean()),
+    }
 
 
 _PAIRED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -195,6 +235,11 @@ def rescore(
     clear = keypoint_scores > threshold
     total = np.where(clear, _float(keypoint_scores), 0.0).sum(axis=1)
     return _float(box_scores) * total / np.maximum(clear.sum(axis=1), 1)
+
+
+def _longer_side(boxes: Real[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
+    """The longer side of each box, in image pixels."""
+    return (_float(boxes)[:, 2:] - _float(boxes)[:, :2]).max(axis=1)
 
 
 def _float(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.sides import flip_pairs_from_names
+from sspcm_kedro.pose.sides import coco_name, flip_pairs_from_names
 
 DEFAULT_SIGMA = 0.08
 """OKS sigma of a keypoint nobody measured: between COCO's elbow (0.072) and knee (0.087)."""
@@ -63,6 +63,23 @@ class Skeleton:
     def size(self) -> int:
         """The number of keypoints, k."""
         return len(self.names)
+
+    @property
+    def pck_unit(self) -> str:
+        """What PCK measures errors by: "torso", or "box", the longer side of a person's."""
+        return "torso" if self.torso else "box"
+
+    @property
+    def unpublished_sigmas(self) -> tuple[str, ...]:
+        """The keypoints whose OKS sigma is no published one of their name: OKS, and so AP, is then
+        comparable within this data set only."""
+        known = {
+            (name, sigma)
+            for convention in (COCO, AIC, FISHEYE, CROWDPOSE)
+            for name, sigma in zip(convention.names, convention.sigmas, strict=True)
+        }
+        own = zip(self.names, self.sigmas, strict=False)  # there may be none
+        return tuple(name for name, sigma in own if (coco_name(name), sigma) not in known)
 
     @property
     def trained(self) -> tuple[int, ...]:

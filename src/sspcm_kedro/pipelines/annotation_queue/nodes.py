@@ -67,11 +67,12 @@ def select_people(
     if corrected["ids"].tolist() != unlabeled.ids.tolist():
         rule = "must be of the unlabeled people, who are others by now"
         raise BadInput(where, rule, "Run the rounds again: kedro run --pipelines warmup,rounds")
-    if not corrected["inconsistency"].any():
+    apart = corrected["inconsistency"][:, list(skeleton.trained)]  # others of a union are noise
+    if not apart.any():
         rule = "must disagree somewhere, to tell who needs labels; one network has no second "
         rule += "opinion in its first round"
         raise BadInput(where, rule, "Train more rounds: training.rounds=2")
-    inconsistency = corrected["inconsistency"].double().mean(dim=1).numpy()
+    inconsistency = apart.double().mean(dim=1).numpy()
     order = np.argsort(-inconsistency, kind="stable")
     unknown = ~np.isin(unlabeled.ids[order], labeled.ids)
     rows = order[unknown][: config.people]

@@ -1,5 +1,7 @@
 """From checkpoints and stored labels to numbers."""
 
+import logging
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
+
+logger = logging.getLogger(__name__)
 
 Predictions = dict[str, Any]
 """Tensors by name, and texts."""
@@ -34,11 +38,12 @@ def predict_validation(
         ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k);
         and which of them is ``deployed``, as text.
     """
+    flip_test = evaluation.averages_mirrored(view)
     crops = crops_of(validation, view, machine)
     predictions: Predictions = {"deployed": checkpoint["deployed"]}
     for name, net in networks_of(checkpoint, network, skeleton.size, stride=view.stride).items():
         keypoints, scores = predict(
-            net.to(machine.pick()), crops, skeleton, view.codec, flip_test=evaluation.flip_test,
+            net.to(machine.pick()), crops, skeleton, view.codec, flip_test=flip_test,
             device=machine.pick(), title=f"validation people, {name}",
         )  # fmt: skip
         predictions |= {f"{name}.keypoints": keypoints, f"{name}.scores": scores}
@@ -65,7 +70,10 @@ def score_networks(
     view: ViewConfig,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
-    """For each network what ``evaluation.protocol`` counts and PCK, and PCK a keypoint.
+    """For each network what ``evaluation.protocol`` counts, PCK and errors, and PCK a keypoint.
+
+    Beside them stand what the numbers mean: ``PCK_unit``, and where OKS counts, the keypoints whose
+    sigmas nobody has published (``unpublished_sigmas``).
 
     Args:
         predictions: of the networks for the validation people, as ``predict_validation`` gives.
@@ -84,7 +92,15 @@ def score_networks(
         )  # fmt: skip
         hits = evaluated.pck.per_keypoint.tolist()
         per_keypoint = dict(zip(skeleton.evaluated.names, hits, strict=True))
-        scores[name] = {**evaluated.scores, "PCK_per_keypoint": per_keypoint}
+        scores[name] = {
+            **evaluated.scores, "PCK_unit": skeleton.pck_unit, "PCK_per_keypoint": per_keypoint,
+        }  # fmt: skip
+        if {"AP", "AIC_AP"} & set(evaluated.scores):
+            scores[name]["unpublished_sigmas"] = list(skeleton.evaluated.unpublished_sigmas)
+    if networks and math.isnan(scores[networks[0]]["PCK"]) and skeleton.torso:
+        ends = " and ".join(skeleton.names[keypoint] for keypoint in skeleton.torso)
+        logger.warning("PCK has no value: of no validation person are both %s labeled, which its "
+                       "unit needs; source.torso may name two others", ends)  # fmt: skip
     return scores
 
 

@@ -154,9 +154,10 @@ def _training(
         "evaluation": _known(inference * _views(evaluation), people["validation"]),
     }
     files: dict[str, int | None] = {"checkpoints": checkpoint_bytes(learner)}
-    if stored:  # the labelers look at every unlabeled person and its mirror image
+    if stored:  # the labelers look at every unlabeled person, and at its mirror image if trained
+        views = 2 if view.mirrors else 1
         labelers = sum(per_image[net] for net in learner.labelers)
-        flops["pseudo_labels"] = _known(training.rounds * 2 * labelers, people["unlabeled"])
+        flops["pseudo_labels"] = _known(training.rounds * views * labelers, people["unlabeled"])
         files["checkpoints"] = (training.rounds + 1) * checkpoint_bytes(learner)
         for name, size in label_bytes(1, keypoints, len(learner.labelers)).items():
             files[name] = _known(training.rounds * size, people["unlabeled"])

@@ -13,12 +13,13 @@ from torch import Tensor
 from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import ViewConfig, crops_of
+from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
 from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.pipelines.reporting.tables import comparison_table, report_html
+from sspcm_kedro.pipelines.reporting.tables import comparison_table, explain_columns, report_html
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -38,7 +39,9 @@ def draw_curves(
         stages: the histories of warm-up, round 1, ...
     """
     rounds = pd.concat(stages, ignore_index=True)
-    return learning_curves({f"{method.kind} in rounds": rounds, name_of(scores): comparison})
+    return learning_curves(
+        {f"{method.kind} in rounds": rounds, name_of(scores): comparison}, pck_unit_of(scores)
+    )
 
 
 def draw_pseudo_labels(
@@ -79,19 +82,16 @@ def draw_predictions(
     rows = evenly_spaced(len(validation), SHOWN)
     channels = list(skeleton.evaluated_channels)
     people = validation.take(rows).gather(channels)
-    shown = {}
+    shown, errors = {}, {}
     for networks in (comparison, predictions):
         name = networks["deployed"]
-        shown[name] = networks[f"{name}.keypoints"][rows][:, channels].numpy() + view.border
+        points = networks[f"{name}.keypoints"][rows][:, channels]
+        shown[name] = points.numpy() + view.border
+        errors[name] = person_errors(to_image(points, people, view.input_hw), people)
     truth = label_points(people, view) + view.border
-    labeled = people.visibility > 0
-    errors = {
-        name: np.nanmean(np.where(labeled, np.linalg.norm(points - truth, axis=2), np.nan), axis=1)
-        for name, points in shown.items()
-    }
     return prediction_sheet(
         bordered_crops(validation.take(rows), view, machine), shown, truth, people.visibility,
-        skeleton.evaluated.limbs, errors, names=skeleton.evaluated.names,
+        skeleton.evaluated.limbs, errors, flip_pairs=skeleton.evaluated.flip_pairs,
     )  # fmt: skip
 
 
@@ -100,13 +100,13 @@ def draw_keypoints(metrics: dict[str, Any]) -> Figure:
     scores = {name: row["PCK_per_keypoint"] for name, row in networks_in(metrics).items()}
     names = list(next(iter(scores.values())))
     values = {net: np.array([own[name] for name in names], float) for net, own in scores.items()}
-    return per_keypoint_bars(values, names)
+    return per_keypoint_bars(values, names, pck_unit_of(networks_in(metrics)))
 
 
-def draw_quality(rounds: list[dict[str, float]]) -> Figure:
+def draw_quality(rounds: list[dict[str, float]], skeleton: Skeleton) -> Figure:
     """Accuracy of the pseudo-labels round by round; says so where no truth is known."""
     if rounds:
-        return pseudo_label_quality(rounds)
+        return pseudo_label_quality(rounds, skeleton.pck_unit)
     figure = Figure(figsize=(6, 2))
     figure.text(0.5, 0.5, "No truth is known of the unlabeled people.", ha="center", va="center")
     return figure
@@ -144,14 +144,22 @@ def report(
     """
     reference = name_of(comparison)
     networks = {
-        name: {key: value for key, value in scores.items() if key != "PCK_per_keypoint"}
+        name: {
+            key: value for key, value in scores.items() if not isinstance(value, str | list | dict)
+        }
         for name, scores in networks_in(metrics).items()
     }
+    labels, notes = explain_columns(networks_in(metrics))
     theirs = {f"{name} (published)": scores for name, scores in published.scores.items()}
-    Console().print(comparison_table(networks, reference=reference, published=theirs))
+    Console().print(
+        comparison_table(networks, reference=reference, published=theirs, labels=labels)
+    )
+    for note in notes:
+        Console().print(note)
     notes = [
+        *notes,
         f"The {readable(reference)} learned from the same labels, with the same network, weak view "
-        "and number of optimizer steps as the student."
+        "and number of optimizer steps as the student.",
     ]
     if theirs:
         notes.append(f"Published scores are not measured here: {published.source}.")
@@ -160,12 +168,26 @@ def report(
         {**networks, **theirs},
         {readable(name): png for name, png in figures.items()},
         notes=notes,
+        labels=labels,
     )
 
 
 def networks_in(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The scores of networks, without those of pseudo-labels."""
     return {name: scores for name, scores in metrics.items() if name != "pseudo_labels"}
+
+
+def pck_unit_of(scores: dict[str, dict[str, Any]]) -> str | None:
+    """What PCK measures by in scores by network; None where they do not say."""
+    return next((row["PCK_unit"] for row in scores.values() if "PCK_unit" in row), None)
+
+
+def person_errors(predicted: np.ndarray, people: Instances) -> np.ndarray:
+    """The mean error (n) of each person's labeled keypoints, image pixels; nan without any."""
+    labeled = people.visibility > 0
+    distance = np.linalg.norm(predicted - people.keypoints, axis=2)
+    total = np.where(labeled, distance, 0).sum(axis=1)
+    return np.where(labeled.any(axis=1), total / np.maximum(labeled.sum(axis=1), 1), np.nan)
 
 
 def name_of(comparison: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ def create_pipeline(rounds: int) -> Pipeline:
         Node(draw_predictions, PEOPLE | networks | by_name("validation"),
              "prediction_sheet", name="draw_predictions"),
         Node(draw_keypoints, "metrics", "per_keypoint_pck", name="draw_keypoints"),
-        Node(draw_quality, "pseudo_label_scores", "pseudo_label_quality", name="draw_quality"),
+        Node(draw_quality, ["pseudo_label_scores", "skeleton"], "pseudo_label_quality",
+             name="draw_quality"),
         Node(report, page, "report", name="report"),
     ], tags="figures")  # fmt: skip

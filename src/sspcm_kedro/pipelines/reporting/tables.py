@@ -4,6 +4,7 @@ import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +16,7 @@ from sspcm_kedro.nets import ROLES
 Metrics = Mapping[str, Mapping[str, float]]
 
 _NOTHING = "\N{EN DASH}"
+_FEW = 5
 
 _CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
@@ -27,8 +29,9 @@ figure { margin: 2rem 0; } img { max-width: 100%; } figcaption { color: #666; }
 
 
 def comparison_table(
-    metrics: Metrics, *, reference: str, published: Metrics | None = None
-) -> Table:
+    metrics: Metrics, *, reference: str, published: Metrics | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Table:  # fmt: skip
     """The networks' scores, and what each gains over the comparison.
 
     Args:
@@ -36,14 +39,17 @@ def comparison_table(
             belongs to tables and that some network has; the gain is of the first of them.
         reference: the row to compare with, shown first; without it the gains are blank.
         published: scores of others, below a line of their own and without a gain.
+        labels: of columns that are called more than their metric's name (``explain_columns``).
     """
+    called = labels or {}
     known = {name for row in metrics.values() for name in row if _known(row[name])}
     columns = [m for m in METRICS if m.shown != "report" and m.name in known]
-    main = columns[0] if columns else METRICS[-1]
+    main = columns[0] if columns else next(m for m in METRICS if m.protocol is None)
     table = Table(title="Validation")
     table.add_column("network")
-    for name in [*(metric.name for metric in columns), f"{main.name} vs {readable(reference)}"]:
-        table.add_column(name, justify="right")
+    for metric in columns:
+        table.add_column(called.get(metric.name, readable(metric.name)), justify="right")
+    table.add_column(f"{main.name} vs {readable(reference)}", justify="right")
     start = metrics.get(reference, {}).get(main.name)
     order = [name for name in (reference, *ROLES) if name in metrics]
     for name in dict.fromkeys([*order, *metrics]):
@@ -56,9 +62,37 @@ def comparison_table(
     return table
 
 
+def explain_columns(
+    scores: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, str], list[str]]:
+    """What columns are called that need more than their metric's name, and notes on them.
+
+    PCK has its unit; what counts by OKS an asterisk, if sigmas are not published ones.
+
+    Args:
+        scores: of networks, with what ``score_networks`` says beside them.
+    """
+    labels, notes = {}, []
+    units = {row["PCK_unit"] for row in scores.values() if "PCK_unit" in row}
+    if units:
+        labels["PCK"] = f"PCK ({', '.join(sorted(units))})"
+    own = list(
+        dict.fromkeys(n for row in scores.values() for n in row.get("unpublished_sigmas", ()))
+    )
+    if own:
+        labels |= {m.name: f"{m.name}*" for m in METRICS if m.protocol in ("coco", "aic")}
+        few = own if len(own) <= _FEW else [*own[:_FEW], f"{len(own) - _FEW} more"]
+        notes.append(
+            f"* by OKS sigmas that nobody has published for {', '.join(few)}: comparable on this "
+            "data set only. The errors in pixels depend on no sigma."
+        )
+    return labels, notes
+
+
 def report_html(
-    title: str, metrics: Metrics, figures: Mapping[str, bytes], notes: Sequence[str] | str = ()
-) -> str:
+    title: str, metrics: Metrics, figures: Mapping[str, bytes], notes: Sequence[str] | str = (),
+    labels: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
     """One self-contained page: notes, a table of every metric, the figures inline.
 
     Args:
@@ -66,12 +100,13 @@ def report_html(
         metrics: numbers by row, then by column: those of ``METRICS`` in its order, then others.
         figures: PNG files by caption.
         notes: paragraphs, plain text; all text is escaped.
+        labels: of columns that are called more than their name.
     """
     paragraphs = [notes] if isinstance(notes, str) else notes
     body = [
         f"<h1>{escape(title)}</h1>",
         *(f"<p>{escape(note)}</p>" for note in paragraphs),
-        _html_table(metrics) if metrics else "",
+        _html_table(metrics, labels or {}) if metrics else "",
         *(_html_figure(caption, png) for caption, png in figures.items()),
     ]
     return (
@@ -82,12 +117,13 @@ def report_html(
     )
 
 
-def _html_table(metrics: Metrics) -> str:
+def _html_table(metrics: Metrics, labels: Mapping[str, str]) -> str:
     names = dict.fromkeys(name for row in metrics.values() for name in row)
     notes = {metric.name: metric.description for metric in METRICS if metric.name in names}
     columns = {**notes, **names}
     head = "".join(
-        f'<th scope="col" title="{escape(notes.get(name, ""))}">{escape(readable(name))}</th>'
+        f'<th scope="col" title="{escape(notes.get(name, ""))}">'
+        f"{escape(labels.get(name, readable(name)))}</th>"
         for name in columns
     )
     lines = [

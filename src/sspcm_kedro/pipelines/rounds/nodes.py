@@ -38,13 +38,14 @@ def pseudo_labels(
 
     Returns:
         ids (n), keypoints (t, n, k, 2) in canonical input pixels, scores (t, n, k) of t labelers;
-        flip-averaged. The scores of a union's channels that no label teaches are 0: they are noise.
+        averaged with the mirrored view if training mirrors. Scores of a union's channels that no
+        label teaches are 0: they are noise.
     """
     networks = networks_of(checkpoint, network, skeleton.size, stride=view.stride)
     crops = crops_of(unlabeled, view, machine)
     predictions = [
         predict(
-            networks[name].to(machine.pick()), crops, skeleton, view.codec, flip_test=True,
+            networks[name].to(machine.pick()), crops, skeleton, view.codec, flip_test=view.mirrors,
             device=machine.pick(), title=f"pseudo-labels, {name}",
         )
         for name in checkpoint["labelers"]
@@ -56,20 +57,30 @@ def pseudo_labels(
 
 
 def correction(
-    now: dict[str, Tensor], earlier: dict[str, Tensor], view: ViewConfig, method: MethodConfig
+    now: dict[str, Tensor],
+    earlier: dict[str, Tensor],
+    skeleton: Skeleton,
+    view: ViewConfig,
+    method: MethodConfig,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Of the pairs of predictions, per keypoint the one that agrees best; and a report."""
+    """Of the pairs of predictions, per keypoint the one that agrees best; and a report.
+
+    The report is of the channels that some label teaches; ``kept_per_keypoint`` names them.
+    """
     rules, pairs = method.label_rules(), PAIRS[len(now["keypoints"])]
     corrected = correct(
         (now["keypoints"], earlier["keypoints"]), (now["scores"], earlier["scores"]),
         view.input_hw, min_score=rules.min_score, max_inconsistency=rules.max_inconsistency,
     )  # fmt: skip
-    kept, inconsistency = corrected["kept"].bool(), corrected["inconsistency"]
-    counts = torch.bincount(corrected["pair"].flatten(), minlength=len(pairs))
-    shares = counts / corrected["pair"].numel()
+    taught = list(skeleton.trained)
+    kept, inconsistency, pair = (
+        corrected[key][:, taught] for key in ("kept", "inconsistency", "pair")
+    )
+    shares = torch.bincount(pair.flatten(), minlength=len(pairs)) / pair.numel()
+    names = [skeleton.names[channel] for channel in taught]
     report = {
         "kept": kept.float().mean().item(),
-        "kept_per_keypoint": kept.float().mean(dim=0).tolist(),
+        "kept_per_keypoint": dict(zip(names, kept.float().mean(dim=0).tolist(), strict=True)),
         "pair_shares": dict(zip(pairs, shares.tolist(), strict=True)),
         "inconsistency_quantiles": {
             str(q): torch.quantile(inconsistency.flatten(), q).item() for q in (0.1, 0.5, 0.9)
@@ -102,7 +113,8 @@ def cut_occlude(
         donors = Donors(plain_view(crops, every, cpu), chosen[:, None, 1:])
     occluded = method.label_rules().occlude(images, keypoints, kept, donors, rng)
     before, after = to_uint8(images), to_uint8(occluded)
-    sheet = occlusion_sheet(before, after, keypoints.numpy(), skeleton.limbs)
+    aimed = keypoints[:, list(skeleton.evaluated_channels)].numpy()
+    sheet = occlusion_sheet(before, after, aimed, skeleton.evaluated.limbs)
     return {"ids": corrected["ids"], "occluders": bank}, sheet
 
 
