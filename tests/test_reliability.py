@@ -91,7 +91,7 @@ def test_damages_are_what_they_are_called():
         (Answer("error", "somewhere: is damaged", ("BadInput",)), "does not name the file"),
         (Answer("hang", "no answer within 1 s"), "no answer"),
         (Answer("error", "/d/table.parquet: is damaged", ("BadInput",)), None),
-        (Answer("error", "labeled: /d/table.parquet ... BadInput", ("DatasetError",)), None),
+        (Answer("error", "Failed: /d/table.parquet: is", ("DatasetError", "BadInput")), None),
     ],
 )
 def test_what_counts_as_told(answer, fault):

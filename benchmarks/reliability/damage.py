@@ -121,7 +121,7 @@ def load_fault(answer: Answer, file: Path) -> str | None:
         return "SILENT: other values"
     if answer.kind != "error":
         return str(answer.value)
-    if "BadInput" not in answer.error and "BadInput" not in answer.value:
+    if "BadInput" not in answer.error:
         return f"a raw error: {answer.error[0]}: {answer.value[:120]}"
     return None if file.name in answer.value else f"does not name the file: {answer.value[:200]}"
 
@@ -210,7 +210,7 @@ def tensor_of(rows: np.ndarray) -> Tensor:
 
 def read_source(catalog: Any) -> Any:
     """The people as ingestion reads them."""
-    source = catalog["params:source"].load()
+    source = catalog["params:source"].load().root
     return source.read(catalog["drawn_folder"].load())
 
 

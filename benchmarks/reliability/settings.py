@@ -1,6 +1,7 @@
 """Settings that make no sense: refused with the key before work starts, or meant as they are."""
 
 import math
+import os
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -9,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from benchmarks.reliability.bench import Bench
 from benchmarks.reliability.case import Case, Tried
-from benchmarks.reliability.mutations import parameter_mutations
-from benchmarks.reliability.place import PARAMS, Place
+from benchmarks.reliability.mutations import mutated, parameter_mutations
+from benchmarks.reliability.place import Place
 from benchmarks.reliability.worker import Answer, Worker
 
+Parameters = dict[str, Any]
+Mutation = tuple[str, Any]
+ENV = "mutated"
 COUNT, BLOCK = 1000, 50
 LIMIT = 20.0
 """Seconds for settings to be read and pipelines to be built; a quarter of one is usual."""
@@ -24,35 +29,51 @@ RUN_LIMIT, SILENCE = 240.0, 90.0
 
 def cases(bench: Bench) -> list[Case]:
     """Blocks of mutations; of each block one that was accepted is run."""
-    found = list(islice(parameter_mutations(bench.seed), bench.size(COUNT, 40)))
+    place = Place(bench.folder / "settings")
+    with Worker(read_parameters, LIMIT) as ask:
+        answer = ask(str(place.root))
+    if answer.kind != "value":
+        raise RuntimeError(f"the smoke environment cannot be read: {answer.value}")
+    base = answer.value
+    places = parameter_mutations(bench.seed, base)
+    found = list(islice(places, bench.size(COUNT, 40)))
     blocks = [found[start : start + BLOCK] for start in range(0, len(found), BLOCK)]
     return [
         Case(f"mutations {i * BLOCK + 1} to {i * BLOCK + len(block)}",
-             lambda i=i, block=block: mutated(bench, i, block))
+             lambda i=i, block=block: mutations(bench, i, base, block))
         for i, block in enumerate(blocks)
     ]  # fmt: skip
 
 
-def mutated(bench: Bench, number: int, block: Sequence[tuple[str, Any]]) -> Tried:
+def mutations(bench: Bench, number: int, base: Parameters, block: Sequence[Mutation]) -> Tried:
     """Each mutation's settings and pipelines; then a run with one that was accepted."""
-    place, faults, accepted = Place(bench.folder / f"settings_{number}"), [], []
+    root, faults, accepted = bench.folder / f"settings_{number}", [], []
+    place = Place(root)
+    (root / "conf" / ENV).mkdir()
+    (root / "conf" / ENV / "globals.yml").write_text(f"data_root: data/{ENV}\n")
     with Worker(build, LIMIT) as ask:
         for key, value in block:
-            answer = ask((str(place.root), key, value))
+            write_parameters(root, mutated(base, key, value))
+            answer = ask(str(root))
             if answer.kind == "value":
                 accepted.append((key, value))
             elif fault := refusal_fault(answer, key):
-                faults.append(f"{key}={short(value)}: {fault}")
+                faults.append(f"{told(key, value)}: {fault}")
     note = f"{len(block) - len(accepted) - len(faults)} refused, {len(accepted)} accepted"
     if accepted:
         key, value = random.Random(f"{bench.seed} {number}").choice(accepted)
-        note += f", run with {key}={short(value)}"
-        faults += [
-            f"run with {key}={short(value)}: {line}" for line in run_faults(place, key, value)
-        ]
+        note += f", run with {told(key, value)}"
+        write_parameters(root, mutated(base, key, value))
+        faults += [f"run with {told(key, value)}: {line}" for line in run_faults(root)]
     if not faults:
         place.remove()
     return Tried(faults, len(block), note)
+
+
+def write_parameters(root: Path, parameters: Parameters) -> None:
+    """The parameters of an environment, as somebody may write them."""
+    text = yaml.safe_dump(parameters, allow_unicode=False)
+    (root / "conf" / ENV / "parameters.yml").write_text(text)
 
 
 def refusal_fault(answer: Answer, key: str) -> str | None:
@@ -61,22 +82,24 @@ def refusal_fault(answer: Answer, key: str) -> str | None:
         return f"{answer.kind}: {answer.value}"
     if "BadInput" not in answer.error:
         return f"a raw error: {answer.error[0]}: {answer.value[:150]!r}"
-    named = key in answer.value or key.rpartition(".")[2] in answer.value
+    named = any(part in answer.value for part in key.split("."))
     return None if named else f"does not name the key: {answer.value[:200]!r}"
 
 
-def run_faults(place: Place, key: str, value: Any) -> list[str]:
+def run_faults(root: Path) -> list[str]:
     """The whole default run with a setting: to its end with finite numbers, or one sentence."""
     with Worker(run, RUN_LIMIT) as ask:
-        answer = ask((str(place.root), key, value))
+        answer = ask(str(root))
+    data = root / "data" / ENV
     if answer.kind == "hang":
-        written = [path.stat().st_mtime for path in place.data.rglob("*") if path.is_file()]
+        written = [path.stat().st_mtime for path in data.rglob("*") if path.is_file()]
         silent = time.time() - max(written, default=0.0)
         return [f"a hang: nothing was written for {silent:.0f} s"] if silent > SILENCE else []
     if answer.kind != "value":
-        fault = refusal_fault(answer, key)
-        return [fault] if fault else []
-    return list(nonsense(place.data))
+        if "BadInput" in answer.error:
+            return []
+        return [f"{answer.kind}: {' '.join(answer.error[:1])} {answer.value[:150]!r}"]
+    return list(nonsense(data))
 
 
 def nonsense(data: Path) -> Iterator[str]:
@@ -88,41 +111,43 @@ def nonsense(data: Path) -> Iterator[str]:
                 yield f"{file.parent.name}: {name} is not finite, and the run ended well"
 
 
-def short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:50]}... ({len(text)} signs)"
-
-
-def nested(key: str, value: Any) -> dict[str, Any]:
-    """{"a": {"b": value}} of a.b, as ``--params`` gives it to Kedro."""
-    first, dot, rest = key.partition(".")
-    return {first: nested(rest, value) if dot else value}
+def told(key: str, value: Any) -> str:
+    """A mutation on part of a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = type(value).__name__
+    text = text if len(text) <= 60 else f"{text[:50]}... ({len(text)} signs)"
+    return f"{key}={text}"
 
 
 # What runs in the worker's process.
 
 
-def session_with(root: str, params: dict[str, Any]) -> Any:
-    """A session of a place with these parameters."""
-    import os  # noqa: PLC0415
-
+def open_session(root: str, env: str) -> Any:
+    """A session of a place."""
+    os.chdir(root)
+    os.environ["SSPCM_TRACKING"] = "off"
     from kedro.framework.project import configure_project  # noqa: PLC0415
     from kedro.framework.session import KedroSession  # noqa: PLC0415
 
-    os.chdir(root)
-    os.environ["SSPCM_TRACKING"] = "off"
     configure_project("sspcm_kedro")
-    return KedroSession.create(root, env="smoke", runtime_params=params)
+    return KedroSession.create(root, env=env)
 
 
-def build(item: tuple[str, str, Any]) -> None:
+def read_parameters(root: str) -> Parameters:
+    """Those of the smoke environment, all keys together."""
+    with open_session(root, "smoke") as session:
+        return session.load_context().config_loader["parameters"]
+
+
+def build(root: str) -> None:
     """Read the settings, build all pipelines, make each of their typed parameters."""
     from kedro.framework.project import pipelines  # noqa: PLC0415
 
     from sspcm_kedro.hooks import PreparedMachine  # noqa: PLC0415
 
-    root, key, value = item
-    with session_with(root, nested(key, value)) as session:
+    with open_session(root, ENV) as session:
         catalog, every = session.load_context().catalog, dict(pipelines)
         for name in sorted({name for pipeline in every.values() for name in pipeline.inputs()}):
             if name.startswith("params:"):
@@ -134,15 +159,7 @@ def build(item: tuple[str, str, Any]) -> None:
             machine.after_pipeline_run()
 
 
-def run(item: tuple[str, str, Any]) -> None:
+def run(root: str) -> None:
     """The default run."""
-    root, key, value = item
-    name, _, score = PARAMS.partition("=")
-    params = nested(name, float(score))
-    first, dot, rest = key.partition(".")
-    if first not in params:
-        params |= nested(key, value)
-    else:
-        params[first] = {**params[first], **nested(rest, value)} if dot else value
-    with session_with(root, params) as session:
+    with open_session(root, ENV) as session:
         session.run()

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -24,7 +24,7 @@ class Answer:
     Attributes:
         kind: "value", "error", "hang" or "death" (of the process).
         value: what the function returned; of an error its message.
-        error: the names of the error's class and of those that it is one of.
+        error: the names of the error's class, and of those of the errors that it came from.
     """
 
     kind: str
@@ -90,6 +90,9 @@ def serve(function: Callable[[Any], Any], pipe: Connection, environ: dict[str, s
     os.setsid()
     os.environ.clear()
     os.environ.update(environ)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     while True:
         try:
@@ -99,6 +102,12 @@ def serve(function: Callable[[Any], Any], pipe: Connection, environ: dict[str, s
         try:
             answer = Answer("value", function(item))
         except BaseException as error:  # whatever it is, it is what is measured
-            names = tuple(kind.__name__ for kind in type(error).__mro__)
-            answer = Answer("error", str(error)[:4000], names)
+            answer = Answer("error", str(error)[:4000], tuple(names_of(error)))
         pipe.send(answer)
+
+
+def names_of(error: BaseException | None) -> Iterator[str]:
+    """The classes that an error and its causes are of, its own one first."""
+    while error is not None:
+        yield from (kind.__name__ for kind in type(error).__mro__)
+        error = error.__cause__
