@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run lspet repro test check schema table step plans viz ui lock clean
+.PHONY: run lspet repro test check campaign schema table step plans viz ui lock clean
 
 run: .venv/ready  ## the whole default run, on drawn people
 	$(BIN)/kedro run
@@ -23,6 +23,9 @@ check: .venv/ready  ## lint, types, import contracts
 	$(BIN)/ruff format --check . || (echo "fix with: $(BIN)/ruff format ." && false)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+campaign: .venv/ready  ## break runs in every way, and count what comes out right: make campaign [KIND="kills damage"] [SEED=0] [JOBS=2] [QUICK=1]
+	$(BIN)/python -m benchmarks.reliability $(KIND) --seed $(or $(SEED),0) --jobs $(or $(JOBS),2) $(if $(QUICK),--quick)
 
 schema: .venv/ready  ## write conf/parameters.schema.json from the types of the parameters
 	$(BIN)/python docs/parameters_schema.py

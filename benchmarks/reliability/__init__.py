@@ -1,0 +1,1 @@
+"""What breaks a run: a campaign of real processes. docs/reliability.md has what it found."""
