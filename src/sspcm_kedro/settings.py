@@ -10,11 +10,12 @@ from sspcm_kedro.hooks import (
     PipelineShape,
     PreparedMachine,
 )
+from sspcm_kedro.run_settings import RunSettings
 from sspcm_kedro.tracking import Tracking
 
 HOOKS = (
-    PipelineShape(), KnownParameters(), PreparedMachine(), Tracking(), GracefulStop(),
-    OneRun(), OpenOutput(),
+    PipelineShape(), KnownParameters(), PreparedMachine(), Tracking(), RunSettings(),
+    GracefulStop(), OneRun(), OpenOutput(),
 )  # fmt: skip
 """Of those that come first, pluggy calls the last one first: the lock before all others."""
 CONFIG_LOADER_ARGS = {
