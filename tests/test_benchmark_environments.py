@@ -23,8 +23,8 @@ from scipy.io import loadmat
 from formats import pictures, write_aic, write_coco, write_fisheye, write_mpii, write_mpii_mat
 from sspcm_kedro.datasets.submission import CocoSubmissionDataset
 from sspcm_kedro.nets import ROLES, NetworkConfig
+from sspcm_kedro.run_settings import flat
 from sspcm_kedro.sources import SETS
-from sspcm_kedro.tracking.identity import flat
 
 CONF = Path(__file__).parents[1] / "conf"
 BENCHMARKS = sorted(

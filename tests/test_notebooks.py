@@ -122,6 +122,8 @@ def logged(tmp_path, monkeypatch) -> dict[str, list[float]]:
         client.log_metric(key, "final/PCK", values[-1], step=9)
         if len(values) == 3:
             client.set_terminated(key, "FINISHED")
+    nothing = client.create_run(experiment, run_name="no metric").info.run_id
+    client.set_terminated(nothing, "FINISHED")
     return curves
 
 
@@ -129,6 +131,7 @@ def test_the_notebook_that_compares_runs(logged, whole):
     outputs = run("compare_runs.ipynb", whole.project.root)
     texts = results(outputs, "text/plain")
     assert not any("half a run" in text for text in texts)
+    assert "no metric" in texts[0] and not any("no metric" in text for text in texts[1:])
     differ = next(text for text in texts if "method.kind" in text and "seed" in text)
     assert "training.steps" not in differ and "split.labeled" not in differ
     spread = rows(next(text for text in texts if "std" in text and "count" in text))

@@ -12,11 +12,12 @@ from sspcm_kedro.hooks import (
     PreparedMachine,
 )
 from sspcm_kedro.parameters import TypedContext
+from sspcm_kedro.run_settings import RunSettings
 from sspcm_kedro.tracking import Tracking
 
 HOOKS = (
-    PipelineShape(), KnownParameters(), PreparedMachine(), Tracking(), GracefulStop(),
-    OneRun(), OpenOutput(),
+    PipelineShape(), KnownParameters(), PreparedMachine(), Tracking(), RunSettings(),
+    GracefulStop(), OneRun(), OpenOutput(),
 )  # fmt: skip
 """Of those that come first, pluggy calls the last one first: the lock before all others."""
 CONTEXT_CLASS = TypedContext

@@ -70,7 +70,7 @@ def test_an_empty_file_is_not_finished(made):
 def test_an_empty_checkpoint_is_damage_and_not_a_new_start(tmp_path):
     file = tmp_path / "checkpoint.pt"
     file.touch()
-    with pytest.raises(DatasetError, match="must be a checkpoint"):
+    with pytest.raises(DatasetError, match="and is empty"):
         checkpoint.CheckpointDataset(str(file), optional=True).load()
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
+from sspcm_kedro.run_settings import flat
 from sspcm_kedro.tracking import identity
-from sspcm_kedro.tracking.identity import code, flat, identify, people_of
+from sspcm_kedro.tracking.identity import code, identify, people_of
 
 ROOT = Path(__file__).parents[2]
 RAW = {

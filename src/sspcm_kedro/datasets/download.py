@@ -12,7 +12,8 @@ from typing import Any
 import requests
 from filelock import FileLock, Timeout
 
-from sspcm_kedro.datasets.file import FileDataset
+from sspcm_kedro.datasets.file import REMEDY, FileDataset
+from sspcm_kedro.datasets.seal import with_blanks, without_blanks
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.downloads.fetch import Patience, fetch, open_session, remote_size, verify
 from sspcm_kedro.downloads.published import Archive, Download
@@ -56,7 +57,7 @@ class DownloadDataset(FileDataset[Download, dict[str, Any]]):
             raise BadInput(data.root, rule, "Wait for it, or stop it") from None
         report = _report(data)
         with replace_file(self._filepath) as beside:
-            beside.write_text(json.dumps(report, indent=1))
+            beside.write_bytes(with_blanks(json.dumps(report, indent=1).encode()))
         missing = [item for item in report["by_hand"] if not item["there"]]
         for item in missing:
             note = f" ({item['note']})" if item["note"] else ""
@@ -68,7 +69,7 @@ class DownloadDataset(FileDataset[Download, dict[str, Any]]):
 
     def load(self) -> dict[str, Any]:
         """The report."""
-        return json.loads(self._filepath.read_bytes())
+        return json.loads(without_blanks(self._filepath, REMEDY))
 
 
 def _complete(data: Download, patience: Patience) -> None:

@@ -1,5 +1,7 @@
 """What all catalog entries share that are one file."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +11,10 @@ from sspcm_kedro.datasets.whole import has_content
 
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
+Shown = TypeVar("Shown", bound=Callable[..., Any])
+
+REMEDY = "Delete it, and run what makes it again (kedro run --only-missing-outputs)"
+"""For a file that is damaged."""
 
 
 class FileDataset(AbstractDataset[Saved, Loaded]):
@@ -23,3 +29,13 @@ class FileDataset(AbstractDataset[Saved, Loaded]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+def blank_until_made(preview: Shown) -> Shown:
+    """For kedro-viz: what is not made yet has an empty preview, and no warning is given."""
+
+    @functools.wraps(preview)
+    def shown(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return preview(self, *args, **kwargs) if self._exists() else ""
+
+    return shown  # pyright: ignore[reportReturnType]

@@ -7,8 +7,13 @@ import pandas as pd
 from kedro_datasets._typing import TablePreview
 
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.datasets.file import FileDataset
+from sspcm_kedro.datasets.file import FileDataset, blank_until_made
+from sspcm_kedro.datasets.seal import SLOT, check_slot, fill_slot
 from sspcm_kedro.datasets.whole import replace_file
+
+REMEDY = "Delete it, and read the people again: kedro run --pipelines ingestion (or prediction)"
+SEAL = "seal"
+"""In a table's attributes: the file's digest."""
 
 
 class InstancesDataset(FileDataset[Instances, Instances]):
@@ -25,6 +30,7 @@ class InstancesDataset(FileDataset[Instances, Instances]):
     def load(self) -> Instances:
         return Instances.from_frame(self._read())
 
+    @blank_until_made
     def preview(self, nrows: int = 10) -> TablePreview:
         """The first people, for kedro-viz: file names without folders, keypoints counted.
 
@@ -38,10 +44,15 @@ class InstancesDataset(FileDataset[Instances, Instances]):
 
     def _write(self, table: pd.DataFrame) -> None:
         with replace_file(self._filepath) as path:
-            table.assign(path=table["path"].map(self._stored)).to_parquet(path)
+            table = table.assign(path=table["path"].map(self._stored))
+            table.attrs[SEAL] = SLOT  # pandas' own metadata, in the footer
+            table.to_parquet(path)
+            fill_slot(path)
 
     def _read(self) -> pd.DataFrame:
+        check_slot(self._filepath, REMEDY)
         table = pd.read_parquet(self._filepath)
+        del table.attrs[SEAL]
         return table.assign(path=table["path"].map(self._opened))
 
     @property

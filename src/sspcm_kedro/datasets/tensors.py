@@ -9,9 +9,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sspcm_kedro.datasets.file import FileDataset
+from sspcm_kedro.datasets.file import REMEDY, FileDataset, blank_until_made
+from sspcm_kedro.datasets.seal import SLOT, check_slot, fill_slot
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
+
+SEAL = "seal"
+"""In the metadata: the file's digest."""
 
 
 class TensorsDataset(FileDataset[dict[str, Any], dict[str, Any]]):
@@ -21,23 +25,26 @@ class TensorsDataset(FileDataset[dict[str, Any], dict[str, Any]]):
         if not self._filepath.is_file():
             remedy = "Run what makes it, e.g. the default pipeline (kedro run), with the same --env"
             raise BadInput(self._filepath, "there must be such a file", remedy)
+        check_slot(self._filepath, REMEDY)
         try:
             with safe_open(self._filepath, framework="pt") as file:
                 loaded: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}
-                return {**loaded, **(file.metadata() or {})}
+                text = file.metadata() or {}
+                return {**loaded, **{key: text[key] for key in text if key != SEAL}}
         except SafetensorError as error:
             rule = f"must be a whole safetensors file ({error})"
-            raise BadInput(self._filepath, rule, "Delete it and make it again") from error
+            raise BadInput(self._filepath, rule, REMEDY) from error
 
     def save(self, data: dict[str, Any]) -> None:
         # safetensors refuses views and shared storage; clones are neither.
         tensors = {k: v.clone().contiguous() for k, v in data.items() if isinstance(v, Tensor)}
         text = {k: v for k, v in data.items() if isinstance(v, str)}
         with replace_file(self._filepath) as path:
-            save_file(tensors, path, metadata=text or None)
-            if len(text) > 1:
-                _sort_metadata(path)
+            save_file(tensors, path, metadata={**text, SEAL: SLOT})
+            _sort_metadata(path)
+            fill_slot(path)
 
+    @blank_until_made
     def preview(self) -> JSONPreview:
         """Text, and type, shape and range of every tensor, for kedro-viz."""
         return JSONPreview(json.dumps({k: _summary(v) for k, v in self.load().items()}))

@@ -4,7 +4,7 @@ from typing import Any
 
 from kedro_datasets._typing import JSONPreview
 
-from sspcm_kedro.datasets.file import FileDataset
+from sspcm_kedro.datasets.file import FileDataset, blank_until_made
 from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.export import TrainedModel
 
@@ -22,6 +22,7 @@ class TrainedModelDataset(FileDataset[TrainedModel, TrainedModel]):
     def load(self) -> TrainedModel:
         return TrainedModel.from_tensors(self._file.load(), self._filepath)
 
+    @blank_until_made
     def preview(self) -> JSONPreview:
         """Settings, and type, shape and range of every weight, for kedro-viz."""
         return self._file.preview()

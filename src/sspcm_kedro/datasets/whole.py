@@ -25,6 +25,10 @@ class WholeFile:
     def save(self, data: Any) -> None:
         with replace_file(Path(self._get_load_path())) as self._beside:  # pyright: ignore
             super().save(data)  # pyright: ignore[reportAttributeAccessIssue]
+            self._written(self._beside)
+
+    def _written(self, path: Path) -> None:
+        """What is to be done with the file before it takes its place."""
 
     def _get_save_path(self) -> Path:
         assert self._beside is not None

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 UNTRACKED = {
     "drawn_folder", "instances", "skeleton", "labeled", "unlabeled", "validation", "hidden_truth",
-    "ignored", "download_report", "plan",
+    "ignored", "download_report", "plan", "prediction_instances", "prediction_keypoints",
+    "predicted_keypoints", "prediction_overlays", "test_predictions", "coco_submission",
+    "mpii_submission", "comparison_network",
 }  # fmt: skip
-"""What download and ingestion make, the people of many experiments and of none alone; and plans."""
+"""What download and ingestion make, the people of many experiments and of none alone; plans; and
+what a trained network is used for."""
 
 
 class Tracking:
@@ -53,7 +56,8 @@ class Tracking:
         from sspcm_kedro.tracking.log import Log  # noqa: PLC0415
 
         assert self._context is not None
-        self._log = Log(self._context, catalog)
+        trains = any(name.endswith("_checkpoint") for name in pipeline.all_outputs())
+        self._log = Log(self._context, catalog, trains=trains)
         if not self._at_exit:
             # Kedro's error hook hears of no KeyboardInterrupt and no Terminated.
             atexit.register(self._close, "KILLED")

@@ -1,18 +1,16 @@
 """What makes an experiment: a training with the same code, people and settings is the same run."""
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from kedro.framework.project import pipelines
-from kedro.validation.parameter_validator import ParameterValidator
-from pydantic import BaseModel
 
 import sspcm_kedro
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.fingerprint import fingerprint, people_text
+from sspcm_kedro.run_settings import flat, typed
 
 Trained = Literal["method", "comparison"]
 """The two trainings of the project, by the parameter that says what is trained."""
@@ -70,26 +68,6 @@ def run_name(params: dict[str, Any], env: str, trained: Trained) -> str:
         kind = "sspcm without rounds"
     parts = [] if env == "base" else [env]
     return ", ".join([*parts, kind, f"{params['split.labeled']} labels", f"seed {params['seed']}"])
-
-
-def typed(raw: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as the nodes of all pipelines will see them.
-
-    Kedro's own ``context.params`` types those of the pipelines being run alone, and a key must not
-    depend on which part of an experiment a process does.
-    """
-    whole = {"__default__": pipelines["__default__"]}
-    return ParameterValidator(whole).validate_raw_params(raw)
-
-
-def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings with dotted names; lists stay whole, as JSON."""
-    if isinstance(settings, BaseModel):
-        settings = settings.model_dump(mode="json")
-    if isinstance(settings, dict):
-        named = {k: flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in settings.items()}
-        return {name: value for part in named.values() for name, value in part.items()}
-    return {prefix: json.dumps(settings) if isinstance(settings, list) else settings}
 
 
 def people_of(tables: dict[str, Instances | None]) -> str:

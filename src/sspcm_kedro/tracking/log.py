@@ -1,5 +1,6 @@
 """From what a run of the pipelines saves to what its MLflow runs hold."""
 
+import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +22,14 @@ from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.fingerprint import fingerprint
 from sspcm_kedro.parameters import parse
+from sspcm_kedro.run_settings import typed
 from sspcm_kedro.serving import DECODING, WEIGHTS
-from sspcm_kedro.tracking.identity import Trained, identify, people_of, typed
+from sspcm_kedro.tracking.identity import Trained, identify, people_of
 from sspcm_kedro.tracking.run import Point, Run
 from sspcm_kedro.tracking.store import Store, TrackingConfig
 from sspcm_kedro.tracking.surroundings import tags_of
+
+logger = logging.getLogger(__name__)
 
 PEOPLE = ("labeled", "unlabeled", "validation", "ignored")
 COMPARING = {"learning_curves", "prediction_sheet", "per_keypoint_pck", "metrics", "report"}
@@ -38,19 +42,22 @@ class Log:
     Args:
         context: of the session; its settings say where runs are recorded.
         catalog: of the run.
+        trains: whether the run trains. One that does not writes into runs of the same training that
+            there are, and makes none: it would have no curves.
 
     Raises:
         BadInput: the tracking server cannot be used.
     """
 
-    def __init__(self, context: KedroContext, catalog: CatalogProtocol) -> None:
-        self._catalog, self._root = catalog, context.project_path
+    def __init__(self, context: KedroContext, catalog: CatalogProtocol, trains: bool) -> None:
+        self._catalog, self._root, self._trains = catalog, context.project_path, trains
         self._env = context.env if context.env not in (None, "local") else "base"
         self._raw = context.config_loader["parameters"]
         self._store = Store(
             parse("tracking", context.config_loader["tracking"], TrackingConfig), self._root
         )
         self._deployed: dict[str, str] = {}
+        self._unknown: set[str] = set()
 
     def begin(self, outputs: list[str]) -> None:
         """A training begins that makes these outputs: its run shows in the list from now on."""
@@ -97,7 +104,20 @@ class Log:
 
     def _write(self, name: str, what: str, write: Callable[[Run], object]) -> None:
         run = self._run(trained_by(name))
-        self._store.write((run.identity.name, what), lambda: write(run))
+        self._store.write(
+            (run.identity.name, what), lambda: write(run) if self._may_write(run) else None
+        )
+
+    def _may_write(self, run: Run) -> bool:
+        if self._trains or run.is_trained():
+            return True
+        if run.identity.key not in self._unknown:
+            self._unknown.add(run.identity.key)
+            logger.warning(
+                "MLflow has no run of the training that this was made with (%s, today's code): "
+                "nothing is recorded", run.identity.name,
+            )  # fmt: skip
+        return False
 
     def _run(self, trained: Trained) -> Run:
         if trained not in self._store.runs:

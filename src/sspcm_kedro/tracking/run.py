@@ -63,6 +63,11 @@ class Run:
         """The id of the run if there is one."""
         return self._newest(f"tags.key = '{self.identity.key}'")
 
+    def is_trained(self) -> bool:
+        """Whether there is the run, or another of the same training."""
+        of_training = f"tags.training = '{self.identity.training}'"
+        return self._id is not None or bool(self.find() or self._newest(of_training))
+
     def _newest(self, where: str, but: str | None = None) -> str | None:
         found = self.client.search_runs([self.experiment], where)  # newest first
         kept = [r for r in found if r.info.run_id != but and "superseded_by" not in r.data.tags]

@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 PATIENCE = 30.0
 """Seconds without another attempt after a write has failed, so that training is not held up."""
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""MLflow's pages open on a training's runs, and not on traces of language models."""
 
 
 class TrackingConfig(Settings):
@@ -87,7 +89,7 @@ class Store:
     def _experiment(self, name: str, place: str | None) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            return self.client.create_experiment(name, place)
+            return self.client.create_experiment(name, place, KIND)
         if found.lifecycle_stage != "active":
             raise BadInput(
                 f"MLflow experiment {name!r} in {self.uri}",

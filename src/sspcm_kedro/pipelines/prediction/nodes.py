@@ -1,6 +1,7 @@
 """From a folder of images to keypoints."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def write_keypoints(
     and ``keypoint_scores`` (k). Every keypoint has v 2: a network places all of them.
     """
     scores = predictions["scores"].numpy()
-    names = {path: Path(path).relative_to(str(config.images)).as_posix() for path in people.paths}
+    names = {path: _below(path, str(config.images)) for path in people.paths}
     persons = rescore(people.box_scores, scores, threshold=evaluation.score_threshold)
     keypoints = to_image(predictions["keypoints"], people, model.view.input_hw)
     return coco_content(
@@ -107,6 +108,11 @@ def write_keypoints(
             "keypoint_scores": scores.astype(float).round(4).tolist(),
         },
     )  # fmt: skip
+
+
+def _below(path: str, folder: str) -> str:
+    """A path relative to a folder above it; stored people have absolute paths."""
+    return Path(os.path.abspath(path)).relative_to(os.path.abspath(folder)).as_posix()
 
 
 def draw_predictions(
