@@ -35,7 +35,7 @@ def table(data) -> InstancesDataset:
 
 def same(first: Instances, second: Instances) -> None:
     for column in fields(Instances):
-        one, other = getattr(first, column.name), getattr(second, column.name)
+        one, other = map(np.asarray, (getattr(p, column.name) for p in (first, second)))
         assert one.shape == other.shape
         np.testing.assert_array_equal(one, other)
 

@@ -179,9 +179,7 @@ def test_a_source_that_has_grown_since(trip, split):
     """Its people's common folder is another one now, and so are the names of a new queue."""
     more = people([(16, "1.jpg", [20, 20, 60, 80])])
     more.paths[0] = "/data/more/1.jpg"
-    columns = {name: np.concatenate([getattr(split.unlabeled, name), getattr(more, name)])
-               for name in Instances.__dataclass_fields__}  # fmt: skip
-    grown = Instances(**columns)
+    grown = Instances.join([split.unlabeled, more])
     assert flat_names(grown.paths)[str(FOLDER / "a/1.jpg")] == "pictures__a__1.jpg"
     trip.split = replace(split, unlabeled=grown, hidden_truth=grown)
     merged = trip.merged()
@@ -205,10 +203,7 @@ def test_more_people_of_a_image_may_be_labeled(trip):
 
 def test_labeled_people_who_count_as_unlabeled_stay(trip, split):
     """The released protocol: whoever is labeled is learnt from as if he were not, too."""
-    columns = {name: np.concatenate([getattr(split.labeled.without_labels(), name),
-                                     getattr(split.unlabeled, name)])
-               for name in Instances.__dataclass_fields__}  # fmt: skip
-    everybody = Instances(**columns)
+    everybody = Instances.join([split.labeled.without_labels(), split.unlabeled])
     trip.split = replace(split, unlabeled=everybody, hidden_truth=everybody)
     merged = trip.merged()
     assert merged.labeled.ids.tolist() == [1, 11, 13, 15]

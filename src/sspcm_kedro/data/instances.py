@@ -40,6 +40,7 @@ class Instances:
         source_image_ids: (n) text, what their own file calls their images; image_ids by default.
             Sources renumber ids that two of their files share: files to hand in need these.
         crowds: (n) true where the box holds several people (COCO's iscrowd); false by default.
+        unit: text, equal in all tables of one ingestion (``data.whose``); empty where nobody said.
     """
 
     ids: np.ndarray
@@ -55,6 +56,7 @@ class Instances:
     source_ids: np.ndarray = field(default_factory=lambda: np.empty(0))
     source_image_ids: np.ndarray = field(default_factory=lambda: np.empty(0))
     crowds: np.ndarray = field(default_factory=lambda: np.empty(0))
+    unit: str = ""
 
     def __post_init__(self) -> None:
         defaults = {
@@ -66,7 +68,7 @@ class Instances:
         for name, default in defaults.items():
             if len(getattr(self, name)) == 0:
                 object.__setattr__(self, name, default())  # frozen: there is no other way
-        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        lengths = {name: len(getattr(self, name)) for name in COLUMNS}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"columns of Instances must have one length, got {lengths}")
 
@@ -75,7 +77,7 @@ class Instances:
 
     def take(self, rows: Any) -> "Instances":
         """The given rows (indices, slice or mask), in that order."""
-        return Instances(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
 
     def without_labels(self) -> "Instances":
         """The same people with every keypoint erased (visibility 0)."""
@@ -97,9 +99,11 @@ class Instances:
 
     @staticmethod
     def join(parts: "Sequence[Instances]") -> "Instances":
-        """The people of all parts (at least one), one part after the other."""
-        columns = ([getattr(part, column.name) for part in parts] for column in fields(Instances))
-        return Instances(*(np.concatenate(column) for column in columns))
+        """The people of all parts (at least one), one part after the other; parts of several units
+        are of none together."""
+        columns = {n: np.concatenate([getattr(part, n) for part in parts]) for n in COLUMNS}
+        units = {part.unit for part in parts}
+        return Instances(**columns, unit=units.pop() if len(units) == 1 else "")
 
     def to_frame(self) -> pd.DataFrame:
         """A flat table for the catalog: scalars as columns, keypoints and visibility as lists.
@@ -122,6 +126,8 @@ class Instances:
             }
         )
         frame.attrs["keypoints"] = size  # which a table of nobody could not tell
+        if self.unit:
+            frame.attrs["unit"] = self.unit
         more = {}
         if not np.isnan(self.head_sizes).all():
             more["head_size"] = self.head_sizes
@@ -160,7 +166,12 @@ class Instances:
             source_ids=text("source_id", "id"),
             source_image_ids=text("source_image_id", "image_id"),
             crowds=crowds_of(frame),
+            unit=frame.attrs.get("unit", ""),
         )
+
+
+COLUMNS = tuple(field.name for field in fields(Instances) if field.name != "unit")
+"""The attributes that have a row a person."""
 
 
 def evenly_spaced(count: int, most: int) -> np.ndarray:
