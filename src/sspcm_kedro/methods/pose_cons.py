@@ -58,6 +58,7 @@ class PoseCons(Method):
 class CutoutSettings(MethodSettings):
     """The numbers of PoseCons and PoseDual."""
 
+    labels_read = frozenset()
     method: ClassVar[type[PoseCons]]
     affine: AffineConfig = AffineConfig()
     cutout: PatchConfig = PatchConfig(patches=5)
