@@ -96,7 +96,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pool = InstancePool.from_crops(NoiseCrops(256, (64, 48), 12))
     pseudo = PseudoLabels(
-        torch.rand(2, 256, COCO.size, 2) * 48, torch.rand(2, 256, COCO.size),
+        torch.arange(256), torch.rand(2, 256, COCO.size, 2) * 48, torch.rand(2, 256, COCO.size),
         torch.tensor([[row, 20.0, 30.0] for row in range(256)]),
     )  # fmt: skip
     table = Table(title=f"A step of {options.people} + {options.people} people, 64x48, {device}")

@@ -63,7 +63,10 @@ def test_the_step_benchmark_counts_the_passes_that_the_method_makes(kind):
     method = MethodConfig.model_validate(step.METHODS[kind]).build(maker, step.HeatmapCodec())
     pool = step.InstancePool.from_crops(step.NoiseCrops(8, (64, 48), 12))
     pseudo = step.PseudoLabels(
-        torch.rand(2, 8, 17, 2) * 48, torch.rand(2, 8, 17), torch.tensor([[0, 20.0, 30.0]])
+        torch.arange(8),
+        torch.rand(2, 8, 17, 2) * 48,
+        torch.rand(2, 8, 17),
+        torch.tensor([[0, 20.0, 30.0]]),
     )
     batches = step.Batches(
         pool, pool if method.needs_unlabeled else None, pseudo, step.COCO,

@@ -124,7 +124,8 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(
     project.run("warmup", **SHORT, seed=5)
     other = load(project, "warmup")
     project.run("warmup", **SHORT)
-    assert "warmup has a checkpoint of other settings, data or code: starts afresh" in learning_log
+    said = "warmup has a checkpoint of another training, starts afresh: seed was 5, is 0"
+    assert said in learning_log
     fresh = make_project("fresh")
     fresh.take_people(drawn_project)
     fresh.run("warmup", **SHORT)

@@ -79,6 +79,7 @@ def stored(pools, *, scores=(0.8, 0.5), occluders=None) -> PseudoLabels:
     """What teachers saw: A the truth, B the truth moved by (8, 4) pixels of the input."""
     truth = pools[1].keypoints
     return PseudoLabels(
+        torch.arange(len(truth)),
         torch.stack([truth, truth + torch.tensor([8.0, 4.0])]),
         torch.stack([torch.full(truth.shape[:2], score) for score in scores]),
         torch.empty(0, 3) if occluders is None else occluders,

@@ -38,7 +38,9 @@ def trained(method: dict, network: NetworkConfig = MIXED) -> tuple[TrainedModel,
     """The exported model of a method, and the weights of the network that it deploys."""
     config = MethodConfig.model_validate(method)
     learner = Learner(config, network_maker(network, 3, 0), VIEW.codec, TrainingConfig(), CPU)
-    model = TrainedModel.from_checkpoint(learner.state("abc"), SKELETON, VIEW, network)
+    model = TrainedModel.from_checkpoint(
+        learner.state({"fingerprint": "abc"}), SKELETON, VIEW, network
+    )
     return model, learner.method.networks[learner.method.deployed].state_dict()
 
 

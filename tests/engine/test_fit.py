@@ -66,6 +66,7 @@ def batches(people) -> Batches:
     ]
     guesses = torch.rand((2, 6, 2, 2), generator=torch.Generator().manual_seed(1))
     pseudo = PseudoLabels(
+        torch.arange(6),
         guesses * torch.tensor([32.0, 48.0]),
         torch.full((2, 6, 2), 0.5),
         torch.tensor([[0.0, 10, 12], [4, 20, 30]]),

@@ -96,7 +96,7 @@ def test_a_restored_learner_goes_on_as_the_old_one_would(kind, network, tmp_path
     for number in range(2):
         step(old, number)
     old.epoch, old.history = 1, [{"epoch": 1, "loss": 0.5}]
-    torch.save(old.state("abc"), tmp_path / "state.pt")
+    torch.save(old.state({"fingerprint": "abc"}), tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["fingerprint"] == "abc" and state["deployed"] == old.method.deployed
     assert state["kind"] == kind and state["labelers"] == list(old.method.labelers)
@@ -120,7 +120,7 @@ def test_networks_of_gives_what_was_trained(kind, network):
     trained = learner(kind, network=network)
     step(trained, 0)
     images = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))
-    found = networks_of(trained.state("abc"), network, JOINTS)
+    found = networks_of(trained.state({"fingerprint": "abc"}), network, JOINTS)
     assert set(found) == set(trained.method.networks)
     assert trained.method.deployed in found
     for name, net in found.items():
@@ -146,7 +146,7 @@ def test_weights_in_a_state_need_no_file_to_start_from(tmp_path):
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
     start = NetworkConfig.model_validate({"kind": "simple_baseline", "weights": str(path)})
     trained = learner("supervised", network=start)
-    state = trained.state("abc")
+    state = trained.state({"fingerprint": "abc"})
     path.unlink()
     assert equal(networks_of(state, start, JOINTS)["student"], trained.method.networks["student"])
 
@@ -154,7 +154,7 @@ def test_weights_in_a_state_need_no_file_to_start_from(tmp_path):
 def test_history_of_a_restored_learner_is_its_own():
     old, new = learner(), learner()
     old.history = [{"epoch": 1}]
-    state = old.state("abc")
+    state = old.state({"fingerprint": "abc"})
     new.restore(state)
     new.history.append({"epoch": 2})
     assert old.history == [{"epoch": 1}]

@@ -12,11 +12,13 @@ from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.engine.learner import Learner
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.progress import StepProgress, format_epoch
-from sspcm_kedro.engine.stage import start_from, train
-from sspcm_kedro.errors import BadInput
+from sspcm_kedro.engine.record import origin
+from sspcm_kedro.engine.stage import train
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
+MINE = {"seed": 0, "method": {"kind": "supervised", "weight": 0.5}}
+CODE = {"engine/fit.py": "1", "pose/losses.py": "2"}
 TRAINING = TrainingConfig(batch=2, steps=2, warmup_epochs=2, round_epochs=2, rounds=1)
 
 
@@ -40,12 +42,13 @@ def batches(epoch: int):
         yield Batch(Labeled(images, torch.rand(2, 1, 2, 2, generator=rng), torch.ones(2, 1)))
 
 
-def outputs(span: range, resume=None, fingerprint: str = "mine", learner=None):
+def outputs(span: range, resume=None, record=MINE, learner=None, code=CODE):
     """Copies of all that a training yields."""
     seen = []
     for output in train(
         learner or make_learner(), batches, lambda method: {"student/PCK": 0.5}, stage="warmup",
-        span=span, training=TRAINING, seed=0, fingerprint=fingerprint, resume=resume,
+        span=span, training=TRAINING, seed=0, comes_from=origin(record, code, "u"),
+        resume=resume,
     ):  # fmt: skip
         state = output["checkpoint"]
         method = {key: value.clone() for key, value in state["method"].items()}
@@ -74,10 +77,10 @@ def test_every_epoch_is_yielded_with_its_history():
     assert last["epoch"].tolist() == [1, 2, 3] and last["step"].tolist() == [2, 4, 6]
     assert last["student/PCK"].tolist() == [0.5] * 3
     assert (last["loss/supervised"] > 0).all()
-    assert all(output.state["fingerprint"] == "mine" for output in seen)
+    assert all(output.state["record"] == MINE for output in seen)
 
 
-def test_a_checkpoint_of_the_same_fingerprint_is_gone_on_from(caplog):
+def test_a_checkpoint_of_the_same_record_is_gone_on_from(caplog):
     whole = outputs(range(3))
     first = next(iter(train_once(make_learner())))
     with caplog.at_level(logging.INFO):
@@ -92,18 +95,21 @@ def train_once(learner: Learner):
     """The checkpoints of a training of three epochs, one at a time."""
     for output in train(
         learner, batches, lambda method: {"student/PCK": 0.5}, stage="warmup", span=range(3),
-        training=TRAINING, seed=0, fingerprint="mine", resume=None,
+        training=TRAINING, seed=0, comes_from=origin(MINE, CODE, "u"), resume=None,
     ):  # fmt: skip
         yield output["checkpoint"]
 
 
-def test_a_checkpoint_of_another_fingerprint_is_left_alone(caplog):
+def test_a_checkpoint_of_another_record_is_left_alone(caplog):
     resume = snapshot(next(iter(train_once(make_learner()))))
     with caplog.at_level(logging.WARNING):
-        seen = outputs(range(3), resume=resume, fingerprint="other")
+        seen = outputs(
+            range(3), resume=resume, record={"seed": 1, "method": {"kind": "supervised"}}
+        )
     assert [output.state["epoch"] for output in seen] == [1, 2, 3]
     assert equal(seen[-1].state, outputs(range(3))[-1].state)
-    assert "warmup has a checkpoint of other settings, data or code: starts afresh" in caplog.text
+    said = "another training, starts afresh: seed was 0, is 1; method.weight was 0.5, is absent"
+    assert said in caplog.text
 
 
 def test_a_finished_stage_yields_what_it_has():
@@ -114,31 +120,30 @@ def test_a_finished_stage_yields_what_it_has():
     assert seen[0].history["epoch"].tolist() == [1, 2, 3]
 
 
-def test_a_stage_starts_where_the_one_before_ended():
-    learner = make_learner()
-    *_, last = (snapshot(state) for state in train_once(learner))
-    new = make_learner()
-    start_from(new, last, range(3, 4))
-    assert new.history == [] and len(last["history"]) == 3
-    seen = outputs(range(3, 4), learner=new)
-    assert [output.state["epoch"] for output in seen] == [4]
-    assert seen[0].history["step"].tolist() == [8]
+def test_changed_code_warns_and_discards_nothing(caplog):
+    """New files are no change of it; the checkpoint keeps the code that it began with."""
+    first = snapshot(next(iter(train_once(make_learner()))))
+    now = {"engine/fit.py": "3", "pose/losses.py": "2", "methods/mine.py": "4"}
+    with caplog.at_level(logging.WARNING):
+        seen = outputs(range(3), resume=first, code=now)
+    assert [output.state["epoch"] for output in seen] == [2, 3]
+    assert equal(seen[-1].state, outputs(range(3))[-1].state)
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    said = "warmup goes on from a checkpoint that other code trained: engine/fit.py changed since"
+    assert warning.startswith(said) and "raise training.version" in warning
+    assert seen[-1].state["code"] == CODE
+    caplog.clear()
+    outputs(range(3), resume=first, code={**CODE, "methods/mine.py": "4"})
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"epoch": 2}, "end of its stage, found it after epoch 2. Run that stage to its end"),
-        ({"epoch": 4}, "end of its stage, found it after epoch 4"),
-        ({"kind": "pose_dual"}, "must be of method.kind = supervised, found pose_dual"),
-    ],
-)
-def test_a_stage_starts_from_the_end_of_the_one_before_and_nothing_else(wrong, message):
-    *_, last = (snapshot(state) for state in train_once(make_learner()))
-    learner = make_learner()
-    with pytest.raises(BadInput, match=message):
-        start_from(learner, {**last, **wrong}, range(3, 4))
-    assert learner.epoch == 0
+def test_a_checkpoint_without_a_record_is_of_an_older_version(caplog):
+    state = snapshot(next(iter(train_once(make_learner()))))
+    del state["record"]
+    with caplog.at_level(logging.WARNING):
+        seen = outputs(range(3), resume=state)
+    assert [output.state["epoch"] for output in seen] == [1, 2, 3]
+    assert "an older version of this project made it" in caplog.text
 
 
 def test_a_line_of_the_log():

@@ -190,6 +190,39 @@ class TestEveryMethod:
         per_network = {f"{network}/loss/supervised" for network in built.networks}
         assert scalars.keys() == {"loss/supervised", *per_network}
 
+    def test_labels_alone_read_the_settings_that_it_says(self, method):
+        """A change of any other one leaves a training on labels bit for bit as it was."""
+        others = {
+            "affine": {"rotation": 5}, "occlude": {"patches": 1}, "cutout": {"patches": 1},
+            "min_score": 0.7, "max_inconsistency": 0.6, "weight": 3.0,
+        }  # fmt: skip
+
+        def train(**changed: object) -> dict[str, torch.Tensor]:
+            config = MethodConfig.model_validate({**METHODS[method], **changed})
+            learner = config.build(maker, HeatmapCodec()).train()
+            optimizer = torch.optim.SGD(learner.parameters(), 0.1)
+            for number in range(1, 3):
+                scalars = learner.training_step(Batch(make_batch().labeled), rng.manual_seed(0))
+                total_loss(scalars).backward()
+                optimizer.step()
+                learner.after_step(number)
+            return learner.state_dict()
+
+        def maker(index: int) -> torch.nn.Module:
+            torch.manual_seed(index)
+            return NetworkConfig.model_validate(NETWORKS["small_baseline"]).build(K, ROLES[index])
+
+        rng = torch.Generator()
+        settings = MethodConfig.model_validate(METHODS[method]).root
+        assert settings.labels_read is not None
+        unread = set(type(settings).model_fields) - {"kind"} - settings.labels_read
+        assert set(settings.read(labels_only=True)) == {"kind", *settings.labels_read}
+        assert settings.read(labels_only=False) == settings.model_dump(mode="json")
+        reference = train()
+        for name in unread:
+            found = train(**{name: others[name]})
+            assert all(torch.equal(found[key], value) for key, value in reference.items()), name
+
     def test_masked_keypoints_teach_nothing(self, method):
         """What the labeled heatmaps hold where the weight is 0 changes no loss."""
         batch = make_batch()

@@ -122,7 +122,7 @@ def test_the_student_is_stored_with_all_that_is_needed_to_use_it(record):
     learner = Learner(
         method, network_maker(network, 3, 0), VIEW.codec, TrainingConfig(), torch.device("cpu")
     )
-    checkpoint = learner.state("abc")
+    checkpoint = learner.state({"fingerprint": "abc"})
     stored = TrainedModel.from_checkpoint(checkpoint, SKELETON, VIEW, network).to_tensors()
     expected = learner.method.networks["student"].state_dict()
     assert set(stored) == {*expected, "skeleton", "network", "view"}
@@ -143,7 +143,7 @@ def test_a_stored_student_names_no_file_that_it_started_from(tmp_path):
     learner = Learner(
         method, network_maker(network, 3, 0), VIEW.codec, TrainingConfig(), torch.device("cpu")
     )
-    checkpoint = learner.state("abc")
+    checkpoint = learner.state({"fingerprint": "abc"})
     stored = TrainedModel.from_checkpoint(checkpoint, SKELETON, VIEW, network).to_tensors()
     again = NetworkConfig.model_validate_json(stored["network"])
     assert again == NetworkConfig.model_validate({"kind": "simple_baseline"})

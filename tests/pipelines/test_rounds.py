@@ -1,6 +1,7 @@
 """The nodes of a round on drawn people, one by one, and how rounds are chained; any method."""
 
 import json
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -13,13 +14,20 @@ from safetensors.torch import load_file
 from sspcm_kedro.data.loader import Batches
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.record import stamp
 from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines import rounds, warmup
-from sspcm_kedro.pipelines.rounds.nodes import correction, round_trainer
+from sspcm_kedro.pipelines.rounds.nodes import (
+    correction,
+    cut_occlude,
+    pseudo_labels,
+    round_trainer,
+)
+from sspcm_kedro.pipelines.warmup.nodes import warm_up
 
 ROUNDS = 3
 SETTINGS = {
@@ -119,14 +127,15 @@ def test_round_one_has_no_earlier_period(outputs):
     assert 0 < later["now_now"] < 1 and sum(later.values()) == pytest.approx(1)
 
 
-def test_the_correction_report_says_what_was_kept():
+def test_the_correction_report_says_what_was_kept(make_people):
+    somebody = make_people("a", first_id=5)
     now = {
         "ids": torch.tensor([5]),
         "keypoints": torch.tensor([[[[0.0, 0.0], [10.0, 10.0]]], [[[48.0, 64.0], [10.0, 10.0]]]]),
         "scores": torch.full((2, 1, 2), 0.8),
     }
     method = MethodConfig.model_validate({"kind": "sspcm", "max_inconsistency": 0.5})
-    corrected, report = correction(now, now, ViewConfig(input_hw=(64, 48)), method)
+    corrected, report = correction(now, now, somebody, ViewConfig(input_hw=(64, 48)), method)
     assert corrected["kept"].tolist() == [[0, 1]] and corrected["ids"].tolist() == [5]
     assert report["kept"] == 0.5 and report["kept_per_keypoint"] == [0, 1]
     assert report["pair_shares"] == {
@@ -143,56 +152,165 @@ def test_occluders_are_of_unlabeled_people(outputs, people):
     assert figure.axes
 
 
-@pytest.mark.parametrize("epoch", [0, 3, 5])
-def test_a_stage_that_was_not_finished_is_no_start(outputs, people, epoch):
-    """Warm-up of two epochs, rounds of two: only 2, 4, 6, ... are ends of a stage."""
-    training = SETTINGS["training"].model_copy(update={"warmup_epochs": 2, "round_epochs": 2})
+@pytest.fixture
+def train(outputs, people):
+    """The first checkpoint that a round yields, its inputs changed as told."""
+
+    def first_epoch(number: int = 1, resume=None, **changed) -> dict:
+        before = f"round_{number - 1}" if number > 1 else "warmup"
+        inputs = {"previous": outputs[f"{before}_checkpoint"], "resume": resume, **people,
+                  **SETTINGS, "predictions": outputs[f"round_{number}_predictions"],
+                  "occluders": outputs[f"round_{number}_occluders"]}  # fmt: skip
+        return next(round_trainer(number)(**{**inputs, **changed}))["checkpoint"]
+
+    return first_epoch
+
+
+def made_with(outputs, number: int, checkpoint: dict) -> dict:
+    """A round's predictions and occluders, as if this checkpoint had made them."""
+    mark = {"checkpoint": stamp(checkpoint)}
+    names = ("predictions", "occluders")
+    return {name: {**outputs[f"round_{number}_{name}"], **mark} for name in names}
+
+
+def changed(name: str, **values):
+    return {name: SETTINGS[name].model_copy(update=values)}
+
+
+def method(**values):
+    return {"method": MethodConfig.model_validate({"kind": "sspcm", "min_score": 0.0, **values})}
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_stage_that_was_not_finished_is_no_start(outputs, train, epoch):
     previous = {**outputs["warmup_checkpoint"], "epoch": epoch}
-    with pytest.raises(BadInput, match=f"found it after epoch {epoch}. Run that stage to its end"):
-        next(round_trainer(1)(
-            previous, None, **people, predictions=outputs["round_1_predictions"],
-            occluders=outputs["round_1_occluders"], **{**SETTINGS, "training": training},
-        ))  # fmt: skip
+    made = made_with(outputs, 1, previous)
+    with pytest.raises(BadInput, match=rf"warmup.*found it after epoch {epoch}\. Run that stage"):
+        train(previous=previous, **made)
 
 
-def test_a_round_of_another_number_is_no_start(outputs, people):
+def test_a_round_of_another_number_is_no_start(outputs, train):
     """Round 2 after round 2's own end: not round 3 under another name."""
-    with pytest.raises(BadInput, match="found it after epoch 3"):
-        next(round_trainer(2)(
-            outputs["round_2_checkpoint"], None, **people, **SETTINGS,
-            predictions=outputs["round_2_predictions"], occluders=outputs["round_2_occluders"],
-        ))  # fmt: skip
+    previous = outputs["round_2_checkpoint"]
+    with pytest.raises(BadInput, match='stage was "round_2", is "round_1"'):
+        train(2, previous=previous, **made_with(outputs, 3, previous))
 
 
-def test_what_a_round_learns_from_decides_where_it_goes_on(outputs, people):
+@pytest.mark.parametrize(
+    ("number", "other", "message"),
+    [
+        (1, {"seed": 7}, "checkpoint of warmup.*: seed was 0, is 7"),
+        (1, changed("training", learning_rate=0.5),
+         r"training.learning_rate.from_step_0 was 0.003, is 0.5"),
+        (1, changed("training", version=2), "training.version was 1, is 2"),
+        (1, changed("view", sigma=1.7), "view.sigma was 1.0, is 1.7"),
+        (2, method(weight=100.0), "checkpoint of round_1.*: method.weight was 1.0, is 100.0"),
+        (2, method(min_score=0.5), "method.min_score was 0.0, is 0.5"),
+        (2, changed("training", round_epochs=2), "training.round_epochs was 1, is 2"),
+    ],
+)  # fmt: skip
+def test_a_stage_before_of_other_settings_is_refused(train, number, other, message):
+    """Nothing is trained, and nothing succeeds without having trained."""
+    with pytest.raises(BadInput, match=message):
+        train(number, **other)
+
+
+def test_a_stage_before_of_other_people_is_refused(train, people):
+    with pytest.raises(BadInput, match=r"labeled.people was 6, is 5"):
+        train(labeled=people["labeled"].take(slice(5)))
+    boxes = replace(people["unlabeled"], boxes=people["unlabeled"].boxes + 1)
+    with pytest.raises(BadInput, match=r"checkpoint of round_1.*unlabeled.digest was"):
+        train(2, unlabeled=boxes)
+
+
+def test_what_a_round_learns_from_decides_where_it_goes_on(outputs, people, train, caplog):
     """Settings, people and stored products tell its checkpoint from another's; the machine not."""
-
-    def first_epoch(resume=None, **changed) -> dict:
-        inputs = {"previous": outputs["warmup_checkpoint"], "resume": resume, **people, **SETTINGS,
-                  "predictions": outputs["round_1_predictions"],
-                  "occluders": outputs["round_1_occluders"]}  # fmt: skip
-        return next(round_trainer(1)(**{**inputs, **changed}))["checkpoint"]
-
     moved = {**outputs["round_1_predictions"]}
     moved["keypoints"] = moved["keypoints"] + 1
-    weight = {"kind": "sspcm", "min_score": 0.0, "weight": 2.0}
-    others = (
-        {"seed": 1},
-        {"method": MethodConfig.model_validate(weight)},
-        {"training": SETTINGS["training"].model_copy(update={"learning_rate": 1e-4})},
-        {"view": SETTINGS["view"].model_copy(update={"sigma": 1.7})},
-        {"labeled": people["labeled"].take(slice(5))},
-        {"unlabeled": people["unlabeled"].take(np.arange(6)[::-1])},
-        {"predictions": moved},
-        {"previous": {**outputs["warmup_checkpoint"], "fingerprint": "another"}},
-    )
-    done = first_epoch()
+    another = {**outputs["warmup_checkpoint"], "fingerprint": "another"}
+    others = {
+        "method.weight was 1.0, is 2.0": method(weight=2.0),
+        "unlabeled.digest was": {
+            "unlabeled": replace(people["unlabeled"], boxes=people["unlabeled"].boxes + 1)},
+        "pseudo_labels was": {"predictions": moved},
+        "previous was": {"previous": another, **made_with(outputs, 1, another)},
+    }  # fmt: skip
+    done = train()
     machine = SETTINGS["machine"].model_copy(update={"workers": 1})
-    again = first_epoch(machine=machine, monitor=MonitorConfig(people=1), resume=done)
+    again = train(machine=machine, monitor=MonitorConfig(people=1), resume=done)
     assert again["fingerprint"] == done["fingerprint"]
     assert again["history"] == done["history"]  # its pace too: nothing was trained again
-    prints = [first_epoch(done, **changed)["fingerprint"] for changed in others]
-    assert len({done["fingerprint"], *prints}) == len(others) + 1
+    prints = set()
+    for message, inputs in others.items():
+        caplog.clear()
+        prints.add(train(resume=done, **inputs)["fingerprint"])
+        assert f"round_1 has a checkpoint of another training, starts afresh: {message}" in (
+            caplog.text
+        )
+    assert len(prints | {done["fingerprint"]}) == len(others) + 1
+
+
+def test_a_change_of_later_stages_alone_trains_no_warmup_again(people, outputs):
+    """The rounds' own settings are not the warm-up's, whose rate falls after it in either case."""
+    longer = SETTINGS["training"].model_copy(update={"rounds": 4, "round_epochs": 2})
+    given = {**SETTINGS, **method(min_score=0.5, weight=7.0), "training": longer}
+    known = {name: people[name] for name in ("labeled", "validation", "skeleton")}
+    done = outputs["warmup_checkpoint"]
+    again = next(warm_up(**known, resume=done, **given))["checkpoint"]
+    assert again["fingerprint"] == done["fingerprint"] and again["history"] == done["history"]
+    forced = {**given, "training": longer.model_copy(update={"version": 2})}
+    fresh = next(warm_up(**known, resume=done, **forced))["checkpoint"]
+    assert fresh["fingerprint"] != done["fingerprint"] and fresh["history"] != done["history"]
+
+
+def test_rows_of_other_people_are_refused_by_every_reader(outputs, people, train):
+    """As they are after the people were read and split anew (same number of them, or not)."""
+    others = people["unlabeled"].take(np.arange(6)[::-1])
+    fewer = people["unlabeled"].take(slice(5))
+    now, corrected = outputs["round_2_predictions"], outputs["round_2_corrected"]
+    view = SETTINGS["view"]
+    drawn = (people["skeleton"], view, SETTINGS["method"], SETTINGS["machine"], 0)
+    reversed_ids = {**now, "ids": now["ids"].flip(0)}
+    for table, message in ((others, "6 of 6 rows are of others"), (fewer, "found 6 rows for 5")):
+        with pytest.raises(BadInput, match=f"pseudo-labels of this round: .*{message}"):
+            correction(now, now, table, view, SETTINGS["method"])
+        with pytest.raises(BadInput, match=f"corrected labels of this round: .*{message}"):
+            cut_occlude(corrected, table, *drawn)
+        with pytest.raises(BadInput, match=f"pseudo-labels of this round: .*{message}"):
+            train(unlabeled=table)
+    with pytest.raises(BadInput, match=r"those of the round before: .*6 of 6 rows"):
+        correction(now, reversed_ids, people["unlabeled"], view, SETTINGS["method"])
+    with pytest.raises(BadInput, match=r"its occluders: .*6 of 6 rows"):
+        train(occluders={**outputs["round_1_occluders"], "ids": now["ids"].flip(0)})
+
+
+def test_pseudo_labels_of_another_training_are_refused(outputs, train):
+    """Of a warm-up that has been trained anew since, or was not at its end."""
+    later = outputs["round_2_predictions"]
+    message = "must be made with the checkpoint that the round starts from.*--pipelines rounds"
+    with pytest.raises(BadInput, match=f"pseudo-labels of this round: {message}"):
+        train(predictions=later)
+    with pytest.raises(BadInput, match=f"its occluders: {message}"):
+        train(occluders=outputs["round_2_occluders"])
+
+
+def test_tables_of_two_ingestions_are_refused(outputs, people, train):
+    unit = {**people, "unlabeled": replace(people["unlabeled"], unit="another")}
+    given = {name: unit[name] for name in PEOPLE}
+    with pytest.raises(BadInput, match=r"pseudo-labels of this round: .*ingestion another"):
+        train(**given)
+    rows = {name: {**outputs[f"round_1_{name}"], "unit": "another"}
+            for name in ("predictions", "occluders")}  # fmt: skip
+    with pytest.raises(BadInput, match="unlabeled people: must be of the same ingestion as the la"):
+        train(**given, **rows)
+
+
+def test_pseudo_labels_are_made_by_a_checkpoint_of_this_view(outputs, people):
+    given = {key: SETTINGS[key] for key in ("network", "machine")}
+    view = SETTINGS["view"].model_copy(update={"sigma": 1.7})
+    with pytest.raises(BadInput, match=r"checkpoint of warmup: .*view.sigma was 1.0, is 1.7"):
+        pseudo_labels(outputs["warmup_checkpoint"], people["unlabeled"], people["skeleton"], view,
+                      **given)  # fmt: skip
 
 
 KINDS = ("supervised", "pose_cons", "pose_dual", "sspcm", "sspcm, snapshots")

@@ -23,19 +23,22 @@ class PseudoLabels:
     """What a round knows of the unlabeled people.
 
     Attributes:
+        ids: of these people, in the order of their table.
         keypoints: predictions of the method's t labelers, (x, y) in canonical input pixels.
         scores: the maxima of their heatmaps.
         occluders: limbs worth cutting out: the row of an unlabeled person, and x and y in its
             canonical input pixels.
     """
 
+    ids: Int[Tensor, " n"]
     keypoints: Float[Tensor, "t n k 2"]
     scores: Float[Tensor, "t n k"]
     occluders: Float[Tensor, "occluders 3"]
 
     def to_bytes(self) -> list[bytes]:
         """Each tensor's bytes, for a fingerprint."""
-        return [t.numpy().tobytes() for t in (self.keypoints, self.scores, self.occluders)]
+        tensors = (self.ids, self.keypoints, self.scores, self.occluders)
+        return [t.numpy().tobytes() for t in tensors]
 
 
 @dataclass(frozen=True)

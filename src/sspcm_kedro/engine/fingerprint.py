@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,23 @@ def fingerprint(*parts: Any) -> str:
 def code_digests(pipeline: str) -> dict[str, str]:
     """Digests of the source files that decide what a pipeline trains, by their place in here.
 
-    Part of a checkpoint's fingerprint: networks that older code trained are not the networks that
-    this code trains, however equal settings and data are.
+    A checkpoint keeps them. They are no part of its fingerprint: a comment would discard days of
+    training. Where they differ a stage warns and names the files.
     """
     places = [PACKAGE / name for name in (*CODE, f"pipelines/{pipeline}")]
     files = [file for at in places for file in ([at] if at.is_file() else at.rglob("*.py"))]
     return {
         file.relative_to(PACKAGE).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(files)
+    }
+
+
+def file_digests(files: Iterable[str]) -> dict[str, str]:
+    """Digests of files' content, by name; of those that are there."""
+    return {
+        name: hashlib.sha256(Path(name).read_bytes()).hexdigest()[:12]
+        for name in files
+        if Path(name).is_file()
     }
 
 

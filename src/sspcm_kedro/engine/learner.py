@@ -1,11 +1,12 @@
 """One training from settings: networks, optimizer and schedule, and all that a resume needs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from sspcm_kedro.engine.optimizer import StepDecay, TrainingConfig, adam
+from sspcm_kedro.engine.optimizer import TrainingConfig, adam
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import MakeNet, Method
 from sspcm_kedro.nets import ROLES, NetworkConfig
@@ -48,22 +49,21 @@ class Learner:
             device, memory_format=torch.channels_last
         )  # pyright: ignore[reportCallIssue]
         self.optimizer = adam(self.method, training.learning_rate)
-        total = training.epochs * training.steps
-        self.schedule = StepDecay(training.learning_rate, training.milestones, total)
+        self.schedule = training.schedule()
         self.epoch = 0
         self.history: list[dict[str, float | str]] = []
 
-    def state(self, fingerprint: str) -> State:
-        """All that is needed to go on, and the fingerprint of what it came from."""
+    def state(self, origin: Mapping[str, Any]) -> State:
+        """All that is needed to go on, and what ``record.origin`` says of what it came from."""
         return {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "history": self.history,
-            "fingerprint": fingerprint,
             "kind": self.kind,
             "deployed": self.method.deployed,
             "labelers": list(self.method.labelers),
+            **origin,
         }
 
     def restore(self, state: State) -> None:

@@ -1,5 +1,6 @@
 """Adam and its learning rate over the whole training, warm-up and rounds together."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -28,6 +29,12 @@ class StepDecay:
         """The learning rate of a step, counted from 0."""
         passed = sum(step >= share * self.steps for share in self.milestones)
         return self.rate * 0.1**passed
+
+    def rates(self, steps: range) -> dict[int, float]:
+        """The learning rates of some steps, by the first step of each; the others follow it."""
+        changes = (math.ceil(share * self.steps) for share in self.milestones)
+        firsts = {steps.start, *(step for step in changes if step in steps)}
+        return {step: self.at(step) for step in sorted(firsts)}
 
     def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Set the rate of a step; it depends on the step alone, so there is no state to lose."""
@@ -59,6 +66,13 @@ class TrainingConfig(Settings):
         default=(0.7, 0.9), max_length=100,
         description="shares of the whole training, ascending; a tenth of the rate after each",
     )  # fmt: skip
+    version: int = Field(
+        default=1, ge=0, le=10**9, description="raise it to train again, e.g. after code changed"
+    )
+
+    def schedule(self) -> StepDecay:
+        """The learning rate of each step of the whole training."""
+        return StepDecay(self.learning_rate, self.milestones, self.epochs * self.steps)
 
     @property
     def epochs(self) -> int:

@@ -12,14 +12,24 @@ from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.data.views import ViewConfig, crops_of
+from sspcm_kedro.data.whose import check_unit
 from sspcm_kedro.engine.evaluate import HEADLINES, EvaluationConfig, evaluate
-from sspcm_kedro.engine.fingerprint import fingerprint, people_text
+from sspcm_kedro.engine.fingerprint import file_digests, fingerprint, people_text
 from sspcm_kedro.engine.fit import EpochReport, fit
 from sspcm_kedro.engine.learner import Learner, State, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.engine.progress import StepProgress, format_epoch
-from sspcm_kedro.errors import BadInput
+from sspcm_kedro.engine.record import (
+    Record,
+    Stage,
+    as_record,
+    check_previous,
+    differences_of,
+    is_same,
+    origin,
+    warn_of_other_code,
+)
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method
@@ -47,6 +57,17 @@ class People:
     validation: Instances
     skeleton: Skeleton
 
+    def check(self) -> None:
+        """Refuse tables that do not belong together.
+
+        Raises:
+            BadInput: they are of several ingestions.
+        """
+        check_unit(
+            self.skeleton.to_dict(), labeled=self.labeled, unlabeled=self.unlabeled,
+            validation=self.validation,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class StageSettings:
@@ -65,15 +86,56 @@ class StageSettings:
         maker = network_maker(self.network, keypoints, self.seed, stride=self.view.stride)
         return Learner(self.method, maker, self.view.codec, self.training, self.machine.pick())
 
-    def fingerprint_parts(self) -> list[Any]:
-        """What decides what is learned, to be fingerprinted."""
-        configs = (self.view, self.network, self.method, self.training)
-        return [self.seed, *(config.model_dump() for config in configs)]
+    def read(self, stage: Stage) -> Record:
+        """What a stage reads of them."""
+        return {
+            "seed": self.seed,
+            "view": self.view.model_dump(mode="json"),
+            "network": self.network.model_dump(mode="json"),
+            "weights": file_digests(self.network.files()) or None,
+            "method": self.method.root.read(labels_only=stage.number == 0),
+            "training": stage.read_training(self.training),
+        }
+
+
+def record_of(
+    stage: Stage, people: People, settings: StageSettings, method: Method, *,
+    pseudo: PseudoLabels | None = None, previous: State | None = None,
+) -> Record:  # fmt: skip
+    """What decides what a stage learns, but for the code.
+
+    Args:
+        stage: the stage.
+        people: of a run.
+        settings: of that run.
+        method: that is trained.
+        pseudo: what a round learns from, of the unlabeled people.
+        previous: the checkpoint that a round starts from.
+    """
+    labels_only = stage.number == 0 or not method.needs_unlabeled
+    stored = pseudo is not None and reads_stored(method)
+    return as_record({
+        "stage": stage.name,
+        **settings.read(stage),
+        "skeleton": people.skeleton.to_dict(),
+        "labeled": _digest(people.labeled),
+        "unlabeled": None if labels_only or people.unlabeled is None else _digest(people.unlabeled),
+        "pseudo_labels": fingerprint(*pseudo.to_bytes()) if pseudo and stored else None,
+        "previous": None if previous is None else previous["fingerprint"],
+    })  # fmt: skip
+
+
+def reads_stored(method: Method) -> bool:
+    """Whether it learns from what a round stores of the unlabeled people."""
+    return bool(method.reads & {"earlier", "donors"})
+
+
+def _digest(people: Instances) -> Record:
+    return {"people": len(people), "digest": fingerprint(people_text(people))}
 
 
 def train_stage(
-    stage: str,
-    span: range,
+    stage: Stage,
     people: People,
     settings: StageSettings,
     *,
@@ -87,8 +149,7 @@ def train_stage(
     The epochs of the warm-up learn from labels alone, later ones from all that the method reads.
 
     Args:
-        stage: its name, in the history and the log.
-        span: its epochs, of the whole training.
+        stage: its name and its place in the training.
         people: of whom the method is given what it reads.
         settings: of the training.
         resume: the stage's own checkpoint, to go on from if it is of the same training.
@@ -97,20 +158,26 @@ def train_stage(
         pseudo: what a round stored of the unlabeled people.
 
     Raises:
-        BadInput: view and network do not fit, or ``previous`` is no end of the stage before.
+        BadInput: view and network do not fit, the people are of several ingestions or not those of
+            the pseudo-labels, or ``previous`` is not the end of the stage before, of these settings
+            and people.
     """
     view, training, machine = settings.view, settings.training, settings.machine
     labeled, skeleton = people.labeled, people.skeleton
+    people.check()
     view.check(settings.network)
     learner = settings.learner(skeleton.size)
-    prints = [stage, settings.fingerprint_parts(), skeleton.to_dict(), code]
     if previous is not None:
-        start_from(learner, previous, span)
-        prints.append(previous["fingerprint"])
+        expected = record_of(stage.before, people, settings, learner.method)
+        check_previous(previous, stage.before, expected, stage.span(training).start)
+        learner.restore(previous)
+        learner.history = []
+    record = record_of(stage, people, settings, learner.method, pseudo=pseudo, previous=previous)
+    comes_from = origin(record, code, labeled.unit)
+    if previous is not None and not is_same(resume, comes_from):
+        warn_of_other_code(f"{stage.name} starts", previous, code)
     unlabeled = people.unlabeled if learner.method.needs_unlabeled else None
-    pseudo = pseudo if learner.method.reads & {"earlier", "donors"} else None
-    prints += [people_text(part) for part in (labeled, unlabeled) if part is not None]
-    prints += pseudo.to_bytes() if pseudo is not None else []
+    pseudo = pseudo if reads_stored(learner.method) else None
     full = make_batches(
         labeled, unlabeled, pseudo, skeleton, view=view, training=training, machine=machine,
         seed=settings.seed,
@@ -120,26 +187,9 @@ def train_stage(
         learner,
         lambda epoch: (warm if epoch < training.warmup_epochs else full).epoch(epoch),
         make_monitor(people.validation, skeleton, view, settings.monitor, machine),
-        stage=stage, span=span, training=training, seed=settings.seed,
-        fingerprint=fingerprint(*prints), resume=resume,
+        stage=stage.name, span=stage.span(training), training=training, seed=settings.seed,
+        comes_from=comes_from, resume=resume,
     )  # fmt: skip
-
-
-def start_from(learner: Learner, previous: State, span: range) -> None:
-    """Restore a learner from the end of the stage before; its history begins anew.
-
-    Raises:
-        BadInput: the checkpoint is of another method, or not of the last epoch before ``span``.
-    """
-    where, remedy = "checkpoint of the stage before this round", "Run that stage to its end first"
-    if previous["kind"] != learner.kind:
-        rule = f"must be of method.kind = {learner.kind}, found {previous['kind']}"
-        raise BadInput(where, rule, remedy)
-    if previous["epoch"] != span.start:
-        rule = f"must stand at the end of its stage, found it after epoch {previous['epoch']}"
-        raise BadInput(where, rule, f"{remedy} (the same command goes on with it)")
-    learner.restore(previous)
-    learner.history = []
 
 
 def make_batches(
@@ -191,22 +241,37 @@ def train(
     span: range,
     training: TrainingConfig,
     seed: int,
-    fingerprint: str,
+    comes_from: dict[str, Any],
     resume: State | None,
 ) -> Iterator[dict[str, Any]]:
     """Train the epochs of a stage; yield checkpoint and history after each, for the catalog.
 
-    A checkpoint of the same fingerprint is gone on from; one of another is of other settings, data
-    or code, and the stage starts afresh. A finished stage yields what it has.
+    A checkpoint of the same record is gone on from, and keeps the digests of the code that it began
+    with; one of another record is of another training, and the stage starts afresh. A finished
+    stage yields what it has.
+
+    Args:
+        learner: at the start of the stage.
+        batches: of an epoch.
+        monitor: scores of the networks.
+        stage: its name.
+        span: its epochs, of the whole training.
+        training: its length.
+        seed: of the experiment.
+        comes_from: what ``record.origin`` gives.
+        resume: the stage's own checkpoint.
     """
-    if resume is not None and resume["fingerprint"] == fingerprint:
+    if resume is not None and is_same(resume, comes_from):
         learner.restore(resume)
         logger.info("%s goes on after epoch %d of %d", stage, learner.epoch, span.stop)
+        warn_of_other_code(f"{stage} goes on", resume, comes_from["code"])
+        comes_from = {**comes_from, "code": resume["code"]}
     elif resume is not None:
-        logger.warning("%s has a checkpoint of other settings, data or code: starts afresh", stage)
+        found = differences_of(resume, comes_from["record"])
+        logger.warning("%s has a checkpoint of another training, starts afresh: %s", stage, found)
 
     def outputs() -> dict[str, Any]:
-        return {"checkpoint": learner.state(fingerprint), "history": pd.DataFrame(learner.history)}
+        return {"checkpoint": learner.state(comes_from), "history": pd.DataFrame(learner.history)}
 
     epochs = range(max(span.start, learner.epoch), span.stop)
     if not epochs:

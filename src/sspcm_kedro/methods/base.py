@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator
@@ -99,7 +99,24 @@ StrongView = Annotated[AffineConfig, AfterValidator(_unmirrored)]
 
 
 class MethodSettings(Settings):
-    """The numbers of a method."""
+    """The numbers of a method.
+
+    Attributes:
+        labels_read: names of the settings that training on labels alone reads; None stands for all
+            of them. A change of any other one trains no warm-up again.
+    """
+
+    labels_read: ClassVar[frozenset[str] | None] = None
+
+    def read(self, *, labels_only: bool) -> dict[str, Any]:
+        """The settings that training reads, JSON-able: its whole, or where there are labels alone.
+
+        Args:
+            labels_only: whether all people are labeled.
+        """
+        if not labels_only or self.labels_read is None:
+            return self.model_dump(mode="json")
+        return self.model_dump(mode="json", include={"kind", *self.labels_read})
 
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> Method:
         """The algorithm, its networks made by ``make_net``."""

@@ -65,6 +65,7 @@ class PoseCons(Method):
 class CutoutSettings(MethodSettings):
     """The numbers of PoseCons and PoseDual."""
 
+    labels_read = frozenset()
     method: ClassVar[type[PoseCons]]
     affine: StrongView = AffineConfig()
     cutout: PatchConfig = PatchConfig(patches=5)

@@ -115,6 +115,7 @@ class SSPCM(Method):
 class SSPCMConfig(MethodSettings):
     """SSPCM's numbers; the defaults are the published ones where there are any."""
 
+    labels_read = frozenset({"snapshot_every"})
     kind: Literal["sspcm"]
     affine: StrongView = AffineConfig()
     occlude: PatchConfig = PatchConfig(patches=2)

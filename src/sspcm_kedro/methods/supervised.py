@@ -31,6 +31,7 @@ class Supervised(Method):
 class SupervisedConfig(MethodSettings):
     """Supervised training has no settings of its own."""
 
+    labels_read = frozenset()
     kind: Literal["supervised"]
 
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> Supervised:

@@ -41,6 +41,12 @@ class NetworkConfig(
             return self.root.student if name == "student" else self.root.teacher
         return self.root
 
+    def files(self) -> list[str]:
+        """What its networks start from: names of weights, or of files."""
+        values = [self.of(name).model_dump() for name in ROLES]
+        names = (v.get(key) for v in values for key in ("weights", "checkpoint"))
+        return sorted({name for name in names if name})
+
     def bare(self) -> Self:
         """The same without weights to start from: what trained weights are loaded into."""
         return type(self)(self.root.bare())

@@ -8,6 +8,7 @@ from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.fingerprint import code_digests
 from sspcm_kedro.engine.learner import State
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.record import COMPARISON
 from sspcm_kedro.engine.stage import MonitorConfig, People, StageSettings, train_stage
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import ComparisonConfig
@@ -32,8 +33,7 @@ def train_comparison(
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch; the warm-up uses labels alone."""
     yield from train_stage(
-        "comparison",
-        range(training.epochs),
+        COMPARISON,
         People(labeled, unlabeled, validation, skeleton),
         StageSettings(seed, view, network, comparison, training, monitor, machine),
         resume=resume,

@@ -7,6 +7,7 @@ from pathlib import Path
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.data.split import SplitConfig, split
+from sspcm_kedro.data.whose import as_unit
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.seeds import Seed
@@ -48,13 +49,17 @@ def split_people(
 ) -> tuple[Instances, Instances, Instances, Instances, Instances]:
     """The labeled, unlabeled and validation people, the hidden truth, the ignored.
 
-    People whom somebody has labeled since (``annotation_import``) are among the labeled ones.
+    People whom somebody has labeled since (``annotation_import``) are among the labeled ones. The
+    tables are marked as one unit: a run that is killed between two of them leaves tables that no
+    later one uses together.
     """
     chosen = split(Source(skeleton, **instances), config, seed)
     people = merge(chosen, annotation_import, skeleton)
     more = len(people.labeled) - len(chosen.labeled)
     if more:
         logger.info("%d imported people join %d labeled ones", more, len(chosen.labeled))
-    return (
-        people.labeled, people.unlabeled, people.validation, people.hidden_truth, people.ignored,
-    )  # fmt: skip
+    labeled, unlabeled, validation, hidden_truth, ignored = as_unit(
+        [people.labeled, people.unlabeled, people.validation, people.hidden_truth, people.ignored],
+        skeleton.to_dict(),
+    )
+    return labeled, unlabeled, validation, hidden_truth, ignored

@@ -5,18 +5,21 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from torch import Generator, Tensor
+from torch import Generator
 
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import PseudoLabels
 from sspcm_kedro.data.views import ViewConfig, crops_of, plain_view
+from sspcm_kedro.data.whose import check_people, check_unit, whose
 from sspcm_kedro.engine.correction import PAIRS, correct, occluder_bank
 from sspcm_kedro.engine.fingerprint import code_digests
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.predict import predict
+from sspcm_kedro.engine.record import Stage, check_network, stamp
 from sspcm_kedro.engine.stage import MonitorConfig, People, StageSettings, train_stage
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.pixels import to_uint8
 from sspcm_kedro.figures.sheets import occlusion_sheet
 from sspcm_kedro.machine import MachineConfig
@@ -24,6 +27,12 @@ from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.seeds import Seed, Stream, stream_seed
+
+Rows = dict[str, Any]
+"""Tensors by name, most of them with a row an unlabeled person; and texts. ``ids`` (n) and ``unit``
+say whose they are, and ``checkpoint`` which one made them."""
+
+REMEDY = "Make them again: kedro run --pipelines rounds (what is trained already stays)"
 
 
 def pseudo_labels(
@@ -33,14 +42,20 @@ def pseudo_labels(
     view: ViewConfig,
     network: NetworkConfig,
     machine: MachineConfig,
-) -> dict[str, Tensor]:
+) -> Rows:
     """Predictions of the method's labelers, as the last stage left them, for the unlabeled people.
 
     Returns:
-        ids (n), keypoints (t, n, k, 2) in canonical input pixels, scores (t, n, k) of t labelers;
-        averaged with the mirrored view if training mirrors. Scores of a union's channels that no
-        label teaches are 0: they are noise.
+        keypoints (t, n, k, 2) in canonical input pixels, scores (t, n, k) of t labelers; averaged
+        with the mirrored view if training mirrors. Scores of a union's channels that no label
+        teaches are 0: they are noise.
+
+    Raises:
+        BadInput: the people are not of this skeleton, or the checkpoint is of another network, view
+            or skeleton.
     """
+    check_unit(skeleton.to_dict(), unlabeled=unlabeled)
+    check_network(checkpoint, skeleton, view, network)
     networks = networks_of(checkpoint, network, skeleton.size, stride=view.stride)
     crops = crops_of(unlabeled, view, machine)
     predictions = [
@@ -53,20 +68,28 @@ def pseudo_labels(
     keypoints, scores = (torch.stack(parts) for parts in zip(*predictions, strict=True))
     untrained = [channel for channel in range(skeleton.size) if channel not in skeleton.trained]
     scores[..., untrained] = 0
-    return {"ids": torch.tensor(crops.instances.ids), "keypoints": keypoints, "scores": scores}
+    stored = {"keypoints": keypoints, "scores": scores, "checkpoint": stamp(checkpoint)}
+    return {**whose_tensors(unlabeled), **stored}
 
 
 def correction(
-    now: dict[str, Tensor],
-    earlier: dict[str, Tensor],
+    now: Rows,
+    earlier: Rows,
+    unlabeled: Instances,
     skeleton: Skeleton,
     view: ViewConfig,
     method: MethodConfig,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+) -> tuple[Rows, dict[str, Any]]:
     """Of the pairs of predictions, per keypoint the one that agrees best; and a report.
 
     The report is of the channels that some label teaches; ``kept_per_keypoint`` names them.
+
+    Raises:
+        BadInput: the predictions are not of the unlabeled people.
     """
+    check_rows(
+        unlabeled, {"pseudo-labels of this round": now, "those of the round before": earlier}
+    )
     rules, pairs = method.label_rules(), PAIRS[len(now["keypoints"])]
     corrected = correct(
         (now["keypoints"], earlier["keypoints"]), (now["scores"], earlier["scores"]),
@@ -86,19 +109,24 @@ def correction(
             str(q): torch.quantile(inconsistency.flatten(), q).item() for q in (0.1, 0.5, 0.9)
         },
     }
-    return {"ids": now["ids"], **corrected}, report
+    return {**said(now), **corrected}, report
 
 
 def cut_occlude(
-    corrected: dict[str, Tensor],
+    corrected: Rows,
     unlabeled: Instances,
     skeleton: Skeleton,
     view: ViewConfig,
     method: MethodConfig,
     machine: MachineConfig,
     seed: Seed,
-) -> tuple[dict[str, Tensor], Figure]:
-    """The bank of limbs worth pasting, all of reliable keypoints; and a sheet of samples."""
+) -> tuple[Rows, Figure]:
+    """The bank of limbs worth pasting, all of reliable keypoints; and a sheet of samples.
+
+    Raises:
+        BadInput: the corrected labels are not of the unlabeled people.
+    """
+    check_rows(unlabeled, {"corrected labels of this round": corrected})
     bank = occluder_bank(corrected["keypoints"], corrected["kept"].bool(), view.input_hw)
     rows = evenly_spaced(len(unlabeled), 10)
     shown = crops_of(unlabeled.take(rows), view, machine)
@@ -115,7 +143,7 @@ def cut_occlude(
     before, after = to_uint8(images), to_uint8(occluded)
     aimed = keypoints[:, list(skeleton.evaluated_channels)].numpy()
     sheet = occlusion_sheet(before, after, aimed, skeleton.evaluated.limbs)
-    return {"ids": corrected["ids"], "occluders": bank}, sheet
+    return {**said(corrected), "occluders": bank}, sheet
 
 
 def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
@@ -128,8 +156,8 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
         unlabeled: Instances,
         validation: Instances,
         skeleton: Skeleton,
-        predictions: dict[str, Tensor],
-        occluders: dict[str, Tensor],
+        predictions: Rows,
+        occluders: Rows,
         seed: Seed,
         view: ViewConfig,
         network: NetworkConfig,
@@ -138,17 +166,52 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
         monitor: MonitorConfig,
         machine: MachineConfig,
     ) -> Iterator[dict[str, Any]]:
-        """Yield checkpoint and history after each epoch, from where the last stage ended."""
-        stored = (predictions["keypoints"], predictions["scores"], occluders["occluders"])
+        """Yield checkpoint and history after each epoch, from where the last stage ended.
+
+        Raises:
+            BadInput: ``previous`` is not the end of the stage before, of these settings; or what is
+                stored is not of the unlabeled people, or not made with that checkpoint.
+        """
+        made = {"pseudo-labels of this round": predictions, "its occluders": occluders}
+        check_rows(unlabeled, made, checkpoint=stamp(previous))
+        stored = (predictions["ids"], predictions["keypoints"], predictions["scores"])
         yield from train_stage(
-            f"round_{number}",
-            training.span(number),
+            Stage.numbered(number),
             People(labeled, unlabeled, validation, skeleton),
             StageSettings(seed, view, network, method, training, monitor, machine),
             resume=resume,
             code=code_digests("rounds"),
             previous=previous,
-            pseudo=PseudoLabels(*stored),
+            pseudo=PseudoLabels(*stored, occluders["occluders"]),
         )
 
     return train_round
+
+
+def whose_tensors(people: Instances) -> Rows:
+    """What rows say of the people that they are of, to be stored with them."""
+    return {**whose(people), "ids": torch.tensor(people.ids)}
+
+
+def said(rows: Rows) -> Rows:
+    """What rows say of where they come from, for what is made of them."""
+    return {name: rows[name] for name in ("ids", "unit", "checkpoint") if name in rows}
+
+
+def check_rows(people: Instances, rows: dict[str, Rows], checkpoint: str | None = None) -> None:
+    """Refuse rows, given by what an error calls them, that are of other people or another training.
+
+    Args:
+        people: whose they have to be.
+        rows: predictions, corrected labels or occluders.
+        checkpoint: the ``stamp`` of the one that has to have made them; None asks for none.
+
+    Raises:
+        BadInput: they are not.
+    """
+    for where, stored in rows.items():
+        check_people(stored, people, where, REMEDY)
+        made = stored.get("checkpoint", "a checkpoint that left no mark")
+        if checkpoint is not None and made != checkpoint:
+            rule = f"must be made with the checkpoint that the round starts from ({checkpoint}), "
+            raise BadInput(where, f"{rule}and are made with {made}", REMEDY)

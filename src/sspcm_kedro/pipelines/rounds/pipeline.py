@@ -20,7 +20,7 @@ def round_block(number: int, earlier: str) -> Pipeline:
         earlier: the name of the predictions of the period before.
     """
     shown = by_name("unlabeled", "skeleton", "params:view", "params:machine")
-    method = by_name("skeleton", "params:view", "params:method")
+    method = by_name("unlabeled", "skeleton", "params:view", "params:method")
     trained = by_name("previous", "resume", "predictions", "occluders", *PEOPLE, *SETTINGS)
     return Pipeline([
         Node(pseudo_labels, shown | by_name("params:network", checkpoint="previous"),

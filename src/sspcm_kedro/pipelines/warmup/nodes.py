@@ -8,6 +8,7 @@ from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.fingerprint import code_digests
 from sspcm_kedro.engine.learner import State
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.record import Stage
 from sspcm_kedro.engine.stage import MonitorConfig, People, StageSettings, train_stage
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
@@ -31,8 +32,7 @@ def warm_up(
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history after each epoch of supervised training."""
     yield from train_stage(
-        "warmup",
-        training.span(0),
+        Stage.numbered(0),
         People(labeled, None, validation, skeleton),
         StageSettings(seed, view, network, method, training, monitor, machine),
         resume=resume,

@@ -1,0 +1,209 @@
+"""What a stage learns from, as a nested record: kept in its checkpoint, compared key by key."""
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.fingerprint import fingerprint
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.skeleton import Skeleton
+
+Record = dict[str, Any]
+"""Nested tables of numbers, text and lists, as JSON has them."""
+
+SHOWN = 5
+"""Differences that a message names; it counts the others."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training; its place among them comes from the pipeline.
+
+    Attributes:
+        name: in the catalog, the history and the log; a pipeline is called like it.
+        number: 0 of the warm-up, n of round n; None of the comparison, which is a whole training.
+    """
+
+    name: str
+    number: int | None
+
+    @classmethod
+    def numbered(cls, number: int) -> "Stage":
+        """The warm-up (0), or round ``number``."""
+        return cls(f"round_{number}" if number else "warmup", number)
+
+    @property
+    def before(self) -> "Stage":
+        """The stage at whose end this one starts; a round has one."""
+        assert self.number
+        return Stage.numbered(self.number - 1)
+
+    def span(self, training: TrainingConfig) -> range:
+        """Its epochs, of the whole training."""
+        return range(training.epochs) if self.number is None else training.span(self.number)
+
+    def read_training(self, training: TrainingConfig) -> Record:
+        """What it reads of a training's settings: not how many rounds follow, but at which rates
+        its own steps learn, by the step from which each holds."""
+        span = self.span(training)
+        schedule = training.schedule()
+        rates = schedule.rates(range(span.start * training.steps, span.stop * training.steps))
+        return {
+            "version": training.version,
+            "batch": training.batch,
+            "steps": training.steps,
+            "warmup_epochs": training.warmup_epochs,
+            **({} if self.number == 0 else {"round_epochs": training.round_epochs}),
+            **({"rounds": training.rounds} if self.number is None else {}),
+            "learning_rate": {f"from_step_{step}": rate for step, rate in rates.items()},
+        }
+
+
+COMPARISON = Stage("comparison", None)
+
+
+def as_record(values: dict[str, Any]) -> Record:
+    """The values as a checkpoint keeps them: tuples become lists. Those that are None are left
+    out at the top, since that stage does not read them."""
+    kept = {key: value for key, value in values.items() if value is not None}
+    return json.loads(json.dumps(kept, default=str))
+
+
+def differences(was: Record, now: Record, *, without: tuple[str, ...] = ()) -> list[str]:
+    """A text for each value that differs: ``method.min_score was 0.3, is 0.1``.
+
+    Args:
+        was: one record.
+        now: another.
+        without: keys of the top that are not compared.
+    """
+    before, after = (_flat({k: v for k, v in r.items() if k not in without}) for r in (was, now))
+    return [
+        f"{key} was {_shown(before, key)}, is {_shown(after, key)}"
+        for key in {**before, **after}
+        if key not in before or key not in after or before[key] != after[key]
+    ]
+
+
+def summary(found: list[str]) -> str:
+    """Differences as one line; the first few, and how many more there are."""
+    more = len(found) - SHOWN
+    return "; ".join(found[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def differences_of(state: dict[str, Any], now: Record, *, without: tuple[str, ...] = ()) -> str:
+    """In what a checkpoint's record differs from one, in one line; empty if in nothing."""
+    if "record" not in state:
+        return "an older version of this project made it, and kept no record of what it learned"
+    return summary(differences(state["record"], now, without=without))
+
+
+def check_previous(previous: dict[str, Any], stage: Stage, expected: Record, end: int) -> None:
+    """Refuse a checkpoint that is not the end of a stage of these settings and people.
+
+    Args:
+        previous: the checkpoint.
+        stage: whose it has to be.
+        expected: what that stage's record is by the settings and people of today; not compared are
+            the pseudo-labels and the stage before of which it was made.
+        end: the number of epochs after which the stage ends.
+
+    Raises:
+        BadInput: names the settings that differ, with both values.
+    """
+    where = f"checkpoint of {stage.name}, where the next stage starts"
+    found = differences_of(previous, expected, without=("pseudo_labels", "previous"))
+    if found:
+        rule = f"must be of the settings and people of this run: {found}"
+        remedy = "Give the settings of that training (--env, --params), or train it again with "
+        raise BadInput(where, rule, f"{remedy}these: kedro run --pipelines {stage.name}")
+    if previous["epoch"] != end:
+        rule = f"must stand at the end of its stage, found it after epoch {previous['epoch']}"
+        remedy = "Run that stage to its end first (the same command goes on with it): "
+        raise BadInput(where, rule, f"{remedy}kedro run --pipelines {stage.name}")
+
+
+def check_network(
+    state: dict[str, Any], skeleton: Skeleton, view: ViewConfig, network: NetworkConfig
+) -> None:
+    """Refuse to predict with a checkpoint that was trained with another network, view or skeleton.
+
+    How heatmaps are decoded may differ: ``view.refinement`` and ``view.blur``; and what networks
+    started from.
+
+    Raises:
+        BadInput: names the settings that differ, with both values.
+    """
+    decoding = {"refinement", "blur"}
+    now = as_record({
+        "network": network.bare().model_dump(mode="json"),
+        "view": view.model_dump(mode="json", exclude=decoding),
+        "skeleton": skeleton.to_dict(),
+    })  # fmt: skip
+    was = dict(state.get("record", {}))
+    if was:
+        bare = NetworkConfig.model_validate(was["network"]).bare()
+        kept = {k: v for k, v in was["view"].items() if k not in decoding}
+        was = {**was, "network": bare.model_dump(mode="json"), "view": kept}
+        state = {**state, "record": {key: was[key] for key in now}}
+    found = differences_of(state, now)
+    if found:
+        rule = f"must be of the network, view and keypoints of this run: {found}"
+        remedy = "Give the settings of that training (--env, --params), or train again"
+        raise BadInput(f"checkpoint of {was.get('stage', 'a stage')}", rule, remedy)
+
+
+def origin(record: Record, code: dict[str, str], unit: str) -> dict[str, Any]:
+    """What a checkpoint keeps of what it came from.
+
+    Args:
+        record: what decides what is learned; its digest is the fingerprint.
+        code: digests of the source files that decide it too.
+        unit: the ingestion of the people.
+    """
+    return {"record": record, "fingerprint": fingerprint(record), "code": code, "unit": unit}
+
+
+def is_same(state: dict[str, Any] | None, comes_from: dict[str, Any]) -> bool:
+    """Whether there is a checkpoint of the training that ``origin`` says, to be gone on from."""
+    same = state is not None and state["fingerprint"] == comes_from["fingerprint"]
+    return same and state is not None and "record" in state
+
+
+def stamp(state: dict[str, Any]) -> str:
+    """Which training a checkpoint is of and where it stands, for what is made with it."""
+    return f"{state['fingerprint']} after epoch {state['epoch']}"
+
+
+def warn_of_other_code(what: str, state: dict[str, Any], code: dict[str, str]) -> None:
+    """Warn where files have changed since the training of a checkpoint began; it stays valid.
+
+    New files are no change: they act through an old one that imports them.
+    """
+    changed = sorted(name for name, digest in state["code"].items() if code.get(name) != digest)
+    if changed:
+        logger.warning(
+            "%s from a checkpoint that other code trained: %s changed since. Nothing is trained "
+            "again for that; raise training.version to train again",
+            what, summary(changed),
+        )  # fmt: skip
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    parts = (_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items())
+    return {name: leaf for part in parts for name, leaf in part.items()}
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    if key not in values:
+        return "absent"
+    text = json.dumps(values[key])
+    return text if len(text) <= 60 else f"{text[:57]}..."
