@@ -37,13 +37,6 @@ TAGS = {
     "draw_curves": {"figures"}, "draw_keypoints": {"figures"}, "draw_predictions": {"figures"},
     "draw_pseudo_labels": {"figures"}, "draw_quality": {"figures"}, "report": {"figures"},
 }  # fmt: skip
-ON_DEMAND = {
-    "annotation_queue", "annotation_queue_sheet", "prediction_instances", "prediction_keypoints",
-    "predicted_keypoints", "prediction_overlays", "download_report", "plan",
-    "test_predictions", "coco_submission", "mpii_submission",
-}  # fmt: skip
-"""What a default run does not make, and kedro-viz cannot show before somebody asks for it."""
-
 FIGURES = {
     "learning_curves": "learning_curves", "prediction_sheet": "predictions",
     "per_keypoint_pck": "per_keypoint", "pseudo_label_sheet": "pseudo_labels",
@@ -92,8 +85,7 @@ def site(whole) -> Site:
     )  # fmt: skip
     folder = whole.project.root / "build"
     assert (folder / "index.html").is_file(), done.stdout + done.stderr
-    unseen = set(re.findall(r"'(\w+)' could not be previewed", done.stdout + done.stderr))
-    assert unseen <= ON_DEMAND
+    assert "could not be previewed" not in done.stdout + done.stderr  # nor what is not made yet
     return Site(folder)
 
 
@@ -235,7 +227,7 @@ def test_a_history_is_shown_as_a_table(site, whole):
     about = site.about("comparison_history")
     assert about["preview_type"] == "TablePreview"
     stored = pd.read_csv(whole.data / "06_models" / "comparison" / "history.csv")
-    assert about["preview"]["columns"] == list(stored)
+    assert about["preview"]["columns"] == list(stored)[:-1]  # the last one is the file's digest
     assert [row[list(stored).index("step")] for row in about["preview"]["data"]] == [
         3, 6, 9, 12, 15, 18
     ]  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from sspcm_kedro.datasets.seal import check_slot
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.errors import BadInput
 
@@ -58,6 +59,7 @@ def _load_pyfunc(path: str) -> ServedModel:
     """
     folder = Path(path)
     try:
+        check_slot(folder / WEIGHTS, "Log it again")
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}
             model = TrainedModel.from_tensors({**weights, **file.metadata()}, WEIGHTS)

@@ -1,5 +1,8 @@
 """Crops: what is at a point of the image lies where the crop's matrix says."""
 
+import zlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -180,3 +183,26 @@ def test_a_broken_image_is_named_by_the_crops(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"cut")
     with pytest.raises(BadInput, match=r"a\.jpg: the image must decode"):
         Crops(people([tmp_path / "a.jpg"], [[5, 5, 25, 25]]), INPUT, border=0)[torch.tensor([0])]
+
+
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_an_image_that_is_not_the_verified_one_is_refused(tmp_path, memory):
+    """A bit that the decoder does not notice, another image, and none."""
+    file = tmp_path / "a.png"
+    Image.new("RGB", (100, 100), (9, 9, 9)).save(file)
+    whole = file.read_bytes()
+    known = replace(people([file], [(0, 0, 50, 50)]), checksums=np.array([zlib.crc32(whole)]))
+
+    def read():
+        return Crops(known, INPUT, border=0, memory=memory)[torch.tensor([0])]
+
+    assert int(read().max()) == 9
+    file.write_bytes(whole + b"\0")
+    with pytest.raises(BadInput, match=r"a\.png: .*its CRC32 is another.*Bring the file back"):
+        read()
+    Image.new("RGB", (100, 100), (8, 9, 9)).save(file)
+    with pytest.raises(BadInput, match="its CRC32 is another"):
+        read()
+    file.unlink()
+    with pytest.raises(BadInput, match="cannot be read"):
+        read()

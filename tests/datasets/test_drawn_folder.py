@@ -109,8 +109,27 @@ def test_only_other_people_are_drawn_again(tmp_path, drawn, people, pictures):
     dataset.save(SOURCE.people(seed=3))
     dataset.save(people)
     assert len(drawn) == pictures
-    assert json.loads((dataset.load() / "fingerprint.json").read_text()) == people.fingerprint()
+    note = json.loads((dataset.load() / "fingerprint.json").read_text())
+    assert note["people"] == people.fingerprint()
     assert [p.name for p in tmp_path.iterdir()] == ["drawn"]
+
+
+def test_a_damaged_file_is_seen(tmp_path, drawn):
+    dataset = DrawnFolderDataset(str(tmp_path / "drawn"))
+    dataset.save(SOURCE.people(seed=3))
+    for file in sorted(file for file in dataset.load().rglob("*") if file.is_file()):
+        whole = file.read_bytes()
+        damaged = bytearray(whole)
+        damaged[-3] ^= 1
+        file.write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"drawn: must be as it was drawn.*Delete it"):
+            dataset.load()
+        file.write_bytes(whole)
+    dataset.load()
+    (tmp_path / "drawn" / "fingerprint.json").write_text("damaged")
+    dataset.save(SOURCE.people(seed=3))
+    assert len(drawn) == 12  # all again
+    dataset.load()
 
 
 def test_processes_do_not_matter(drawn):

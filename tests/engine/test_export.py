@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from sspcm_kedro.data.views import ViewConfig, normalize
+from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import Learner, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
@@ -84,7 +84,7 @@ def logged(tmp_path):
     stored = model.to_tensors()
     tensors = {k: v.clone().contiguous() for k, v in stored.items() if isinstance(v, Tensor)}
     texts = {k: v for k, v in stored.items() if isinstance(v, str)}
-    save_file(tensors, tmp_path / WEIGHTS, metadata=texts)
+    TensorsDataset(str(tmp_path / WEIGHTS)).save({**tensors, **texts})
     (tmp_path / DECODING).write_text('{"flip_test": false}')
     return tmp_path, model
 
@@ -102,6 +102,15 @@ def test_mlflow_s_entrance_serves_the_same_model(logged):
 def test_other_images_are_refused(logged, images):
     with pytest.raises(BadInput, match=r"images: must be uint8 of shape \(n, 64, 48, 3\), got"):
         _load_pyfunc(str(logged[0])).predict(images)
+
+
+def test_a_flipped_bit_in_the_weights_is_seen(logged):
+    file = logged[0] / WEIGHTS
+    data = bytearray(file.read_bytes())
+    data[-100] ^= 64
+    file.write_bytes(data)
+    with pytest.raises(BadInput, match="its SHA-256 is another"):
+        _load_pyfunc(str(logged[0]))
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, DECODING])

@@ -60,8 +60,12 @@ def test_people_of_another_release(trained_project, tmp_path):
     student = trained_project.data / "06_models" / "student.safetensors"
     model = TrainedModelDataset(str(student)).load()
     found = {"keypoints": torch.zeros(len(people), 17, 2), "scores": torch.ones(len(people), 17)}
+    found["ids"] = torch.tensor(people.ids)
     config = SubmissionConfig(kind="mpii", release=tmp_path / "two" / MAT)
     with pytest.raises(BadInput, match=r"two.*annolist 2 is no test image"):
+        submit_mpii(found, {"test": people}, model, config)
+    found["ids"] = found["ids"] + 1
+    with pytest.raises(BadInput, match=r"test_predictions: must have a row for each person"):
         submit_mpii(found, {"test": people}, model, config)
 
 

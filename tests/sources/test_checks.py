@@ -3,8 +3,10 @@
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,7 +188,8 @@ def test_broken_detections_are_refused(coco, case):
 
 def test_good_images_pass(coco, capsys):
     people, _ = read_coco(coco.write(), coco.images)
-    verify_images(people, workers=2)
+    verified = verify_images(people, workers=2)
+    assert verified.checksums.tolist() == [zlib.crc32(Path(p).read_bytes()) for p in people.paths]
     assert capsys.readouterr().err == ""  # no progress bar where no terminal is
 
 

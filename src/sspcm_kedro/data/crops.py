@@ -55,7 +55,8 @@ class Crops:
 
         def read(item: tuple[str, list[int]]) -> None:
             path, places = item
-            image = read_rgb(path)  # EXIF orientation is ignored, as annotations assume
+            checksum = int(self.instances.checksums[rows[places[0]]])
+            image = read_rgb(path, checksum)  # EXIF orientation is ignored, as annotations assume
             for place in places:
                 crop = cut(image, self.matrix[rows[place]], self._shape[1:], self.border)
                 crops[place] = torch.tensor(crop).permute(2, 0, 1)

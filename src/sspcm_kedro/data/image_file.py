@@ -1,6 +1,7 @@
 """The one place that opens image files: few formats, whole files, 8-bit RGB."""
 
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,13 +51,35 @@ def decode(path: str | Path) -> Image.Image:
     return _opened(path, _loaded)
 
 
-def read_rgb(path: str | Path) -> Image.Image:
+def read_rgb(path: str | Path, checksum: int = -1) -> Image.Image:
     """An image as 8-bit RGB; one of more bits is stretched from its lowest to its highest value.
+
+    Args:
+        path: the file.
+        checksum: the ``checksum_of`` it that is known; -1: none is.
 
     Raises:
         UnreadableImage: as ``decode``.
+        BadInput: the file is not the one of that checksum.
     """
+    if checksum >= 0 and (found := checksum_of(path)) != checksum:
+        rule = "the image must be the one that was read with the people, and "
+        rule += "cannot be read" if found < 0 else "its CRC32 is another (damaged, or changed)"
+        remedy = "Bring the file back, or read the people again: kedro run --pipelines ingestion"
+        raise BadInput(path, rule, remedy)
     return _opened(path, _to_rgb)
+
+
+def checksum_of(path: str | Path) -> int:
+    """The CRC32 of a file's bytes; -1 of a file that cannot be read."""
+    crc = 0
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(2**20):
+                crc = zlib.crc32(part, crc)
+    except OSError:
+        return -1
+    return crc
 
 
 def is_turned(image: Image.Image) -> bool:

@@ -40,6 +40,8 @@ class Instances:
         source_image_ids: (n) text, what their own file calls their images; image_ids by default.
             Sources renumber ids that two of their files share: files to hand in need these.
         crowds: (n) true where the box holds several people (COCO's iscrowd); false by default.
+        checksums: (n) CRC32 of the images' files, as they were when they were verified; -1, by
+            default, where nobody has looked.
         unit: text, equal in all tables of one ingestion (``data.whose``); empty where nobody said.
     """
 
@@ -56,6 +58,7 @@ class Instances:
     source_ids: np.ndarray = field(default_factory=lambda: np.empty(0))
     source_image_ids: np.ndarray = field(default_factory=lambda: np.empty(0))
     crowds: np.ndarray = field(default_factory=lambda: np.empty(0))
+    checksums: np.ndarray = field(default_factory=lambda: np.empty(0))
     unit: str = ""
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class Instances:
             "source_ids": lambda: as_text(self.ids),
             "source_image_ids": lambda: as_text(self.image_ids),
             "crowds": lambda: np.zeros(len(self.ids), bool),
+            "checksums": lambda: np.full(len(self.ids), -1, np.int64),
         }
         for name, default in defaults.items():
             if len(getattr(self, name)) == 0:
@@ -108,8 +112,8 @@ class Instances:
     def to_frame(self) -> pd.DataFrame:
         """A flat table for the catalog: scalars as columns, keypoints and visibility as lists.
 
-        Columns ``head_size``, ``source_id``, ``source_image_id`` and ``crowd`` are there where they
-        say more than their defaults.
+        Columns ``head_size``, ``source_id``, ``source_image_id``, ``crowd`` and ``crc32`` are there
+        where they say more than their defaults.
         """
         size = self.visibility.shape[1]
         frame = pd.DataFrame(
@@ -137,6 +141,8 @@ class Instances:
             more["source_image_id"] = self.source_image_ids
         if self.crowds.any():
             more["crowd"] = self.crowds
+        if (self.checksums >= 0).any():
+            more["crc32"] = self.checksums
         return frame.assign(**more)
 
     @classmethod
@@ -166,6 +172,9 @@ class Instances:
             source_ids=text("source_id", "id"),
             source_image_ids=text("source_image_id", "image_id"),
             crowds=crowds_of(frame),
+            checksums=frame["crc32"].fillna(-1).to_numpy(np.int64)
+            if "crc32" in frame
+            else np.full(n, -1, np.int64),
             unit=frame.attrs.get("unit", ""),
         )
 

@@ -1,5 +1,6 @@
 """The folder of drawn people: written whole or not at all, and not twice."""
 
+import hashlib
 import io
 import json
 from base64 import b64encode
@@ -45,7 +46,8 @@ class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
 
     def save(self, data: DrawnPeople) -> None:
         """Draw the people into the folder."""
-        if _fingerprint(self._folder) == data.fingerprint():
+        people, digest = _noted(self._folder)
+        if people == data.fingerprint() and digest:
             return
         _refuse_foreign(self._folder)
         with replace_folder(self._folder) as folder:
@@ -56,6 +58,10 @@ class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
         if not self._exists():
             rule = f"a folder of drawn people must have {FINGERPRINT}, found none"
             raise BadInput(self._folder, rule, "Run node 'draw'")
+        _, digest = _noted(self._folder)
+        if digest != _digest_of(self._folder):
+            rule = "must be as it was drawn, and the SHA-256 of its files is another"
+            raise BadInput(self._folder, rule, "Delete it: node 'draw' makes the same people again")
         return self._folder
 
     def preview(self, images: int = 8, side: int = 128) -> ImagePreview:
@@ -90,18 +96,31 @@ def _write(folder: Path, people: DrawnPeople) -> None:
         keypoints_file("val"): records["val"].labeled(),
         BOXES_FILE: records["unlabeled"].boxes(),
         TRUTH_FILE: records["unlabeled"].labeled(),
-        FINGERPRINT: people.fingerprint(),
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
+    note = {"people": people.fingerprint(), "sha256": _digest_of(folder)}
+    (folder / FINGERPRINT).write_text(json.dumps(note))
 
 
-def _fingerprint(folder: Path) -> Any:
-    """What the folder says it holds; ``None`` if it says nothing readable."""
+def _noted(folder: Path) -> tuple[Any, str | None]:
+    """What the folder says it holds, and the digest of its files; None if it says nothing."""
     try:
-        return json.loads((folder / FINGERPRINT).read_bytes())
-    except (OSError, ValueError):
-        return None
+        note = json.loads((folder / FINGERPRINT).read_bytes())
+        return note["people"], note["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None
+
+
+def _digest_of(folder: Path) -> str:
+    """The SHA-256 of all files but the note, and of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if name != FINGERPRINT:
+            data = file.read_bytes()
+            digest.update(f"{name} {len(data)} ".encode() + data)
+    return digest.hexdigest()
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -6,12 +6,20 @@ import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
-from sspcm_kedro.data.image_file import DEEP_MODES, UnreadableImage, decode, is_turned, stored_hw
+from sspcm_kedro.data.image_file import (
+    DEEP_MODES,
+    UnreadableImage,
+    checksum_of,
+    decode,
+    is_turned,
+    stored_hw,
+)
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.errors import BadInput
@@ -179,8 +187,10 @@ def find_images(file: Path, names: Iterable[str], folder: Path) -> dict[str, str
     return {name: there for name, there in found.items() if there is not None}
 
 
-def verify_images(instances: Instances, workers: int | None = None) -> None:
-    """Decode every distinct image once; refuse one that is broken or not of its promised size.
+def verify_images(instances: Instances, workers: int | None = None) -> Instances:
+    """The same people with the checksums of their images, each of which is decoded once.
+
+    One that is broken or not of its promised size is refused.
 
     Sizes are those of the stored pixels: EXIF orientation is ignored, as in training. How many
     images have such a tag, or more than 8 bits, is logged.
@@ -191,20 +201,22 @@ def verify_images(instances: Instances, workers: int | None = None) -> None:
         decoded = pool.map(_look, promised)
         found = dict(zip(promised, show_progress(decoded, len(promised), "checking images"),
                          strict=True))  # fmt: skip
-    broken = [(path, fault) for path, (_, _, fault) in found.items() if fault]
+    broken = [(path, fault) for path, (_, _, _, fault) in found.items() if fault]
     if broken:
         path, fault = broken[0]
         refuse(Path(path), [("", fault.rule)] * len(broken), fault.remedy)
-    resized = [path for path, (hw, _, _) in found.items() if hw != promised[path]]
+    resized = [path for path, (hw, *_) in found.items() if hw != promised[path]]
     if resized:
         wanted, hw = promised[resized[0]], found[resized[0]][0]
         rule = f"the image must have the annotated (height, width) {wanted}, the file has {hw}"
         remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
         refuse(Path(resized[0]), [("", rule)] * len(resized), remedy)
     for trait, meaning in _TRAITS.items():
-        having = [path for path, (_, traits, _) in found.items() if trait in traits]
+        having = [path for path, (_, traits, *_) in found.items() if trait in traits]
         if having:
             logger.warning("%d images %s (the first: %s)", len(having), meaning, having[0])
+    checksums = np.array([found[path][2] for path in instances.paths], np.int64)
+    return replace(instances, checksums=checksums)
 
 
 _TRAITS = {
@@ -214,14 +226,16 @@ _TRAITS = {
 }
 
 
-def _look(path: str) -> tuple[tuple[int, int], set[str], UnreadableImage | None]:
-    """The (height, width) of an image that decodes to its last row, its traits, else the fault."""
+def _look(path: str) -> tuple[tuple[int, int], set[str], int, UnreadableImage | None]:
+    """The (height, width) of an image that decodes to its last row, its traits and its checksum;
+    else the fault."""
     try:
         image = decode(path)
     except UnreadableImage as fault:
-        return (0, 0), set(), fault
+        return (0, 0), set(), -1, fault
     traits = {"turned": is_turned(image), "deep": image.mode in DEEP_MODES}
-    return (image.height, image.width), {trait for trait, has in traits.items() if has}, None
+    having = {trait for trait, has in traits.items() if has}
+    return (image.height, image.width), having, checksum_of(path), None
 
 
 def stored_sizes(paths: Sequence[Path], workers: int | None = None) -> np.ndarray:

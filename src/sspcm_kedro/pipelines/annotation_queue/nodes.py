@@ -12,6 +12,7 @@ from sspcm_kedro.config import Settings
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.data.whose import check_people
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.overlays import draw_overlays, tile_size
@@ -64,15 +65,14 @@ def select_people(
         BadInput: the labels are of other people, all pairs coincide, or nobody is unlabeled.
     """
     where = "corrected labels of the last round"
-    if corrected["ids"].tolist() != unlabeled.ids.tolist():
-        rule = "must be of the unlabeled people, who are others by now"
-        raise BadInput(where, rule, "Run the rounds again: kedro run --pipelines warmup,rounds")
-    apart = corrected["inconsistency"][:, list(skeleton.trained)]  # others of a union are noise
-    if not apart.any():
+    remedy = "Run the rounds again: kedro run --pipelines warmup,rounds"
+    check_people(corrected, unlabeled, where, remedy)
+    taught = list(skeleton.trained)  # the other channels of a union are noise
+    if not corrected["inconsistency"][:, taught].any():
         rule = "must disagree somewhere, to tell who needs labels; one network has no second "
         rule += "opinion in its first round"
         raise BadInput(where, rule, "Train more rounds: training.rounds=2")
-    inconsistency = apart.double().mean(dim=1).numpy()
+    inconsistency = corrected["inconsistency"][:, taught].double().mean(dim=1).numpy()
     order = np.argsort(-inconsistency, kind="stable")
     unknown = ~np.isin(unlabeled.ids[order], labeled.ids)
     rows = order[unknown][: config.people]
@@ -83,8 +83,10 @@ def select_people(
     names = flat_names(unlabeled.paths)
     points = to_image(corrected["keypoints"][rows], people, view.input_hw)
     kept = corrected["kept"][rows].numpy().astype(bool)
+    known = np.isin(np.arange(skeleton.size), taught)
+    drafts = np.where(known[:, None], inside(points, people), 0)
     annotations = coco_content(
-        people, names, inside(points, people), np.where(kept, VISIBLE, DOUBTFUL), skeleton,
+        people, names, drafts, np.where(kept, VISIBLE, DOUBTFUL) * known, skeleton,
         description="Drafts: pseudo-labels, the most inconsistent person first",
         further={"inconsistency": inconsistency[rows].round(4).tolist()},
     )  # fmt: skip
@@ -97,8 +99,8 @@ def select_people(
     first = people.take(shown)
     crops = Crops(first, tile_size(view.input_hw), border=0, workers=machine.workers)
     sheet = draw_overlays(
-        crops[torch.arange(len(first))].numpy(), first.boxes, points[shown], titles[shown],
-        skeleton, kept=kept[shown],
+        crops[torch.arange(len(first))].numpy(), first.boxes,
+        np.where(known[:, None], points, np.nan)[shown], titles[shown], skeleton, kept=kept[shown],
     )  # fmt: skip
     return {"annotations": annotations, "images": images}, sheet
 

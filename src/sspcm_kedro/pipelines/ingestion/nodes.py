@@ -4,6 +4,8 @@ import logging
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.data.split import SplitConfig, split
@@ -36,7 +38,10 @@ def read_people(
     read = source.root.read(drawn_folder)
     parts = {name: getattr(read, name) for name in PARTS}
     known = {name: people for name, people in parts.items() if people is not None}
-    verify_images(Instances.join(list(known.values())))
+    verified = verify_images(Instances.join(list(known.values())))
+    ends = np.cumsum([len(people) for people in known.values()])
+    parts = np.split(np.arange(len(verified)), ends[:-1])
+    known = {name: verified.take(rows) for name, rows in zip(known, parts, strict=True)}
     return known, read.skeleton
 
 

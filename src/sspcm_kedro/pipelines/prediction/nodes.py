@@ -15,6 +15,7 @@ from sspcm_kedro.config import Settings
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import crops_of
+from sspcm_kedro.data.whose import as_unit, check_people
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.predict import to_image
@@ -29,6 +30,7 @@ from sspcm_kedro.sources.image_folder import read_image_folder
 
 logger = logging.getLogger(__name__)
 
+REMEDY = "Predict them again: kedro run --pipelines prediction --params prediction.images=FOLDER"
 WHOLE = "each image was taken as one person"
 
 
@@ -72,16 +74,17 @@ def find_people(config: PredictionConfig) -> Instances:
         logger.warning("No boxes were given (prediction.boxes): %s", WHOLE)
     else:
         people = read_boxes(config.boxes, config.images, detections=config.detections)
-    verify_images(people)
-    return people
+    (marked,) = as_unit([verify_images(people)], {})
+    return marked
 
 
 def predict_people(
     model: TrainedModel, people: Instances, evaluation: EvaluationConfig, machine: MachineConfig
-) -> dict[str, Tensor]:
-    """``keypoints`` (n, k, 2) in canonical input pixels, and their ``scores`` (n, k)."""
+) -> dict[str, Any]:
+    """``keypoints`` (n, k, 2) in canonical input pixels, their ``scores`` (n, k), and whose."""
     crops = crops_of(people, model.view, machine)
-    return model.predict(crops, evaluation, machine.pick(), "people")
+    predictions = model.predict(crops, evaluation, machine.pick(), "people")
+    return {**predictions, "ids": torch.tensor(people.ids), "unit": people.unit}
 
 
 def write_keypoints(
@@ -96,6 +99,7 @@ def write_keypoints(
     Each annotation also has a ``score``, that of the box times the mean of the clear keypoints',
     and ``keypoint_scores`` (k). Every keypoint has v 2: a network places all of them.
     """
+    check_people(predictions, people, "predictions", REMEDY)
     scores = predictions["scores"].numpy()
     names = {path: _below(path, str(config.images)) for path in people.paths}
     persons = rescore(people.box_scores, scores, threshold=evaluation.score_threshold)
@@ -123,6 +127,7 @@ def draw_predictions(
     machine: MachineConfig,
 ) -> Figure:
     """Some of the people with their keypoints, over the name of their image."""
+    check_people(predictions, people, "predictions", REMEDY)
     rows = evenly_spaced(len(people), config.shown)
     shown, input_hw = people.take(rows), model.view.input_hw
     points = to_image(predictions["keypoints"][rows], shown, input_hw)

@@ -13,6 +13,7 @@ from torch import Tensor
 from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import ViewConfig, crops_of
+from sspcm_kedro.data.whose import check_people
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
@@ -54,6 +55,9 @@ def draw_pseudo_labels(
     machine: MachineConfig,
 ) -> Figure:
     """Unlabeled people, before and after correction; the truth where it is known."""
+    for name, labels in (("predictions", predictions), ("corrected labels", corrected)):
+        where = f"{name} of the last round"
+        check_people(labels, unlabeled, where, "Run the rounds again: --pipelines warmup,rounds")
     rows = evenly_spaced(len(unlabeled), SHOWN)
     channels = list(skeleton.evaluated_channels)
     truth = hidden_truth.take(rows).gather(channels)

@@ -4,18 +4,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import model_validator
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import crops_of
+from sspcm_kedro.data.whose import check_people
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pipelines.submission.predictions import coco_submission, mpii_submission
 from sspcm_kedro.sources.mpii_mat import read_test_images
+
+REMEDY = "Predict them again: kedro run --pipelines submission"
 
 
 class SubmissionConfig(Settings):
@@ -44,8 +48,8 @@ def predict_test(
     submission: SubmissionConfig,
     evaluation: EvaluationConfig,
     machine: MachineConfig,
-) -> dict[str, Tensor]:
-    """``keypoints`` (n, k, 2) in canonical input pixels, and their ``scores`` (n, k).
+) -> dict[str, Any]:
+    """``keypoints`` (n, k, 2) in canonical input pixels, their ``scores`` (n, k), and whose.
 
     Raises:
         BadInput: the source has no test people, or they cannot be handed in.
@@ -53,7 +57,8 @@ def predict_test(
     people = people_to_predict(instances)
     _images(people, submission)  # before the long work
     crops = crops_of(people, model.view, machine)
-    return model.predict(crops, evaluation, machine.pick(), "test people")
+    predictions = model.predict(crops, evaluation, machine.pick(), "test people")
+    return {**predictions, "ids": torch.tensor(people.ids), "unit": people.unit}
 
 
 def submit_coco(
@@ -65,6 +70,7 @@ def submit_coco(
 ) -> list[dict[str, Any]]:
     """COCO's results."""
     people = people_to_predict(instances)
+    check_people(predictions, people, "test_predictions", REMEDY)
     return coco_submission(
         predictions["keypoints"], predictions["scores"], people, _images(people, submission),
         model.view.input_hw, model.skeleton, evaluation,
@@ -79,6 +85,7 @@ def submit_mpii(
 ) -> list[dict[str, Any]]:
     """MPII's ``pred``."""
     people = people_to_predict(instances)
+    check_people(predictions, people, "test_predictions", REMEDY)
     assert submission.release is not None
     images, places = read_test_images(submission.release), _images(people, submission)
     rectangles = _numbers(people.source_ids, "people", "Set the source's test to the original mat")
