@@ -55,7 +55,8 @@ def test_a_metric_is_in_the_table_if_it_says_so_and_in_the_report_always(metric,
     if metric.shown == "report":
         assert metric.name not in headers
     else:
-        assert headers == ["network", metric.name, f"{metric.name} vs pose dual"]
+        name = metric.name.replace("_", " ")
+        assert headers == ["network", name, f"{metric.name} vs pose dual"]
 
 
 @pytest.mark.parametrize(("higher", "style"), [(True, "32m"), (False, "31m")])

@@ -147,6 +147,21 @@ def test_donors_and_their_points_are_all_used():
     assert counts.min() > 25
 
 
+def test_only_points_that_are_worth_it_are_cut():
+    """Of donor 0 the upper point, of donor 1 the lower; donor 2 has none, so either serves."""
+    n = 200
+    pixels = torch.stack([torch.full((3, H, W), 2.0 * donor) for donor in range(3)])
+    pixels[:, :, H // 2 :] += 1
+    points = torch.tensor([[[16.0, 16.0], [16.0, 48.0]]]).expand(3, 2, 2)
+    weights = torch.tensor([[0.5, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    target = torch.tensor([[[16.0, 30.0]]]).expand(n, 1, 2)
+    out = CutOcclude(1, **EXACT)(
+        torch.full((n, 3, H, W), 9.0), target, torch.ones(n, 1), Donors(pixels, points, weights),
+        rng(),
+    )  # fmt: skip
+    assert out[:, 0, 30, 16].unique().tolist() == [0, 3, 4, 5]
+
+
 def test_nothing_to_paste_or_to_cut_changes_nothing():
     images = torch.rand((2, 3, H, W), generator=rng())
     points, weights = torch.full((2, 1, 2), 20.0), torch.ones(2, 1)

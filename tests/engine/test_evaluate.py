@@ -412,7 +412,7 @@ def test_the_mirrored_view_is_asked_for_only_where_training_mirrors(probability)
     if probability:
         assert EvaluationConfig(flip_test=True).averages_mirrored(view)
         return
-    said = r"flip_test = true must be false.*\(view.weak.flip_probability = 0\)"
+    said = r"flip_test = true: must be false.*\(view.weak.flip_probability = 0\)"
     for config, name in ((EvaluationConfig, "evaluation"), (MonitorConfig, "monitor")):
         with pytest.raises(BadInput, match=f"{name}.{said}.*{name}.flip_test=false"):
             config(flip_test=True).averages_mirrored(view)

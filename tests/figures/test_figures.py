@@ -277,10 +277,8 @@ def test_quality_is_a_line_each_and_bars_for_the_share():
 
 def test_figures_name_the_unit_of_pck():
     curves = charts.learning_curves({"SSPCM": history()}, "torso")
-    assert [ax.get_ylabel() for ax in curves.axes[:2]] == [
-        "validation AP",
-        "validation PCK (torso)",
-    ]
+    labels = [ax.get_ylabel() for ax in curves.axes[:2]]
+    assert labels == ["validation AP", "validation PCK (torso)"]
     bars = charts.per_keypoint_bars({"student": np.array([0.5])}, ["nose"], "box")
     assert bars.axes[0].get_ylabel() == "PCK (box)"
     quality = charts.pseudo_label_quality([{"mean": 0.5}], "box")

@@ -328,6 +328,8 @@ def test_freeze_statistics_ends_with_an_error_too():
         {"kind": "pose_cons", "cutout": {"patches": -1}},
         {"kind": "pose_cons", "affine": {"scale": 1.0}},
         {"kind": "pose_cons", "affine": {"shear": 1.0}},
+        {"kind": "pose_dual", "affine": {"flip_probability": 0.5}},
+        {"kind": "sspcm", "affine": {"flip_probability": 0.1}},
     ],
 )
 def test_wrong_kinds_keys_and_numbers_are_refused(record):

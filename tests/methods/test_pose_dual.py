@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
@@ -77,8 +78,8 @@ def test_pose_dual_is_the_slow_reference(batch):
 
 def test_pose_cons_is_the_slow_reference_under_a_strong_view(batch):
     """The whole supervised loss; the strong view of the image towards the warped reading."""
-    quarter = {"scale": 0, "rotation": 0, "rotation_probability": 0, "flip_probability": 1}
-    method = build("pose_cons", affine=quarter, cutout={"patches": 0}, weight=0.5)
+    method = build("pose_cons", **PLAIN, weight=0.5)
+    method.affine = RandomAffine(0, 0, 0, flip_probability=1)  # the map whose reading is known
     labeled, unlabeled = batch.labeled, batch.unlabeled
     (predicted,) = read(method, labeled.images)
     (pseudo,) = read(method, unlabeled.images)

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -14,10 +15,13 @@ from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import Learner, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.figures.charts import learning_curves
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines.evaluation.nodes import collect, score_networks, score_pseudo_labels
-from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.pipelines.reporting.tables import comparison_table
+from sspcm_kedro.pose.skeleton import MPII, Skeleton
+from sspcm_kedro.tracking.log import score_points
 
 SKELETON = Skeleton(names=("a", "b", "c"), sigmas=(0.1, 0.1, 0.1), torso=(0, 1))
 VIEW, EVALUATION = ViewConfig(), EvaluationConfig()
@@ -66,6 +70,53 @@ def test_each_network_has_its_scores(people):
     assert scores["teacher_a"]["PCK"] == 1 and scores["teacher_a"]["AP"] < 1
     assert scores["teacher_b"]["PCK"] == pytest.approx(1 / 3)
     assert scores["teacher_b"]["PCK_per_keypoint"] == {"a": 0, "b": 0, "c": 1}
+    names = ("error_px", "median_error_px", "error_box")
+    found = [scores["teacher_a"][name] for name in names]
+    assert found == pytest.approx((11.9, 11.9, 11.9 / 120), rel=1e-3)
+    assert scores["teacher_b"]["error_px"] == pytest.approx(2 * 12.1 / 3, rel=1e-3)
+    for row in scores.values():
+        assert row["PCK_unit"] == "torso" and row["unpublished_sigmas"] == ["a", "b", "c"]
+
+
+def test_scores_say_what_they_are_measured_by(people, caplog):
+    """The unit of PCK; sigmas only where OKS counts; and why PCK has no value."""
+    found = {"student.keypoints": in_view(people), "student.scores": torch.ones(N, 3)}
+    nobody = people.take(slice(0))
+    bare = replace(SKELETON, torso=None, sigmas=())
+    (row,) = score_networks(found, people, nobody, bare, VIEW, EVALUATION).values()
+    assert row["PCK_unit"] == "box" and row["PCK"] == 1
+    assert "AP" not in row and "unpublished_sigmas" not in row
+    assert not caplog.records
+    people.visibility[:, 1] = 0
+    (row,) = score_networks(found, people, nobody, SKELETON, VIEW, EVALUATION).values()
+    assert np.isnan(row["PCK"]) and row["error_px"] == pytest.approx(0, abs=1e-3)
+    assert "of no validation person are both a and b labeled" in caplog.text
+
+
+@pytest.mark.parametrize("protocol", ["aic", "pckh"])
+def test_every_headline_of_another_protocol_reaches_table_curve_and_tracking(people, protocol):
+    """From the scores of a source with AI Challenger's, or with MPII's, protocol."""
+    points = np.repeat(people.keypoints[:, :1], 16, axis=1)
+    people = replace(people, keypoints=points, visibility=np.full((N, 16), 2),
+                     head_sizes=np.full(N, 20.0))  # fmt: skip
+    skeleton = replace(MPII, sigmas=(0.1,) * 16)
+    config = EvaluationConfig.model_validate({"protocol": protocol})
+    found = {"deployed": "student"}
+    for name in ("teacher_a", "student"):
+        found |= {f"{name}.keypoints": in_view(people), f"{name}.scores": torch.ones(N, 16)}
+    nobody = people.take(slice(0))
+    scores = score_networks(found, people, nobody, skeleton, VIEW, config)
+    headlines = {"aic": "AIC_AP", "pckh": "PCKh"}[protocol], "error_px"
+    for name in headlines:
+        tracked = {point.name for point in score_points(scores, "student", 5)}
+        assert {f"final/{name}", f"final/teacher_a/{name}", f"final/student/{name}"} <= tracked
+        curves = learning_curves({"a": pd.DataFrame({"step": [1], f"student/{name}": [0.5]})})
+        assert [ax.get_ylabel() for ax in curves.axes] == [f"validation {name}"]
+    numbers = {name: {key: value for key, value in row.items() if isinstance(value, float)}
+               for name, row in scores.items()}  # fmt: skip
+    table = comparison_table(numbers, reference="teacher_a")
+    headers = [str(column.header) for column in table.columns]
+    assert headers[1] == headlines[0].replace("_", " ") and "error px" in headers
 
 
 def test_pseudo_labels_are_judged_where_the_truth_is_known(people):

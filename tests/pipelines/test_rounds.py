@@ -28,6 +28,7 @@ from sspcm_kedro.pipelines.rounds.nodes import (
     round_trainer,
 )
 from sspcm_kedro.pipelines.warmup.nodes import warm_up
+from sspcm_kedro.pose.skeleton import Skeleton, UnionTraining
 
 ROUNDS = 3
 SETTINGS = {
@@ -135,13 +136,34 @@ def test_the_correction_report_says_what_was_kept(make_people):
         "scores": torch.full((2, 1, 2), 0.8),
     }
     method = MethodConfig.model_validate({"kind": "sspcm", "max_inconsistency": 0.5})
-    corrected, report = correction(now, now, somebody, ViewConfig(input_hw=(64, 48)), method)
+    view = ViewConfig(input_hw=(64, 48))
+    corrected, report = correction(now, now, somebody, Skeleton(("a", "b")), view, method)
     assert corrected["kept"].tolist() == [[0, 1]] and corrected["ids"].tolist() == [5]
-    assert report["kept"] == 0.5 and report["kept_per_keypoint"] == [0, 1]
+    assert report["kept"] == 0.5 and report["kept_per_keypoint"] == {"a": 0, "b": 1}
     assert report["pair_shares"] == {
         "now_now": 1, "earlier_now": 0, "now_earlier": 0, "earlier_earlier": 0
     }  # fmt: skip
     assert list(report["inconsistency_quantiles"].values()) == pytest.approx([0.1, 0.5, 0.9])
+
+
+def test_what_no_label_teaches_is_not_in_the_correction_report():
+    """Channel 1 of 3 of a union is noise: far apart, and of other pairs than the taught ones."""
+    rng = torch.Generator().manual_seed(3)
+    keypoints = torch.full((2, 20, 3, 2), 10.0)
+    keypoints[:, :, 1] = 48 * torch.rand(2, 20, 2, generator=rng)
+    now = {"ids": torch.arange(20), "keypoints": keypoints, "scores": torch.full((2, 20, 3), 0.8)}
+    now["scores"][..., 1] = 0
+    earlier = {**now, "keypoints": keypoints.flip(1)}
+    union = UnionTraining((0, 2), Skeleton(("a", "c")), (0, 2))
+    method = MethodConfig.model_validate({"kind": "sspcm"})
+    view = ViewConfig(input_hw=(64, 48))
+    _, report = correction(now, earlier, Skeleton(("a", "b", "c"), union=union), view, method)
+    assert report["kept"] == 1 and report["kept_per_keypoint"] == {"a": 1, "c": 1}
+    assert report["pair_shares"]["now_now"] == 1
+    assert set(report["inconsistency_quantiles"].values()) == {0}
+    _, all_taught = correction(now, earlier, Skeleton(("a", "b", "c")), view, method)
+    assert all_taught["kept"] == pytest.approx(2 / 3)
+    assert all_taught["inconsistency_quantiles"]["0.9"] > 0.05
 
 
 def test_occluders_are_of_unlabeled_people(outputs, people):

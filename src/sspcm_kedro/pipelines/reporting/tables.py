@@ -45,11 +45,12 @@ def comparison_table(
     known = {name for row in metrics.values() for name in row if _known(row[name])}
     columns = [m for m in METRICS if m.shown != "report" and m.name in known]
     main = columns[0] if columns else next(m for m in METRICS if m.protocol is None)
-    table = Table(title="Validation")
-    table.add_column("network")
+    table = Table(title="Validation", collapse_padding=True)
+    table.add_column("network", no_wrap=True)
     for metric in columns:
         table.add_column(called.get(metric.name, readable(metric.name)), justify="right")
-    table.add_column(f"{main.name} vs {readable(reference)}", justify="right")
+    gain = f"{main.name} vs {readable(reference)}"
+    table.add_column(gain, justify="right", min_width=max(map(len, gain.split())))
     start = metrics.get(reference, {}).get(main.name)
     order = [name for name in (reference, *ROLES) if name in metrics]
     for name in dict.fromkeys([*order, *metrics]):
