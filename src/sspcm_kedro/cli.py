@@ -29,6 +29,10 @@ def sentence_of(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, BadInput):
             return str(cause)
+        if isinstance(cause, FileNotFoundError) and isinstance(error, DatasetError):
+            rule = "there must be such a file, and a pipeline before this one makes it"
+            remedy = "Run it first (kedro registry list has all, README.md their order)"
+            return str(BadInput(cause.filename or _line(cause), rule, remedy))
         cause = cause.__cause__
     if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
