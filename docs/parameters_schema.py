@@ -4,41 +4,22 @@
 parameter files name it: editors complete keys, show what they mean and mark what is wrong.
 """
 
-import inspect
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from kedro.framework.project import configure_project
-from kedro.pipeline import Pipeline
 from pydantic import TypeAdapter
 
+from sspcm_kedro.parameters import parameter_types
 from sspcm_kedro.pipeline_registry import register_pipelines
 
 PROJECT = Path(__file__).parents[1]
 FILE = Path("conf") / "parameters.schema.json"
 PLAIN = {"seed": "of every random number of a run: equal seeds, equal results"}
 """What those parameters mean that are plain values, without a class to say it."""
-
-
-def parameter_types(pipelines: Mapping[str, Pipeline]) -> dict[str, Any]:
-    """The type of each parameter, by name: the annotation that nodes have for their input.
-
-    Raises:
-        TypeError: a node does not annotate a parameter, or two nodes differ.
-    """
-    found: dict[str, Any] = {}
-    for node in sum(pipelines.values(), Pipeline([])).nodes:
-        hints = get_type_hints(node.func)
-        arguments = list(inspect.signature(node.func).parameters)
-        for argument, name in zip(arguments, node.inputs, strict=False):  # defaults may be left
-            if name.startswith("params:"):
-                key, hint = name.removeprefix("params:"), hints.get(argument)
-                if hint is None or found.setdefault(key, hint) != hint:
-                    raise TypeError(f"node {node.name} takes {key} as {hint}, not {found.get(key)}")
-    return found
 
 
 def parameter_schema(types: Mapping[str, Any]) -> dict[str, Any]:

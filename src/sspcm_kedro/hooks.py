@@ -1,7 +1,6 @@
 """Hooks: parameters that shape the pipelines, and runs that stop cleanly."""
 
 import atexit
-import difflib
 import os
 import signal
 import sys
@@ -10,7 +9,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines, settings
@@ -18,9 +16,12 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
+from sspcm_kedro.conf_files import StrictConfigLoader, explained
 from sspcm_kedro.datasets.lock import hold_folder
 from sspcm_kedro.engine.determinism import configured_torch
-from sspcm_kedro.errors import BadInput
+from sspcm_kedro.engine.memory import need_memory
+from sspcm_kedro.errors import BadInput, shown
+from sspcm_kedro.parameters import near
 
 
 class PipelineShape:
@@ -50,21 +51,20 @@ class KnownParameters:
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         given = context.config_loader.runtime_params or {}
-        loader = OmegaConfigLoader(
+        loader = StrictConfigLoader(
             conf_source=str(context.config_loader.conf_source),
             env=context.env,
             **settings.CONFIG_LOADER_ARGS,
         )
         parameters = loader["parameters"]
-        known = sorted(parameters)
         for key in given:
-            if key not in known:
-                close = difflib.get_close_matches(key, known, 1)
-                hint = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}."
-                raise BadInput(f"--params {key}", "is not a parameter of this project", hint)
-        context.config_loader["parameters"] = OmegaConf.to_container(
-            OmegaConf.merge(parameters, given)
-        )
+            if key not in parameters:
+                rule = "is not a parameter of this project"
+                raise BadInput(f"--params {key}", rule, near(key, parameters))
+        with explained("--params"):
+            context.config_loader["parameters"] = OmegaConf.to_container(
+                OmegaConf.merge(parameters, given)
+            )
 
 
 class Terminated(SystemExit):
@@ -190,7 +190,12 @@ class PreparedMachine:
         if {"params:view", "params:network"} <= pipeline.inputs():  # they do not know each other
             catalog["params:view"].load().check(catalog["params:network"].load())
         if "params:machine" in pipeline.inputs():
-            self._run.enter_context(configured_torch(catalog["params:machine"].load()))
+            machine = catalog["params:machine"].load()
+            device = machine.pick()
+            self._run.enter_context(configured_torch(machine))
+            sizes = ("params:view", "params:network", "params:training")
+            if set(sizes) <= pipeline.inputs():
+                need_memory(*(catalog[name].load() for name in sizes), device)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -210,7 +215,11 @@ class OneRun:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        self._root = context.project_path / context.config_loader["globals"]["data_root"]
+        root = context.config_loader["globals"].get("data_root")
+        if not isinstance(root, str):
+            rule = f"globals.yml must say data_root, a folder, found {shown(root)}"
+            raise BadInput(context.config_loader.conf_source, rule, "Write e.g. data_root: data")
+        self._root = context.project_path / root
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self) -> None:

@@ -4,23 +4,35 @@ import torch
 from pydantic import Field
 
 from sspcm_kedro.config import Settings
+from sspcm_kedro.errors import BadInput
 
 
 class MachineConfig(Settings):
     """Where it runs; does not count as part of the experiment."""
 
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:1")
-    workers: int = Field(default=2, ge=1, description="threads that decode images")
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$",
+        description="auto, cpu, cuda or cuda:1",
+    )  # fmt: skip
+    workers: int = Field(default=2, ge=1, le=256, description="threads that decode images")
     crop_memory_gib: float = Field(
-        default=1.0, ge=0, description="crops are kept decoded up to this"
+        default=1.0, ge=0, le=4096, description="crops are kept decoded up to this"
     )
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of torch; null is torch's choice"
+        default=None, ge=1, le=1024, description="CPU threads of torch; null is torch's choice"
     )
     deterministic: bool = Field(default=False, description="the same bits again, on CUDA too")
 
     def pick(self) -> torch.device:
-        """The device; ``auto`` is CUDA where there is one."""
-        if self.device != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        """The device; ``auto`` is CUDA where there is one.
+
+        Raises:
+            BadInput: there is no such GPU here.
+        """
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(self.device)
+        if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+            rule = f"there must be such a GPU, and torch {torch.__version__} finds {count} here"
+            raise BadInput(f"machine.device {self.device}", rule, "Set machine.device=auto or cpu")
+        return device

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
 from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
+from sspcm_kedro.conf_files import StrictConfigLoader
+from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.hooks import PipelineShape
+from sspcm_kedro.parameters import parse
 from sspcm_kedro.pipelines import (
     annotation_queue,
     comparison,
@@ -61,13 +63,9 @@ def number_of_rounds(parameters: dict[str, Any]) -> int:
     """``training.rounds``, before Kedro has made typed objects of the parameters.
 
     Raises:
-        BadInput: it is no whole number. (Its range is ``TrainingConfig``'s business.)
+        BadInput: ``training`` breaks a rule, whichever: each round has nodes of its own.
     """
-    count = _table(parameters, "training").get("rounds", 2)
-    if not isinstance(count, int) or isinstance(count, bool):
-        rule = f"must be a whole number, found {count!r}"
-        raise BadInput("parameter training.rounds", rule, "Write e.g. training.rounds=2")
-    return count
+    return parse("training", _table(parameters, "training"), TrainingConfig).rounds
 
 
 def kind_of_source(parameters: dict[str, Any]) -> str:
@@ -104,7 +102,7 @@ def _table(parameters: dict[str, Any], name: str) -> dict[str, Any]:
 def base_parameters() -> dict[str, Any]:
     """The project's own parameters, for commands that make no context (``registry list``)."""
     root = find_kedro_project(Path.cwd()) or Path.cwd()
-    loader = OmegaConfigLoader(
+    loader = StrictConfigLoader(
         conf_source=str(Path(root) / "conf"), env="base", **settings.CONFIG_LOADER_ARGS
     )
     return loader["parameters"]

@@ -4,6 +4,12 @@ A seeded split and the drawn people draw from numpy's generators of the seed its
 """
 
 from enum import IntEnum
+from typing import Annotated
+
+from pydantic import Field
+
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+"""What ``seed`` may be: whole numbers that numpy and torch take; no text that looks like one."""
 
 
 class Stream(IntEnum):

@@ -2,6 +2,7 @@
 
 import os
 
+from sspcm_kedro.conf_files import StrictConfigLoader
 from sspcm_kedro.hooks import (
     GracefulStop,
     KnownParameters,
@@ -10,6 +11,7 @@ from sspcm_kedro.hooks import (
     PipelineShape,
     PreparedMachine,
 )
+from sspcm_kedro.parameters import TypedContext
 from sspcm_kedro.tracking import Tracking
 
 HOOKS = (
@@ -17,6 +19,8 @@ HOOKS = (
     OneRun(), OpenOutput(),
 )  # fmt: skip
 """Of those that come first, pluggy calls the last one first: the lock before all others."""
+CONTEXT_CLASS = TypedContext
+CONFIG_LOADER_CLASS = StrictConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

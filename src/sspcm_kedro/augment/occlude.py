@@ -1,13 +1,14 @@
 """Cut-Occlude and Joint Cutout: hard samples made at pseudo-keypoints."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int, Real
 from pydantic import Field
 from torch import Generator, Tensor
 
-from sspcm_kedro.config import Settings
+from sspcm_kedro.config import Ascending, Settings, Share
 
 
 @dataclass(frozen=True)
@@ -120,15 +121,20 @@ class JointCutout:
         return images * ~boxes.any(dim=1)[:, None]
 
 
+HalfSize = Annotated[float, Field(gt=0, le=1)]
+
+
 class PatchConfig(Settings):
     """Patches at keypoints: how many, and how large as shares of the input height.
 
     The published sizes are pixels of a 256x192 input: half sides 10 to 19, jitter 10.
     """
 
-    patches: int = Field(default=2, ge=0)
-    half_size: tuple[float, float] = (0.04, 0.075)
-    jitter: float = Field(default=0.04, ge=0)
+    patches: int = Field(default=2, ge=0, le=100)
+    half_size: Annotated[tuple[HalfSize, HalfSize], Ascending] = Field(
+        default=(0.04, 0.075), description="smallest and largest, as shares of the input height"
+    )
+    jitter: Share = 0.04
 
     def occlude(self) -> CutOcclude:
         """Cut-Occlude with these patches."""

@@ -1,17 +1,14 @@
 """Which people are labeled, unlabeled and held out."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
-from sspcm_kedro.config import Settings
+from sspcm_kedro.config import Count, Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.errors import BadInput
-
-People = Annotated[int, Field(ge=1)]
 
 
 class SplitConfig(Settings):
@@ -29,9 +26,9 @@ class SplitConfig(Settings):
             people as if they were not.
     """
 
-    labeled: People | Literal["all"]
-    unlabeled: People | None = None
-    validation: People | None = None
+    labeled: Count | Literal["all"]
+    unlabeled: Count | None = None
+    validation: Count | None = None
     order: Literal["first", "seeded"] = "first"
     unlabeled_includes_labeled: bool = False
 

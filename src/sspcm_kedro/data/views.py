@@ -1,5 +1,7 @@
 """How a person is shown to a network: its crop, the weak view of it, and the heatmaps."""
 
+from typing import Annotated
+
 import torch
 from jaxtyping import Float, Int, UInt8
 from pydantic import Field, model_validator
@@ -19,21 +21,31 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's statistics of red, green and blue in 0..1, which pretrained backbones expect."""
 
 
+Side = Annotated[int, Field(ge=1, le=2048)]
+"""Of a crop, in input pixels."""
+
+
 class ViewConfig(Settings):
     """The crop of a person, its heatmaps, and the weak view.
 
     The defaults of ``weak`` are those of the published code.
     """
 
-    input_hw: tuple[int, int] = Field(
+    input_hw: tuple[Side, Side] = Field(
         default=(64, 48), description="(height, width) of a person's crop, in input pixels"
     )
     border: int = Field(
-        default=12, ge=0, description="input pixels of context that weak views may turn into"
+        default=12,
+        ge=0,
+        le=1024,
+        description="input pixels of context that weak views may turn into",
     )
-    stride: int = Field(default=4, ge=1, description="input pixels a heatmap cell")
+    stride: int = Field(default=4, ge=1, le=64, description="input pixels a heatmap cell")
     sigma: float = Field(
-        default=1.0, gt=0, description="standard deviation of the target Gaussian, in heatmap cells"
+        default=1.0,
+        gt=0,
+        description="standard deviation of the target Gaussian, in heatmap cells; at most half of "
+        "the heatmap's longer side",
     )
     sub_cell: bool = Field(
         default=True, description="Gaussians centered exactly; false rounds to cells, as published"
@@ -45,6 +57,7 @@ class ViewConfig(Settings):
     blur: int | None = Field(
         default=None,
         ge=3,
+        le=255,
         description="DARK's kernel, odd; null fits it to sigma, the published code has 11 always",
     )
     weak: AffineConfig = AffineConfig(
@@ -53,8 +66,11 @@ class ViewConfig(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> "ViewConfig":
-        if min(self.input_hw) < 1:
-            raise ValueError(f"input_hw must be positive, got {self.input_hw}")
+        cells = max(self.input_hw) / self.stride
+        if self.sigma > cells / 2:
+            raise ValueError(
+                f"sigma must be at most half of the heatmap's {cells:g} cells, got {self.sigma}"
+            )
         if self.blur is not None and self.blur % 2 == 0:
             raise ValueError(f"blur must be odd, got {self.blur}")
         return self

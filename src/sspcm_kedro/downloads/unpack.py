@@ -23,6 +23,8 @@ _BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
     RuntimeError,  # of a zip that is encrypted, or packed in a way unknown here
 )  # fmt: skip
+MOST_RATIO, LEAST_BOMB = 200, 2**25
+"""How much larger than stored an archive may be, once it is large: JSON is 10 times, images 1."""
 _FROM_OWNERS = "Fetch the archive from its owners, or unpack by hand what you trust"
 
 
@@ -36,14 +38,18 @@ def unpack(archive: Path, folder: Path, places: Iterable[tuple[str, str]]) -> di
 
     Raises:
         BadInput: a member is absolute, leads out of the folder or is no plain file; the archive is
-            damaged; a target stays empty; the disk is full.
+            damaged or a bomb; a target stays empty; the disk is full.
     """
     places = tuple(places)
     counts = {target.rstrip("/"): 0 for _, target in places}
     folder.mkdir(parents=True)
     try:
         with show_bytes(f"unpacking {archive.name}", None, 0) as count:
+            _refuse_bomb(archive, unpacked_bytes(archive) or 0)
+            total = 0
             for name, size, stream in _members(archive):
+                total += size
+                _refuse_bomb(archive, total)
                 path = PurePosixPath(name)
                 target = next((to for pattern, to in places if path.match(pattern)), None)
                 if target is None:
@@ -64,6 +70,13 @@ def unpack(archive: Path, folder: Path, places: Iterable[tuple[str, str]]) -> di
         remedy = "Remove the file and run the same command again, which fetches it anew"
         raise BadInput(archive, f"must be a whole archive, but {error}", remedy) from error
     return counts
+
+
+def _refuse_bomb(archive: Path, size: int) -> None:
+    """Refuse an archive whose members, of so many bytes, are mostly nothing."""
+    if size > LEAST_BOMB and size > MOST_RATIO * archive.stat().st_size:
+        rule = f"must not unpack to more than {MOST_RATIO} times its size, and does ({size} bytes)"
+        raise BadInput(archive, rule, _FROM_OWNERS)
 
 
 def unpacked_bytes(archive: Path) -> int | None:

@@ -58,12 +58,14 @@ class DrawnSettings:
         Raises:
             ValueError: A range is empty, a probability is not in [0, 1], or a size is too small.
         """
-        if min(self.image_hw) < 32:
-            raise ValueError(f"image_hw must be at least 32 pixels each way, got {self.image_hw}")
-        for name in ("people", "person_px", "jpeg_quality"):
+        if not all(32 <= side <= 2048 for side in self.image_hw):
+            raise ValueError(f"image_hw must be 32 to 2048 pixels each way, got {self.image_hw}")
+        largest = {"people": 50, "person_px": 4 * max(self.image_hw), "jpeg_quality": 95}
+        for name, most in largest.items():
             low, high = getattr(self, name)
-            if not 1 <= low <= high:
-                raise ValueError(f"{name} must be a range (low, high) from 1, got {(low, high)}")
+            if not 1 <= low <= high <= most:
+                rule = f"{name} must be a range (low, high) from 1 to {most}"
+                raise ValueError(f"{rule}, got {(low, high)}")
         odds = (
             "company",
             "crowding",
@@ -76,13 +78,11 @@ class DrawnSettings:
         for name in odds:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
-        for name in ("clutter", "blur", "noise"):
-            if getattr(self, name) < 0.0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name, most in {"clutter": 10, "blur": 50, "noise": 255}.items():
+            if not 0.0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be 0 to {most}, got {getattr(self, name)}")
         if not 1 <= self.supersample <= 4:
             raise ValueError(f"supersample must be 1 to 4, got {self.supersample}")
-        if self.jpeg_quality[1] > 95:
-            raise ValueError(f"jpeg_quality must not exceed 95, got {self.jpeg_quality}")
 
 
 @dataclass(frozen=True)

@@ -81,12 +81,12 @@ class EvaluationConfig(Settings):
 
     protocol: Protocol = "coco"
     flip_test: bool = True
-    pck_threshold: float = Field(default=0.2, gt=0, description="share of the torso's length")
+    pck_threshold: float = Field(default=0.2, gt=0, le=1, description="share of the torso's length")
     nms_threshold: float = Field(
         default=0.9, gt=0, le=1, description="OKS above which people are one"
     )
     score_threshold: float = Field(
-        default=0.2, ge=0, description="keypoints below do not re-score a box"
+        default=0.2, ge=0, le=1, description="keypoints below do not re-score a box"
     )
 
 

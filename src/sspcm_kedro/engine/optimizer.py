@@ -1,12 +1,13 @@
 """Adam and its learning rate over the whole training, warm-up and rounds together."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from sspcm_kedro.config import Settings
+from sspcm_kedro.config import Ascending, Distinct, Settings
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,25 @@ def adam(method: nn.Module, rate: float) -> torch.optim.Adam:
     return torch.optim.Adam([p for p in method.parameters() if p.requires_grad], rate, fused=True)
 
 
+Milestone = Annotated[float, Field(gt=0, le=1)]
+
+
 class TrainingConfig(Settings):
     """Length and optimizer of the whole training: warm-up, then rounds, under one schedule.
 
     ``comparison`` trains as many steps as all of them together.
     """
 
-    batch: int = Field(default=32, ge=2, description="people of each kind in a batch")
-    steps: int = Field(default=100, ge=1, description="optimizer steps an epoch")
-    warmup_epochs: int = Field(default=8, ge=1, description="labels only")
-    round_epochs: int = Field(default=8, ge=1, description="epochs of each round")
-    rounds: int = Field(default=2, ge=1)
-    learning_rate: float = Field(default=3e-3, gt=0)
-    milestones: tuple[float, ...] = (0.7, 0.9)
+    batch: int = Field(default=32, ge=2, le=8192, description="people of each kind in a batch")
+    steps: int = Field(default=100, ge=1, le=10**7, description="optimizer steps an epoch")
+    warmup_epochs: int = Field(default=8, ge=1, le=10**5, description="labels only")
+    round_epochs: int = Field(default=8, ge=1, le=10**5, description="epochs of each round")
+    rounds: int = Field(default=2, ge=1, le=200, description="each adds its nodes to the pipeline")
+    learning_rate: float = Field(default=3e-3, gt=0, le=10)
+    milestones: Annotated[tuple[Milestone, ...], Ascending, Distinct] = Field(
+        default=(0.7, 0.9), max_length=100,
+        description="shares of the whole training, ascending; a tenth of the rate after each",
+    )  # fmt: skip
 
     @property
     def epochs(self) -> int:

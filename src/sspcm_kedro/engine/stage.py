@@ -34,7 +34,7 @@ class MonitorConfig(EvaluationConfig):
     """The same for the quick look after each epoch; training reads this and not ``evaluation``."""
 
     flip_test: bool = False
-    people: int = Field(default=200, ge=0, description="validation people, evenly spaced")
+    people: int = Field(default=200, ge=0, le=10**9, description="validation people, evenly spaced")
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class CutoutSettings(MethodSettings):
     method: ClassVar[type[PoseCons]]
     affine: AffineConfig = AffineConfig()
     cutout: PatchConfig = PatchConfig(patches=5)
-    weight: float = Field(default=1.0, gt=0, description="of the consistency loss")
+    weight: float = Field(default=1.0, gt=0, le=1000, description="of the consistency loss")
 
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> PoseCons:
         affine, cutout = self.affine.build(), self.cutout.cutout()

@@ -125,10 +125,11 @@ class SSPCMConfig(MethodSettings):
         le=1,
         description="an outlier lies further apart, as a share of the diagonal",
     )
-    weight: float = Field(default=1.0, gt=0, description="of the consistency losses")
+    weight: float = Field(default=1.0, gt=0, le=1000, description="of the consistency losses")
     snapshot_every: int | None = Field(
         default=None,
         ge=1,
+        le=10**7,
         description="optimizer steps between frozen copies; null reads stored labels",
     )
 

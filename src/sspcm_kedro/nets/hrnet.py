@@ -7,16 +7,17 @@ pose network into the highest alone. The other three fuse layers are dropped her
 the published number of parameters, to the last one, and each of them gets a gradient.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets.weights import PublishedConfig, Weights, fit_weights
 
-Modules = tuple[int, int, int]
+Depth = Annotated[int, Field(ge=1, le=16)]
+Modules = tuple[Depth, Depth, Depth]
 """How many modules stages 2, 3 and 4 have; published: 1, 4, 3."""
 
 
@@ -80,15 +81,9 @@ class HRNetConfig(PublishedConfig):
     """
 
     kind: Literal["hrnet"]
-    width: int = Field(default=32, ge=4, description="channels of the highest resolution")
+    width: int = Field(default=32, ge=4, le=512, description="channels of the highest resolution")
     modules: Modules = Field(default=(1, 4, 3), description="of stages 2, 3 and 4")
-    blocks: int = Field(default=4, ge=1, description="residual blocks a branch")
-
-    @model_validator(mode="after")
-    def _every_stage(self) -> "HRNetConfig":
-        if min(self.modules) < 1:
-            raise ValueError(f"modules: every stage has at least one, got {self.modules}")
-        return self
+    blocks: int = Field(default=4, ge=1, le=16, description="residual blocks a branch")
 
     multiple: ClassVar[int] = 32
     """Input sizes are multiples of this."""

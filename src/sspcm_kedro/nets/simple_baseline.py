@@ -83,9 +83,14 @@ class SimpleBaselineConfig(PublishedConfig):
         default="resnet18", description="architecture of timm"
     )
     reduction: int | None = Field(
-        default=None, ge=1, description="input pixels a cell of its features; null: the last level"
+        default=None,
+        ge=1,
+        le=64,
+        description="input pixels a cell of its features; null: the last level",
     )
-    head_width: int = Field(default=256, ge=1, description="channels of the deconvolutions")
+    head_width: int = Field(
+        default=256, ge=1, le=4096, description="channels of the deconvolutions"
+    )
 
     @property
     def multiple(self) -> int:

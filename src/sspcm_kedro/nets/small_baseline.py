@@ -50,8 +50,8 @@ class SmallBaselineConfig(Settings):
 
     kind: Literal["small_baseline"]
     # Below 16, oneDNN's backward pass of the shortcuts writes past its memory (issue 6035).
-    width: int = Field(default=16, ge=16, description="channels of the first stage")
-    blocks: int = Field(default=1, ge=1, description="residual blocks a stage")
+    width: int = Field(default=16, ge=16, le=1024, description="channels of the first stage")
+    blocks: int = Field(default=1, ge=1, le=64, description="residual blocks a stage")
 
     multiple: ClassVar[int] = 16
     """Input sizes are multiples of this."""

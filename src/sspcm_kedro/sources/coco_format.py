@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
@@ -16,11 +15,18 @@ from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.checks import Record
 from sspcm_kedro.sources.coco_category import find_person_categories, parse_skeleton
 from sspcm_kedro.sources.coco_checks import LISTS, CocoLists, read_coco_json, same_id
+from sspcm_kedro.sources.coco_records import (
+    AREA_OF_BOX,
+    drop_repeated,
+    find_image_files,
+    first_listings,
+    index_images,
+    read_detections,
+    select_people,
+    size_of,
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
-
-AREA_OF_BOX = 0.53
-"""Area of a person in units of their box, where the file has no areas (as CrowdPose evaluates)."""
 
 
 def read_coco(
@@ -62,7 +68,7 @@ def read_coco(
     """
     if coco is None:
         coco = read_coco_json(annotation_file, ("images", "categories") if detections else LISTS)
-    images = _images_by_id(annotation_file, coco["images"], as_published)
+    images = index_images(annotation_file, coco["images"], as_published)
     categories = find_person_categories(annotation_file, coco["categories"], category)
     given = skeleton is not None
     skeleton = parse_skeleton(annotation_file, categories[0], skeleton)
@@ -83,14 +89,14 @@ def read_coco(
             annotation_file, skeleton.names,
         )  # fmt: skip
     if detections:
-        people = _detected(detections, images, [entry["id"] for entry in categories])
+        people = read_detections(detections, images, [entry["id"] for entry in categories])
     else:
-        people = _annotated(annotation_file, coco["annotations"], images, categories, skeleton)
+        people = select_people(annotation_file, coco["annotations"], images, categories, skeleton)
     if not as_published:
-        people = _once(annotation_file, people, images)
-        sizes = [_hw(images[person["image_id"]]) for person in people]
+        people = drop_repeated(annotation_file, people, images)
+        sizes = [size_of(images[person["image_id"]]) for person in people]
         coco_checks.need_points_inside(annotation_file, people, sizes)
-    _refuse_unusable(annotation_file, image_root, people, images, detections)
+    find_image_files(annotation_file, image_root, people, images, detections)
     kind = "detection" if detections else "annotation"
     table = _columns(
         people, images, image_root, skeleton.size, raw=bool(detections), as_published=as_published
@@ -130,7 +136,7 @@ def parse_ignored(
     checks.parse_numbers(annotation_file, "bbox", named, (4,))
     images = {image["id"]: image for image in coco["images"]}
     if not as_published:
-        images = _first_listings(coco["images"])
+        images = first_listings(coco["images"])
     crowds = np.array([is_crowd for _, is_crowd in ignored])
     return replace(_columns(people, images, image_root, k, raw=True), crowds=crowds)
 
@@ -146,32 +152,18 @@ def read_boxes(
         detections: boxes to read instead, as in ``read_coco``; the file then lists the images.
     """
     coco = read_coco_json(annotation_file, ("images",) if detections else LISTS)
-    images = _images_by_id(annotation_file, coco["images"], False)
+    images = index_images(annotation_file, coco["images"], False)
     if detections:
-        people = _detected(detections, images, [PERSON])
+        people = read_detections(detections, images, [PERSON])
     else:
         categories = find_person_categories(annotation_file, coco["categories"])
         boxed = [{k: v for k, v in p.items() if k != "keypoints"} for p in coco["annotations"]]
-        people = _annotated(annotation_file, boxed, images, categories, Skeleton(()))
-        people = _once(annotation_file, people, images)
-    _refuse_unusable(annotation_file, image_root, people, images, detections)
+        people = select_people(annotation_file, boxed, images, categories, Skeleton(()))
+        people = drop_repeated(annotation_file, people, images)
+    find_image_files(annotation_file, image_root, people, images, detections)
     kind = "detection" if detections else "annotation"
     table = _columns(people, images, image_root, 0, raw=bool(detections))
     return _wide(detections or annotation_file, kind, table, drop=False)
-
-
-def _refuse_unusable(
-    file: Path, image_root: Path, people: list[Record], images: dict[int, Record],
-    detections: Path | None,
-) -> None:  # fmt: skip
-    if not people:
-        rule = "the file must hold at least one person, and no person in it is usable"
-        remedy = "Usable means: iscrowd 0, one labeled keypoint (v 1 or 2)"
-        raise BadInput(detections or file, rule, remedy)
-    names = dict.fromkeys(images[person["image_id"]]["file_name"] for person in people)
-    found = checks.find_images(file, names, image_root)
-    for image in images.values():  # in place: whoever reads this file again finds them, too
-        image["file_name"] = found.get(image["file_name"], image["file_name"])
 
 
 def clean_boxes(
@@ -206,125 +198,6 @@ def _wide(file: Path, kind: str, table: Instances, *, drop: bool) -> Instances:
             "%s: %d people are left out, the first %s: %s", file, len(narrow), *narrow[0]
         )
     return table.take(wide)
-
-
-def _once(file: Path, people: list[Record], images: dict[int, Record]) -> list[Record]:
-    """The people without those who are the same on another listing of their image's file."""
-    seen: dict[str, Any] = {}
-    kept = []
-    for person in people:
-        image = images[person["image_id"]]["id"]
-        same = str((image, person["bbox"], person.get("keypoints")))
-        if seen.setdefault(same, person["image_id"]) == person["image_id"]:
-            kept.append(person)
-    if len(kept) < len(people):
-        logger.warning("%s: %d people are there twice, on images that are listed twice, and are "
-                       "kept once", file, len(people) - len(kept))  # fmt: skip
-    return kept
-
-
-def _first_listings(images: list[Record]) -> dict[int, Record]:
-    """The image of each id: the first that lists its file."""
-    first: dict[PurePosixPath, Record] = {}
-    return {
-        image["id"]: first.setdefault(PurePosixPath(image["file_name"]), image) for image in images
-    }
-
-
-def _images_by_id(file: Path, images: list[Record], as_published: bool) -> dict[int, Record]:
-    checks.need_keys(file, "image", images, ("id", "file_name", "height", "width"))
-    coco_checks.need_unique_ids(file, "image", images)
-    coco_checks.need_good_images(file, images)
-    by_id = {image["id"]: image for image in images}
-    if as_published:
-        return by_id
-    first = _first_listings(images)
-    twice = [image for image in images if first[image["id"]] is not image]
-    if twice:
-        logger.warning("%s: %d image files are listed again under another id, the first %s: each "
-                       "is one image", file, len(twice), twice[0]["file_name"])  # fmt: skip
-    return first
-
-
-def _annotated(
-    file: Path,
-    annotations: list[Record],
-    images: dict[int, Record],
-    categories: list[Record],
-    skeleton: Skeleton,
-) -> list[Record]:
-    """The kept annotations, sorted by their image's place in the file."""
-    checks.need_keys(file, "annotation", annotations, ("id", "image_id", "category_id", "bbox"))
-    coco_checks.need_unique_ids(file, "annotation", annotations)
-    coco_checks.need_known_images(file, "annotation", annotations, images.keys())
-    people = _of_categories(file, "annotation", annotations, [c["id"] for c in categories])
-    left_out = {"of other categories": len(annotations) - len(people)}
-    coco_checks.need_finite(file, "annotation", people, "bbox")
-    coco_checks.need_finite(
-        file, "annotation", [p for p in people if "area" in p], "area", single=True
-    )
-    crowd = coco_checks.crowds(file, people)
-    left_out["crowds"] = sum(crowd)
-    one = dict(zip((person["id"] for person in people), crowd, strict=True))
-    if any("keypoints" in person for person in people):
-        checks.need_keys(file, "annotation", people, ("keypoints",))
-        coco_checks.need_keypoints(file, people, skeleton.size)
-        coco_checks.need_finite(file, "annotation", people, "keypoints")
-    people = [person for person in people if not one[person["id"]]]
-    labeled = [p for p in people if "keypoints" not in p or any(p["keypoints"][2::3])]
-    left_out["without labeled keypoints"] = len(people) - len(labeled)
-    counts = ", ".join(f"{count} {what}" for what, count in left_out.items())
-    logger.info("%s: %d of %d annotations are read as people; left out: %s",
-                file, len(labeled), len(annotations), counts)  # fmt: skip
-    _check_boxes(file, "annotation", labeled, images)
-    people = _with_areas(file, labeled)
-    place = {image_id: row for row, image_id in enumerate(images)}
-    return sorted(people, key=lambda person: place[images[person["image_id"]]["id"]])  # stable
-
-
-def _of_categories(file: Path, kind: str, records: list[Record], ids: list[Any]) -> list[Record]:
-    wanted = {same_id(value) for value in ids}
-    found = coco_checks.category_ids(file, kind, records)
-    return [record for record, of in zip(records, found, strict=True) if of in wanted]
-
-
-def _with_areas(file: Path, people: list[Record]) -> list[Record]:
-    """The people, without areas that are not above 0: their boxes give some."""
-    empty = [person for person in people if person.get("area", 1) <= 0]
-    if not empty:
-        return people
-    logger.warning("%s: %d areas are not above 0, the first of annotation %s: %s of the box's is "
-                   "taken", file, len(empty), empty[0]["id"], AREA_OF_BOX)  # fmt: skip
-    return [
-        {key: value for key, value in person.items() if key != "area"}
-        if person.get("area", 1) <= 0
-        else person
-        for person in people
-    ]
-
-
-def _detected(file: Path, images: dict[int, Record], categories: list[Any]) -> list[Record]:
-    """The detected people, in the order of their file, numbered from 1."""
-    remedy = "Each needs image_id, category_id, bbox and score"
-    records = checks.read_records(file, "detections", remedy)
-    checks.need_keys(file, "detection", records, ("image_id", "category_id", "bbox", "score"))
-    numbered = [{**record, "id": row} for row, record in enumerate(records, start=1)]
-    people = _of_categories(file, "detection", numbered, categories)
-    logger.info("%s: %d of %d detections are people", file, len(people), len(records))
-    coco_checks.need_known_images(file, "detection", people, images.keys())
-    coco_checks.need_finite(file, "detection", people, "bbox")
-    coco_checks.need_finite(file, "detection", people, "score", single=True)
-    _check_boxes(file, "detection", people, images)
-    return people
-
-
-def _check_boxes(file: Path, kind: str, people: list[Record], images: dict[int, Record]) -> None:
-    sizes = [_hw(images[person["image_id"]]) for person in people]
-    coco_checks.need_good_boxes(file, kind, people, sizes)
-
-
-def _hw(image: Record) -> tuple[int, int]:
-    return image["height"], image["width"]
 
 
 def _columns(

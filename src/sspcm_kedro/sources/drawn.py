@@ -42,7 +42,7 @@ class DrawnSource(BaseSource):
     unlabeled: Images
     validation: Images
     look: DrawnSettings = DrawnSettings()
-    processes: Annotated[int, Field(ge=1)] = 1
+    processes: Annotated[int, Field(ge=1, le=256)] = 1
 
     def people(self, seed: int) -> DrawnPeople:
         """What the drawing node has to draw."""

@@ -9,7 +9,7 @@ from sspcm_kedro.data.image_file import stored_hw
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.sources import checks
-from sspcm_kedro.sources.coco_format import AREA_OF_BOX
+from sspcm_kedro.sources.coco_records import AREA_OF_BOX
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sspcm_kedro.pose.skeleton import MPII, Skeleton
 from sspcm_kedro.sources import checks
 from sspcm_kedro.sources.base import boxed_instances, number_names
 from sspcm_kedro.sources.checks import Record
-from sspcm_kedro.sources.coco_format import AREA_OF_BOX
+from sspcm_kedro.sources.coco_records import AREA_OF_BOX
 from sspcm_kedro.sources.mat import read_mat
 
 PERSON_PX = 200

@@ -20,6 +20,7 @@ from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.fingerprint import fingerprint
+from sspcm_kedro.parameters import parse
 from sspcm_kedro.serving import DECODING, WEIGHTS
 from sspcm_kedro.tracking.identity import Trained, identify, people_of, typed
 from sspcm_kedro.tracking.run import Point, Run
@@ -46,7 +47,9 @@ class Log:
         self._catalog, self._root = catalog, context.project_path
         self._env = context.env if context.env not in (None, "local") else "base"
         self._raw = context.config_loader["parameters"]
-        self._store = Store(TrackingConfig(**context.config_loader["tracking"]), self._root)
+        self._store = Store(
+            parse("tracking", context.config_loader["tracking"], TrackingConfig), self._root
+        )
         self._deployed: dict[str, str] = {}
 
     def begin(self, outputs: list[str]) -> None:

@@ -32,8 +32,8 @@ class QueueConfig(Settings):
         shown: how many of them the contact sheet shows.
     """
 
-    people: int = Field(default=50, ge=1)
-    shown: int = Field(default=60, ge=1)
+    people: int = Field(default=50, ge=1, le=10**9)
+    shown: int = Field(default=60, ge=1, le=1000)
 
 
 def select_people(

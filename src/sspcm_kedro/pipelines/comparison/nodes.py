@@ -13,6 +13,7 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import ComparisonConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.seeds import Seed
 
 
 def train_comparison(
@@ -21,7 +22,7 @@ def train_comparison(
     validation: Instances,
     skeleton: Skeleton,
     resume: State | None,
-    seed: int,
+    seed: Seed,
     view: ViewConfig,
     network: NetworkConfig,
     comparison: ComparisonConfig,

@@ -9,6 +9,7 @@ from sspcm_kedro.data.source import Source
 from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.seeds import Seed
 from sspcm_kedro.sources import DrawnSource, SourceConfig
 from sspcm_kedro.sources.annotation_import import AnnotationImportConfig, merge
 from sspcm_kedro.sources.checks import verify_images
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 PARTS = tuple(field.name for field in fields(Source) if field.name != "skeleton")
 
 
-def draw_people(source: SourceConfig, seed: int) -> DrawnPeople:
+def draw_people(source: SourceConfig, seed: Seed) -> DrawnPeople:
     """What to draw; the catalog entry that saves it does the drawing."""
     if not isinstance(source.root, DrawnSource):
         rule = f"node 'draw' needs a source of kind 'drawn', got '{source.root.kind}'"
@@ -43,7 +44,7 @@ def split_people(
     skeleton: Skeleton,
     config: SplitConfig,
     annotation_import: AnnotationImportConfig,
-    seed: int,
+    seed: Seed,
 ) -> tuple[Instances, Instances, Instances, Instances, Instances]:
     """The labeled, unlabeled and validation people, the hidden truth, the ignored.
 

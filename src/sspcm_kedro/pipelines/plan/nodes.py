@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from rich.console import Console
 
-from sspcm_kedro.config import Settings
+from sspcm_kedro.config import Count, Settings
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.evaluate import EvaluationConfig
@@ -36,8 +36,6 @@ from sspcm_kedro.sources import SourceConfig
 CPU_BATCH = 2
 """People of each kind in a step that is timed on a CPU: a whole batch could take minutes."""
 
-Count = Annotated[int, Field(ge=1)]
-
 
 class PeopleFacts(Settings):
     """How many people the parts of an environment have, where ``split`` does not say."""
@@ -59,11 +57,11 @@ class PlanConfig(Settings):
         data_gb: sizes of the archives to download, by name; null, and none at all, are unknown.
     """
 
-    tflops: float | None = Field(default=None, gt=0)
+    tflops: float | None = Field(default=None, gt=0, le=10**6)
     probe: bool = False
-    keypoints: Count | None = None
+    keypoints: int | None = Field(default=None, ge=1, le=1000)
     people: PeopleFacts = PeopleFacts()
-    data_gb: dict[str, Annotated[float, Field(gt=0)] | None] = Field(default_factory=dict)
+    data_gb: dict[str, Annotated[float, Field(gt=0, le=10**9)] | None] = Field(default_factory=dict)
 
 
 def count_cost(

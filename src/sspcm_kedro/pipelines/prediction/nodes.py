@@ -45,7 +45,7 @@ class PredictionConfig(Settings):
     images: Path | None = None
     boxes: Path | None = None
     detections: Path | None = None
-    shown: int = Field(default=24, ge=1)
+    shown: int = Field(default=24, ge=1, le=1000)
 
     @model_validator(mode="after")
     def _listed(self) -> "PredictionConfig":

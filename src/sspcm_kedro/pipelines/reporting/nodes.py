@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from rich.console import Console
 from torch import Tensor
 
-from sspcm_kedro.config import Settings
+from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
@@ -120,7 +120,7 @@ class PublishedConfig(Settings):
         source: where they are printed.
     """
 
-    scores: dict[str, dict[str, float]] = Field(default={})
+    scores: dict[str, dict[str, Share]] = Field(default={})
     source: str | None = None
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
-from sspcm_kedro.seeds import Stream, stream_seed
+from sspcm_kedro.seeds import Seed, Stream, stream_seed
 
 
 def pseudo_labels(
@@ -85,7 +85,7 @@ def cut_occlude(
     view: ViewConfig,
     method: MethodConfig,
     machine: MachineConfig,
-    seed: int,
+    seed: Seed,
 ) -> tuple[dict[str, Tensor], Figure]:
     """The bank of limbs worth pasting, all of reliable keypoints; and a sheet of samples."""
     bank = occluder_bank(corrected["keypoints"], corrected["kept"].bool(), view.input_hw)
@@ -118,7 +118,7 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
         skeleton: Skeleton,
         predictions: dict[str, Tensor],
         occluders: dict[str, Tensor],
-        seed: int,
+        seed: Seed,
         view: ViewConfig,
         network: NetworkConfig,
         method: MethodConfig,

@@ -13,6 +13,7 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.seeds import Seed
 
 
 def warm_up(
@@ -20,7 +21,7 @@ def warm_up(
     validation: Instances,
     skeleton: Skeleton,
     resume: State | None,
-    seed: int,
+    seed: Seed,
     view: ViewConfig,
     network: NetworkConfig,
     method: MethodConfig,

@@ -1,0 +1,112 @@
+"""``kedro run``, which tells users of their errors in one sentence, without a traceback."""
+
+import copy
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from kedro.config import MissingConfigException
+from kedro.framework.cli.project import run as kedro_run
+from kedro.io import DatasetError
+
+from sspcm_kedro.errors import BadInput
+
+VERBOSE = "SSPCM_VERBOSE"
+"""The environment variable that shows tracebacks."""
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What an error says to users; None if it is none of theirs.
+
+    Theirs are ``BadInput``, also behind what Kedro makes of it, and what Kedro itself refuses:
+    names of pipelines and nodes, the catalog's files, values for options.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BadInput):
+            return str(cause)
+        cause = cause.__cause__
+    if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    ):  # fmt: skip
+        remedy = "Lower training.batch, view.input_hw or the network's width"
+        return str(BadInput("memory", f"there is not enough ({_line(error)})", remedy))
+    if isinstance(error, ValueError | DatasetError | MissingConfigException):
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        raiser = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+        if raiser.startswith(("kedro.", "kedro_datasets.")):
+            return f"{_line(error)} ({VERBOSE}=1 shows where)"
+    return None
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:600]
+
+
+class SaidAtTheEnd(logging.Filter):
+    """Drops Kedro's own words about an error that ends as one sentence."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = sys.exc_info()[1]
+        return error is None or is_verbose() or sentence_of(error) is None
+
+
+def is_verbose() -> bool:
+    """Whether tracebacks are wanted."""
+    return os.environ.get(VERBOSE, "") not in ("", "0")
+
+
+def tell_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, whose users' errors are one sentence on stderr, and exit code 1."""
+
+    @functools.wraps(command)
+    def told(**options: Any) -> Any:
+        loggers = [logging.getLogger(name) for name in ("kedro.pipeline.node", *_RUNNERS)]
+        quiet = SaidAtTheEnd()
+        for logger in loggers:
+            logger.addFilter(quiet)
+        try:
+            return command(**options)
+        except Exception as error:
+            sentence = sentence_of(error)
+            if sentence is None or is_verbose():
+                raise
+            raise click.ClickException(sentence) from error
+        finally:
+            for logger in loggers:
+                logger.removeFilter(quiet)
+
+    return told
+
+
+_RUNNERS = tuple(f"kedro.runner.{name}_runner" for name in ("sequential", "thread", "parallel"))
+
+
+def _be_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ[VERBOSE] = "1"  # for processes that this one starts, too
+
+
+run: Any = copy.copy(kedro_run)
+run.callback = tell_errors(run.callback)
+run.params = [
+    *run.params,
+    click.Option(
+        ["--verbose"], is_flag=True, expose_value=False, callback=_be_verbose,
+        help=f"Show tracebacks of errors, as {VERBOSE}=1 does.",
+    ),
+]  # fmt: skip
+
+
+@click.group(name="sspcm_kedro")
+def cli() -> None:
+    """Kedro's commands of this project."""
+
+
+cli.add_command(run)

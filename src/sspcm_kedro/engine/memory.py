@@ -1,0 +1,50 @@
+"""Absurd sizes are refused before memory is taken for them."""
+
+import os
+
+import torch
+
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets import NetworkConfig, parameter_count
+from sspcm_kedro.pose.skeleton import COCO
+
+FLOAT = 4
+"""Bytes of a float32."""
+
+
+def need_memory(
+    view: ViewConfig, network: NetworkConfig, training: TrainingConfig, device: torch.device
+) -> None:
+    """Refuse a training whose least memory the device does not have.
+
+    Counted are one network's weights, gradients and Adam's two moments, and the crops of a batch as
+    numbers; activations come on top, so that what passes may still be too large.
+
+    Raises:
+        BadInput: says how much it needs, and how much there is.
+    """
+    there = memory_of(device)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        net = network.bare().build(COCO.size, stride=view.stride)
+    sides = [side + 2 * view.border for side in view.input_hw]
+    parts = {
+        "the network": 4 * FLOAT * parameter_count(net),
+        "a batch": 2 * FLOAT * training.batch * 3 * sides[0] * sides[1],
+    }
+    if there is not None and sum(parts.values()) > there:
+        counts = " and ".join(f"{size / 2**30:.1f} GiB for {part}" for part, size in parts.items())
+        rule = f"must fit into the {there / 2**30:.1f} GiB of {device}, and need {counts} at least"
+        where = "view.input_hw, view.border, training.batch, network"
+        raise BadInput(f"parameters {where}", rule, "Make them smaller")
+
+
+def memory_of(device: torch.device) -> int | None:
+    """Bytes of memory of a GPU, or of this computer; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
