@@ -2,12 +2,12 @@
 
 import json
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from benchmarks.reliability.hostile import NAMES, good_coco, hostile_files
 
 from sspcm_kedro.conf_files import StrictConfigLoader
 from sspcm_kedro.data.image_file import read_rgb
@@ -17,10 +17,6 @@ from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources.annotation_file import read_annotated_people
 from sspcm_kedro.sources.coco import CocoSource
 from sspcm_kedro.sources.coco_format import read_boxes
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "reliability"))
-
-from hostile import NAMES, good_coco, hostile_files
 
 ACCEPTED = {"yaml": 4, "archive": 0, "image": 0, "detections": 1}
 """How many of these kinds harm nobody, such as a key of no parameter, which is refused later."""

@@ -1,12 +1,12 @@
 """Parameters are typed and bounded: what hangs, crashes or is nonsense is refused by its name."""
 
 import math
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.reliability.mutations import base_parameters, mutated, parameter_mutations
 from parameters_schema import FILE
 
 from sspcm_kedro.errors import BadInput
@@ -14,9 +14,6 @@ from sspcm_kedro.parameters import parameter_types, parse, refuse_unknown
 from sspcm_kedro.pipeline_registry import register_pipelines
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks" / "reliability"))
-
-from mutations import base_parameters, mutated, parameter_mutations  # noqa: E402
 
 
 @pytest.fixture(scope="module")
