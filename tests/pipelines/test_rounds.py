@@ -146,22 +146,25 @@ def test_the_correction_report_says_what_was_kept(make_people):
     assert list(report["inconsistency_quantiles"].values()) == pytest.approx([0.1, 0.5, 0.9])
 
 
-def test_what_no_label_teaches_is_not_in_the_correction_report():
+def test_what_no_label_teaches_is_not_in_the_correction_report(make_people):
     """Channel 1 of 3 of a union is noise: far apart, and of other pairs than the taught ones."""
     rng = torch.Generator().manual_seed(3)
     keypoints = torch.full((2, 20, 3, 2), 10.0)
     keypoints[:, :, 1] = 48 * torch.rand(2, 20, 2, generator=rng)
-    now = {"ids": torch.arange(20), "keypoints": keypoints, "scores": torch.full((2, 20, 3), 0.8)}
+    people = make_people(20 * "a")
+    scores = torch.full((2, 20, 3), 0.8)
+    now = {"ids": torch.tensor(people.ids), "keypoints": keypoints, "scores": scores}
     now["scores"][..., 1] = 0
     earlier = {**now, "keypoints": keypoints.flip(1)}
     union = UnionTraining((0, 2), Skeleton(("a", "c")), (0, 2))
     method = MethodConfig.model_validate({"kind": "sspcm"})
     view = ViewConfig(input_hw=(64, 48))
-    _, report = correction(now, earlier, Skeleton(("a", "b", "c"), union=union), view, method)
+    taught = Skeleton(("a", "b", "c"), union=union)
+    _, report = correction(now, earlier, people, taught, view, method)
     assert report["kept"] == 1 and report["kept_per_keypoint"] == {"a": 1, "c": 1}
     assert report["pair_shares"]["now_now"] == 1
     assert set(report["inconsistency_quantiles"].values()) == {0}
-    _, all_taught = correction(now, earlier, Skeleton(("a", "b", "c")), view, method)
+    _, all_taught = correction(now, earlier, people, Skeleton(("a", "b", "c")), view, method)
     assert all_taught["kept"] == pytest.approx(2 / 3)
     assert all_taught["inconsistency_quantiles"]["0.9"] > 0.05
 
@@ -295,13 +298,19 @@ def test_rows_of_other_people_are_refused_by_every_reader(outputs, people, train
     reversed_ids = {**now, "ids": now["ids"].flip(0)}
     for table, message in ((others, "6 of 6 rows are of others"), (fewer, "found 6 rows for 5")):
         with pytest.raises(BadInput, match=f"pseudo-labels of this round: .*{message}"):
-            correction(now, now, table, view, SETTINGS["method"])
+            correction(now, now, table, *drawn[:3])
         with pytest.raises(BadInput, match=f"corrected labels of this round: .*{message}"):
             cut_occlude(corrected, table, *drawn)
         with pytest.raises(BadInput, match=f"pseudo-labels of this round: .*{message}"):
             train(unlabeled=table)
     with pytest.raises(BadInput, match=r"those of the round before: .*6 of 6 rows"):
-        correction(now, reversed_ids, people["unlabeled"], view, SETTINGS["method"])
+        correction(
+            now,
+            reversed_ids,
+            *(people[n] for n in ("unlabeled", "skeleton")),
+            view,
+            SETTINGS["method"],
+        )
     with pytest.raises(BadInput, match=r"its occluders: .*6 of 6 rows"):
         train(occluders={**outputs["round_1_occluders"], "ids": now["ids"].flip(0)})
 
