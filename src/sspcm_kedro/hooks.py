@@ -191,11 +191,11 @@ class PreparedMachine:
             catalog["params:view"].load().check(catalog["params:network"].load())
         if "params:machine" in pipeline.inputs():
             machine = catalog["params:machine"].load()
-            device = machine.pick()
+            machine.need_device()
             self._run.enter_context(configured_torch(machine))
             sizes = ("params:view", "params:network", "params:training")
             if set(sizes) <= pipeline.inputs():
-                need_memory(*(catalog[name].load() for name in sizes), device)
+                need_memory(*(catalog[name].load() for name in sizes), machine.pick())
 
     @hook_impl
     def after_pipeline_run(self) -> None:
