@@ -148,11 +148,10 @@ def test_sizes_that_no_memory_holds_are_refused_before_it_is_taken(
     base, types, monkeypatch, change
 ):
     monkeypatch.setattr("sspcm_kedro.engine.memory.memory_of", lambda device: 16 * 2**30)
-    wanted = ("view", "network", "training")
     right = read(base, types)
-    need_memory(*(right[name] for name in wanted), torch.device("cpu"))
+    need_memory(right["view"], right["network"], right["training"], torch.device("cpu"))
     for key, value in change.items():
         base = mutated(base, key, value)
     typed = read(base, types)
     with pytest.raises(BadInput, match=r"must fit into the 16.0 GiB of cpu, and need"):
-        need_memory(*(typed[name] for name in wanted), torch.device("cpu"))
+        need_memory(typed["view"], typed["network"], typed["training"], torch.device("cpu"))

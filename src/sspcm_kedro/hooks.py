@@ -195,7 +195,8 @@ class PreparedMachine:
             self._run.enter_context(configured_torch(machine))
             sizes = ("params:view", "params:network", "params:training")
             if set(sizes) <= pipeline.inputs():
-                need_memory(*(catalog[name].load() for name in sizes), machine.pick())
+                view, network, training = (catalog[name].load() for name in sizes)
+                need_memory(view, network, training, machine.pick())
 
     @hook_impl
     def after_pipeline_run(self) -> None:
