@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from benchmarks.reliability.mutations import base_parameters, mutated, parameter_mutations
 from parameters_schema import FILE
 
+from sspcm_kedro.engine.memory import need_memory
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.parameters import parameter_types, parse, refuse_unknown
 from sspcm_kedro.pipeline_registry import register_pipelines
 
@@ -124,3 +127,28 @@ def test_no_mutation_gets_through_or_hangs_or_ends_in_another_error(base, types)
             assert 0 <= typed["seed"] < 2**63 and max(hw) <= 2048
             assert training.rounds <= 200 and math.isfinite(training.learning_rate)
     assert refused > 150
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:7"])
+def test_a_gpu_that_is_not_there(monkeypatch, device):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(BadInput, match=rf"machine\.device {device}: there must be such a GPU"):
+        MachineConfig(device=device).need_device()
+    MachineConfig(device="cpu").need_device()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"view.border": 1024, "training.batch": 8192}, {"network.width": 1024, "network.blocks": 64}],
+)
+def test_sizes_that_no_memory_holds_are_refused_before_it_is_taken(
+    base, types, monkeypatch, change
+):
+    monkeypatch.setattr("sspcm_kedro.engine.memory.memory_of", lambda device: 16 * 2**30)
+    right = read(base, types)
+    need_memory(right["view"], right["network"], right["training"], torch.device("cpu"))
+    for key, value in change.items():
+        base = mutated(base, key, value)
+    typed = read(base, types)
+    with pytest.raises(BadInput, match=r"must fit into the 16.0 GiB of cpu, and need"):
+        need_memory(typed["view"], typed["network"], typed["training"], torch.device("cpu"))

@@ -10,7 +10,6 @@ import pytest
 from kedro.framework.project import pipelines as registered
 from kedro.io import MemoryDataset
 from kedro.pipeline import Pipeline
-from kedro.validation.exceptions import ParameterValidationError
 from parameters_schema import parameter_types
 from pydantic import RootModel
 
@@ -160,17 +159,20 @@ def test_an_environment_replaces_whole_keys(shell):
         ),
         ({"method": {"kind": "sspc"}}, ["'supervised'", "'pose_cons'", "'pose_dual'", "'sspcm'"]),
         ({"source": {"kind": "coco17"}}, ["'drawn'", "'coco'", "'lspet'"]),
-        ({"training": {"bach": 16}}, ["bach", "Extra inputs are not permitted"]),
-        ({"network": {"widht": 16}}, ["widht", "Extra inputs are not permitted"]),
-        ({"source": {"look": {"image": [9, 9]}}}, ["look.image", "Unexpected keyword"]),
+        ({"training": {"bach": 16}}, ["bach", "is not a setting"]),
+        ({"network": {"widht": 16}}, ["widht", "is not a setting"]),
+        ({"source": {"look": {"image": [9, 9]}}}, ["look.image", "is not a setting"]),
         ({"training": {"rounds": 0}}, ["rounds", "greater than or equal to 1"]),
-        ({"view": {"input_hw": [0, 48]}}, ["input_hw must be positive"]),
+        (
+            {"view": {"input_hw": [0, 48]}},
+            ["view.input_hw.0: must be greater"],
+        ),
         ({"comparison": {"kind": "sspcm"}}, ["set comparison.snapshot_every"]),
     ],
 )
 def test_wrong_settings_fail_before_any_node(make_project, params, named):
     project = make_project("wrong")
-    with pytest.raises(ParameterValidationError) as caught:
+    with pytest.raises(BadInput) as caught:
         project.run(**params)
     for text in named:
         assert text in str(caught.value)
@@ -180,9 +182,8 @@ def test_wrong_settings_fail_before_any_node(make_project, params, named):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"training": {"rounds": "two"}}, r"parameter training\.rounds: must be a whole number, "
-                                          r"found 'two'. Write e.g. training\.rounds=2"),
-        ({"training": {"rounds": 1.5}}, r"training\.rounds: must be a whole number, found 1\.5"),
+        ({"training": {"rounds": "two"}}, r"parameter training\.rounds: must be a valid integer"),
+        ({"training": {"rounds": 1.5}}, r"training\.rounds: must be a valid integer"),
         ({"training": 3}, r"parameter training: must be a table of settings, found 3. Change"),
         ({"source": "coco"}, r"parameter source: must be a table of settings, found 'coco'"),
         ({"source": {"kind": 7}}, r"parameter source\.kind: must say where .* found 7. Write e.g."),

@@ -195,12 +195,12 @@ class PreparedMachine:
                 catalog[name].load().averages_mirrored(catalog["params:view"].load())
         if "params:machine" in pipeline.inputs():
             machine = catalog["params:machine"].load()
-            device = machine.pick()
+            machine.need_device()
             self._run.enter_context(configured_torch(machine))
             sizes = ("params:view", "params:network", "params:training")
             if set(sizes) <= pipeline.inputs():
                 view, network, training = (catalog[name].load() for name in sizes)
-                need_memory(view, network, training, device)
+                need_memory(view, network, training, machine.pick())
 
     @hook_impl
     def after_pipeline_run(self) -> None:

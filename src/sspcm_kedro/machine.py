@@ -24,15 +24,18 @@ class MachineConfig(Settings):
     deterministic: bool = Field(default=False, description="the same bits again, on CUDA too")
 
     def pick(self) -> torch.device:
-        """The device; ``auto`` is CUDA where there is one.
+        """The device; ``auto`` is CUDA where there is one."""
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def need_device(self) -> None:
+        """Refuse a GPU that is not there, before any work.
 
         Raises:
-            BadInput: there is no such GPU here.
+            BadInput: torch does not find it; says how many there are.
         """
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        device = torch.device(self.device)
-        if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        device, count = self.pick(), torch.cuda.device_count()
+        if device.type == "cuda" and (device.index or 0) >= count:
             rule = f"there must be such a GPU, and torch {torch.__version__} finds {count} here"
             raise BadInput(f"machine.device {self.device}", rule, "Set machine.device=auto or cpu")
-        return device

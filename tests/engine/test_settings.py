@@ -25,7 +25,7 @@ def test_stages_divide_the_whole_training(warmup, each, rounds):
 
 @pytest.mark.parametrize("hw", [(64, 0), (-64, 48)])
 def test_views_have_a_size(hw):
-    with pytest.raises(ValidationError, match="input_hw must be positive"):
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
         ViewConfig(input_hw=hw)
 
 

@@ -8,7 +8,6 @@ import time
 import zipfile
 
 import pytest
-from kedro.validation.exceptions import ParameterValidationError
 
 from fileserver import serving
 from formats import pictures, write_lspet
@@ -66,9 +65,7 @@ def test_what_is_missing_is_told(project):
         BadInput, match=r"download\.source: must name a set: coco, lspet, lsp, mpii"
     ):
         project.run("download")
-    with pytest.raises(
-        ParameterValidationError, match="'coco', 'lspet', 'lsp', 'mpii', 'mpii_mat'"
-    ):
+    with pytest.raises(BadInput, match="'coco', 'lspet', 'lsp', 'mpii', 'mpii_mat'"):
         project.run("download", download={"source": "imagenet"})
 
 

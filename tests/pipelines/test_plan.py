@@ -7,7 +7,6 @@ from typing import get_args
 
 import pytest
 import torch
-from kedro.validation.exceptions import ParameterValidationError
 
 from formats import WRITERS
 from sspcm_kedro.data.split import SplitConfig
@@ -170,7 +169,7 @@ def test_a_step_that_does_not_fit_is_an_error_that_says_what_to_do(make_project,
 
 
 def test_a_throughput_of_nothing_is_refused(make_project):
-    with pytest.raises(ParameterValidationError, match="tflops"):
+    with pytest.raises(BadInput, match="tflops"):
         make_project("zero").run("plan", plan={"tflops": 0})
 
 

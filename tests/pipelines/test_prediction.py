@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
-from kedro.validation.exceptions import ParameterValidationError
 from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import load_file
@@ -171,7 +170,7 @@ def test_a_image_that_is_none(ready, tmp_path, kept):
 
 
 def test_detections_need_a_list_of_images(ready, tmp_path):
-    with pytest.raises(ParameterValidationError, match=r"set prediction\.boxes"):
+    with pytest.raises(BadInput, match=r"set prediction\.boxes"):
         predict(ready, images=tmp_path, detections=tmp_path / "found.json")
 
 
