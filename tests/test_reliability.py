@@ -26,7 +26,9 @@ def write_run(data: Path, loss: str = "0.5", pace: str = "10.0", weight: float =
     stage = data / "06_models" / "warmup"
     stage.mkdir(parents=True)
     torch.save({"epoch": 1, "method": {"w": torch.tensor(weight)}}, stage / "checkpoint.pt")
-    (stage / "history.csv").write_text(f"epoch,loss,people_per_second\n1,{loss},{pace}\n")
+    (stage / "history.csv").write_text(
+        f"epoch,loss,people_per_second,sha256:{pace}\n1,{loss},{pace},\n"
+    )
     (data / "08_reporting").mkdir()
     (data / "08_reporting" / "metrics.json").write_text('{"AP": 0.5}')
     (data / ".run.lock").touch()

@@ -46,9 +46,12 @@ def files_of(data: Path) -> set[str]:
 
 
 def history(file: Path) -> list[dict[str, str]]:
-    """A stage's epochs without their pace."""
+    """A stage's epochs without their pace, and without the digest, which is of the pace, too."""
     with file.open() as rows:
-        return [{k: v for k, v in row.items() if k not in PACE} for row in csv.DictReader(rows)]
+        return [
+            {k: v for k, v in row.items() if k not in PACE and not k.startswith("sha256:")}
+            for row in csv.DictReader(rows)
+        ]
 
 
 def leftovers(root: Path) -> list[str]:
