@@ -18,6 +18,7 @@ from pycocotools.cocoeval import COCOeval
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from sspcm_kedro.datasets.seal import with_blanks
 from sspcm_kedro.nets import NetworkConfig
 
 HW = (64, 48)
@@ -336,7 +337,7 @@ def test_a_slice_of_nodes(whole, copy):
     for file in reporting.iterdir():
         file.unlink()
     only = {"from_nodes": ["score_networks"], "to_outputs": ["metrics"]}
-    (copy.data / "08_reporting" / "pseudo_labels.json").write_text("[]")
+    (copy.data / "08_reporting" / "pseudo_labels.json").write_bytes(with_blanks(b"[]"))
     copy.run(only=only, method={"min_score": MIN_SCORE})
     made = {file.name for file in reporting.iterdir()}
     assert made == {"metrics.json", "pseudo_labels.json"}

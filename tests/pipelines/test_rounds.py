@@ -21,6 +21,7 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines import rounds, warmup
+from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig, select_people
 from sspcm_kedro.pipelines.rounds.nodes import (
     correction,
     cut_occlude,
@@ -408,7 +409,7 @@ def whole_run(request, make_project, drawn_project):
     project = make_project(request.param)
     project.take_people(drawn_project)
     project.run(method={"kind": request.param}, training={"steps": 2})
-    project.run("annotation_queue", method={"kind": request.param})
+    project.run("annotation_queue", method={"kind": request.param}, training={"steps": 2})
     return request.param, project
 
 
@@ -451,9 +452,14 @@ def test_its_annotation_queue_asks_for_the_most_inconsistent_first(whole_run):
 def test_one_network_cannot_tell_after_its_first_round_who_needs_labels(whole_run):
     """Two networks can: they may differ in round 1 already."""
     kind, project = whole_run
-    first = {"method": {"kind": kind}, "training": {"rounds": 1}}
+    with project.session() as session:
+        context = session.load_context()
+        names = ("labeled", "unlabeled", "skeleton")
+        inputs = {name: context.catalog.load(name) for name in names}
+        inputs |= {name: context.params[name] for name in ("view", "machine")}
+        corrected = context.catalog.load("round_1_corrected")
     if kind == "pose_dual":
-        project.run("annotation_queue", **first)
+        select_people(corrected, config=QueueConfig(), **inputs)
         return
     with pytest.raises(BadInput, match=r"must disagree somewhere.*training\.rounds=2"):
-        project.run("annotation_queue", **first)
+        select_people(corrected, config=QueueConfig(), **inputs)
