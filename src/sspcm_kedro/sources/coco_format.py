@@ -81,8 +81,8 @@ def read_coco(
     if not given and flip_pairs is None and (lone or not skeleton.flip_pairs):
         logger.warning(
             "%s: by name no keypoint is the other side of one of %s, which stay in place in a "
-            "mirror image; if some must swap, set source.flip_pairs (if none, to []), or mirror nobody: "
-            "view.weak.flip_probability=0", annotation_file, lone or skeleton.names,
+            "mirror image; if some must swap, set source.flip_pairs (if none, to []), or mirror "
+            "nobody: view.weak.flip_probability=0", annotation_file, lone or skeleton.names,
         )  # fmt: skip
     if detections:
         people = _detected(detections, images, [entry["id"] for entry in categories])
