@@ -6,7 +6,7 @@ import pytest
 from pycocotools.cocoeval import Params
 
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.sides import coco_name, flip_pairs_from_names
+from sspcm_kedro.pose.sides import coco_name, flip_pairs_from_names, lone_sides
 from sspcm_kedro.pose.skeleton import (
     AIC,
     COCO,
@@ -199,3 +199,10 @@ def test_the_unit_of_pck_is_the_torso_where_there_is_one():
     assert [s.pck_unit for s in (COCO, LSP, MPII)] == ["torso"] * 3
     assert Skeleton(("snout", "tail")).pck_unit == "box"
     assert Skeleton(("snout", "tail"), torso=(0, 1)).pck_unit == "torso"
+
+
+def test_a_side_without_its_other_is_told():
+    """Words only: leg begins with an l, and says nothing."""
+    names = ("left_ear", "right_ear", "left_paw", "tail", "leg", "R wing", "rump", "paw_right2")
+    assert lone_sides(names) == ("left_paw", "R wing", "paw_right2")
+    assert lone_sides(COCO.names) == lone_sides(("snout", "tail")) == ()

@@ -8,9 +8,13 @@ import pytest
 from PIL import Image
 
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.skeleton import DEFAULT_SIGMA
+from sspcm_kedro.pose.skeleton import COCO, DEFAULT_SIGMA, Skeleton
 from sspcm_kedro.sources.coco import CocoSource
-from sspcm_kedro.sources.coco_category import find_person_categories, parse_skeleton
+from sspcm_kedro.sources.coco_category import (
+    find_person_categories,
+    parse_skeleton,
+    person_category,
+)
 from sspcm_kedro.sources.coco_checks import read_coco_json
 from sspcm_kedro.sources.coco_format import parse_ignored, read_boxes, read_coco
 
@@ -102,6 +106,24 @@ def test_no_pair_is_said_before_training(coco, caplog):
     caplog.clear()
     read_coco(coco.write(), coco.images, flip_pairs=())
     assert "flip_pairs" not in caplog.text
+
+
+def test_a_side_without_its_other_is_said_too(coco, caplog):
+    coco.content["categories"][0]["keypoints"] = ["left_ear", "right_ear", "left_paw"]
+    read_coco(coco.write(), coco.images)
+    assert "one of ('left_paw',)" in caplog.text and "flip_probability=0" in caplog.text
+
+
+@pytest.mark.parametrize("keypoints", [("snout", "rump"), COCO.names])
+def test_a_category_leaves_as_it_came(tmp_path, keypoints):
+    listed = {"id": 7, "name": "mouse", "keypoints": list(keypoints)}
+    skeleton = parse_skeleton(tmp_path, listed, None)
+    stored = Skeleton.from_dict(skeleton.to_dict())
+    assert stored == skeleton
+    assert person_category(stored)["name"] == "mouse"
+    nameless = parse_skeleton(tmp_path, {"id": 1, "keypoints": list(keypoints)}, None)
+    assert person_category(nameless)["name"] == "person"
+    assert "category" not in nameless.to_dict()
 
 
 def test_settings_of_the_skeleton(coco):

@@ -30,6 +30,16 @@ def flip_pairs_from_names(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     return tuple(pairs.items())
 
 
+def lone_sides(names: Sequence[str]) -> tuple[str, ...]:
+    """The names that say a side as a word of theirs (left_paw) and have no partner of the other."""
+    paired = {keypoint for pair in flip_pairs_from_names(names) for keypoint in pair}
+    return tuple(
+        name
+        for keypoint, name in enumerate(names)
+        if keypoint not in paired and set(_words(name)) & set(_OPPOSITE)
+    )
+
+
 def coco_name(name: str) -> str:
     """What COCO calls a keypoint: left_shoulder for Lsho; of other keypoints the plain name."""
     words = _words(name)

@@ -39,6 +39,8 @@ class Skeleton:
         torso: the two keypoints whose distance is the reference length of PCK (LSP: left shoulder
             and right hip); ``None`` means the box's longer side is the reference.
         union: in a union of several conventions, what its channels are in this training.
+        category: what those who have it are called in files that leave (of several categories with
+            the same keypoints, the first).
     """
 
     names: tuple[str, ...]
@@ -47,6 +49,7 @@ class Skeleton:
     limbs: tuple[tuple[int, int], ...] = ()
     torso: tuple[int, int] | None = None
     union: UnionTraining | None = None
+    category: str = "person"
 
     def __post_init__(self) -> None:
         k = len(self.names)
@@ -107,6 +110,8 @@ class Skeleton:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able description; ``from_dict`` reads it back."""
         record = asdict(self)
+        if self.category == Skeleton.category:
+            del record["category"]
         if self.union is None:
             del record["union"]
         else:
@@ -131,6 +136,7 @@ class Skeleton:
             limbs=pairs(record.get("limbs", ())),
             torso=(int(torso[0]), int(torso[1])) if torso else None,
             union=training,
+            category=record.get("category", cls.category),
         )
 
 

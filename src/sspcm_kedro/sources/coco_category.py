@@ -1,6 +1,7 @@
 """The categories of people in a COCO file: their ids, their keypoints, their limbs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ def person_category(skeleton: Skeleton) -> Record:
     """The category of people: names of the keypoints, and limbs counted from 1."""
     return {
         "id": PERSON,
-        "name": "person",
-        "supercategory": "person",
+        "name": skeleton.category,
+        "supercategory": skeleton.category,
         "keypoints": list(skeleton.names),
         "skeleton": [[a + 1, b + 1] for a, b in skeleton.limbs],
     }
@@ -92,9 +93,11 @@ def parse_skeleton(file: Path, category: Record, wanted: Skeleton | None) -> Ske
             rule = f"the keypoints must be {wanted.names}, found {names}"
             raise BadInput(where, rule, "Every part of a source has the skeleton of its train part")
         return wanted
+    name = category.get("name")
+    called = name if isinstance(name, str) and name.strip() else Skeleton.category
     known = published(names)
     if known is not None:
-        return known
+        return replace(known, category=called)
     index = {coco_name(name): i for i, name in enumerate(names)}
     torso = (index.get("left_shoulder"), index.get("right_hip"))
     measured = dict(zip(COCO.names, COCO.sigmas, strict=True))
@@ -104,6 +107,7 @@ def parse_skeleton(file: Path, category: Record, wanted: Skeleton | None) -> Ske
         sigmas=tuple(measured.get(coco_name(name), DEFAULT_SIGMA) for name in names),
         limbs=_limbs(category.get("skeleton"), len(names)),
         torso=None if torso[0] is None or torso[1] is None else (torso[0], torso[1]),
+        category=called,
     )
 
 

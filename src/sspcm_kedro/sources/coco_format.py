@@ -10,6 +10,7 @@ import numpy as np
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.coco_ap import PERSON
+from sspcm_kedro.pose.sides import lone_sides
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.checks import Record
@@ -82,11 +83,12 @@ def read_coco(
     except ValueError as error:
         remedy = f"Count from 0 in {skeleton.names}"
         raise BadInput("source, sigmas, flip_pairs, torso", str(error), remedy) from error
-    if not (given or skeleton.flip_pairs or flip_pairs is not None):
+    lone = lone_sides(skeleton.names)
+    if not given and flip_pairs is None and (lone or not skeleton.flip_pairs):
         logger.warning(
-            "%s: no two keypoints are left and right by their names %s, so a mirrored person keeps "
-            "all of them in place; if some must swap, set source.flip_pairs (if none, to [])",
-            annotation_file, skeleton.names,
+            "%s: by name no keypoint is the other side of one of %s, which stay in place in a "
+            "mirror image; if some must swap, set source.flip_pairs (if none, to []), or mirror "
+            "nobody: view.weak.flip_probability=0", annotation_file, lone or skeleton.names,
         )  # fmt: skip
     if detections:
         people = read_detections(detections, images, [entry["id"] for entry in categories])
