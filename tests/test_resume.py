@@ -202,7 +202,7 @@ def test_labels_of_people_who_were_split_anew_are_not_used(project):
     """The tables change, a later part of a round is run: it has pseudo-labels of others."""
     project.run("warmup", "round_1", **SHORT)
     before = file_of(project, "round_1").read_bytes()
-    anew = {"split": {"labeled": 11, "order": "shuffled"}}
+    anew = {"split": {"labeled": 11, "order": "seeded"}}
     project.run("ingestion", **anew)
     part = {"from_nodes": ["round_1.correction"], "to_nodes": ["round_1.training"]}
     with pytest.raises(BadInput, match=r"pseudo-labels of this round: .*--pipelines rounds"):
@@ -215,7 +215,7 @@ def test_labels_of_people_who_were_split_anew_are_not_used(project):
 def test_an_ingestion_that_was_killed_between_two_tables_is_seen(project, make_project):
     other = make_project("other")
     other.take_people(project)
-    other.run("ingestion", split={"labeled": 11, "order": "shuffled"})
+    other.run("ingestion", split={"labeled": 11, "order": "seeded"})
     table = "05_model_input/labeled.parquet"
     shutil.copy(other.data / table, project.data / table)  # the first of the tables is written
     with pytest.raises(BadInput, match=r"validation people: must be of the same ingestion as the "
