@@ -7,7 +7,8 @@ checkpoint the weights, the optimizer's state and the history, and metrics.json.
 and ends with status 1 if anything does. A renamed stage, network, layer or metric is named with
 --rename, as often as it takes: parts of a name between its dots and slashes (optimiser=optimizer,
 or several parts, 06_models/baseline=06_models/comparison). What differs by its nature is left out:
-the fingerprint, which is of the code, and the history's speed, memory and name of its stage.
+what the training came from (fingerprint, record, code, unit), and the history's speed, memory and
+name of its stage.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from rich.console import Console
 from torch import Tensor
 
 LEFT_OUT = re.compile(
-    r"/checkpoint\.pt\.(fingerprint|history\.\d+\.(people_per_second|memory_gib|stage))$"
+    r"/checkpoint\.pt\.(fingerprint|unit|code\..+|record\..+|history\.\d+\.(people_per_second|memory_gib|stage))$"
 )
 console = Console(soft_wrap=True, markup=False, highlight=False)
 

@@ -186,7 +186,8 @@ def test_an_evaluation_parameter_reruns_evaluation_and_reporting(evaluated, fini
     assert all(name.startswith(("data/07_model_output/", "data/08_reporting/")) for name in changed)
 
 
-def test_code_of_augmentation_reruns_training_and_not_ingestion(copy):
+def test_code_of_augmentation_reruns_stages_and_a_raised_version_trains_again(copy):
+    """DVC looks at the stage again; it keeps what it has learned, and says which code changed."""
     before = copy.checkpoint("warmup")
     with (copy.root / "src/sspcm_kedro/augment/affine.py").open("a") as file:
         file.write("\n# another augmentation\n")
@@ -195,7 +196,11 @@ def test_code_of_augmentation_reruns_training_and_not_ingestion(copy):
     assert {"warmup", "round_1_training", "round_2_training", "comparison"} <= changed
     printed = copy.call("dvc", "repro", "warmup")
     assert ran(printed) == ["warmup"]
-    assert "warmup has a checkpoint of other settings, data or code: starts afresh" in printed
+    assert "augment/affine.py changed since" in printed and not TRAINED.findall(printed)
+    assert copy.checkpoint("warmup")["fingerprint"] == before["fingerprint"]
+    copy.edit(PARAMETERS, training={"version": 2})
+    printed = copy.call("dvc", "repro", "warmup")
+    assert "starts afresh: training.version was 1, is 2" in printed
     assert TRAINED.findall(printed) == [("warmup", "1"), ("warmup", "2")]
     assert copy.checkpoint("warmup")["fingerprint"] != before["fingerprint"]
 

@@ -196,3 +196,42 @@ def test_labels_of_unlabeled_people_reach_no_network(make_project, one_thread):
     assert (truth == 7).all() and not (np.stack(before["keypoints"].to_list()) == 7).all()
     for stage in stages:
         assert_same(load(project, stage), clean[stage])
+
+
+def test_labels_of_people_who_were_split_anew_are_not_used(project):
+    """The tables change, a later part of a round is run: it has pseudo-labels of others."""
+    project.run("warmup", "round_1", **SHORT)
+    before = file_of(project, "round_1").read_bytes()
+    anew = {"split": {"labeled": 11, "order": "seeded"}}
+    project.run("ingestion", **anew)
+    part = {"from_nodes": ["round_1.correction"], "to_nodes": ["round_1.training"]}
+    with pytest.raises(BadInput, match=r"pseudo-labels of this round: .*--pipelines rounds"):
+        project.run(only=part, **SHORT, **anew)
+    with pytest.raises(BadInput, match=r"checkpoint of warmup.*: labeled.people was 12, is 11"):
+        project.run("round_1", **SHORT, **anew)
+    assert file_of(project, "round_1").read_bytes() == before
+
+
+def test_an_ingestion_that_was_killed_between_two_tables_is_seen(project, make_project):
+    other = make_project("other")
+    other.take_people(project)
+    other.run("ingestion", split={"labeled": 11, "order": "seeded"})
+    table = "05_model_input/labeled.parquet"
+    shutil.copy(other.data / table, project.data / table)  # the first of the tables is written
+    with pytest.raises(BadInput, match=r"validation people: must be of the same ingestion as the "
+                       r"labeled people.*kedro run --pipelines ingestion"):  # fmt: skip
+        project.run("warmup", **SHORT)
+    project.run("ingestion")
+    project.run("warmup", **SHORT)
+
+
+def test_rounds_of_other_settings_do_not_pretend_to_have_trained(project):
+    project.run("warmup", "round_1", **SHORT)
+    with pytest.raises(BadInput, match=r"checkpoint of warmup.*: seed was 0, is 7\."):
+        project.run("round_1", **SHORT, seed=7)
+    first = load(project, "round_1")
+    project.run("round_1", **SHORT, method={"weight": 100.0})
+    second = load(project, "round_1")
+    assert second["record"]["method"]["weight"] == 100
+    assert second["record"]["previous"] == first["record"]["previous"]
+    assert second["fingerprint"] != first["fingerprint"]

@@ -11,14 +11,23 @@ import torchvision
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.data.whose import whose
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import Learner, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.record import as_record
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.charts import learning_curves
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.evaluation.nodes import collect, score_networks, score_pseudo_labels
+from sspcm_kedro.pipelines.evaluation.nodes import (
+    collect,
+    predict_validation,
+    score_networks,
+    score_pseudo_labels,
+)
 from sspcm_kedro.pipelines.reporting.tables import comparison_table
 from sspcm_kedro.pose.skeleton import MPII, Skeleton
 from sspcm_kedro.tracking.log import score_points
@@ -62,7 +71,7 @@ def test_each_network_has_its_scores(people):
                    "teacher_b.keypoints": in_view(people, 12.1),
                    "teacher_b.scores": torch.ones(N, 3)}  # fmt: skip
     predictions["teacher_b.keypoints"][:, 2] = in_view(people)[:, 2]
-    predictions["deployed"] = "student"
+    predictions |= {"deployed": "student", **whose(people)}
     nobody = people.take(slice(0))
     scores = score_networks(predictions, people, nobody, SKELETON, VIEW, EVALUATION)
     assert set(scores) == {"student", "teacher_a", "teacher_b"}
@@ -125,11 +134,12 @@ def test_pseudo_labels_are_judged_where_the_truth_is_known(people):
     a, b = in_view(people), in_view(people, 40)
     kept = torch.tensor([[1, 1, 0]] * N, dtype=torch.uint8)
     keypoints = torch.where(kept[..., None].bool(), a, b)
-    rows = score_pseudo_labels(
-        people, SKELETON, VIEW, EVALUATION,
+    stored = (
         {"keypoints": torch.stack([a, b])}, {"keypoints": keypoints, "kept": kept},
         {"keypoints": torch.stack([a, a])}, {"keypoints": a, "kept": torch.ones_like(kept)},
     )  # fmt: skip
+    stored = tuple({**whose(people), **tensors} for tensors in stored)
+    rows = score_pseudo_labels(people, SKELETON, VIEW, EVALUATION, *stored)
     assert rows[0] == pytest.approx({
         "round": 1, "teacher_a": 1, "teacher_b": 0, "mean": 0, "corrected": 8 / 10,
         "kept_corrected": 1, "kept_mean": 0, "rejected": 0, "kept": 8 / 10,
@@ -138,10 +148,41 @@ def test_pseudo_labels_are_judged_where_the_truth_is_known(people):
     assert np.isnan(rows[1]["rejected"])
 
 
+def test_rows_of_other_people_are_not_scored(people):
+    others = replace(people, ids=people.ids + 1)
+    a = in_view(people)
+    found = {**whose(others), "keypoints": torch.stack([a, a])}
+    corrected = {**whose(people), "keypoints": a, "kept": torch.ones(N, 3)}
+    message = rf"pseudo-labels of round 1: .*{N} of {N} rows are of others.*--pipelines rounds"
+    with pytest.raises(BadInput, match=message):
+        score_pseudo_labels(people, SKELETON, VIEW, EVALUATION, found, corrected)
+    predictions = {**whose(others), "student.keypoints": a, "student.scores": torch.ones(N, 3)}
+    tables = (people, people.take(slice(0)), SKELETON, VIEW, EVALUATION)
+    with pytest.raises(BadInput, match=rf"validation people: .*{N} of {N} rows.*evaluation"):
+        score_networks(predictions, *tables)
+    with pytest.raises(BadInput, match=r"ignored people: must be of the same ingestion"):
+        nobody = replace(people.take(slice(0)), unit="another")
+        score_networks({**predictions, **whose(people)}, people, nobody, *tables[2:])
+
+
+def test_a_checkpoint_is_evaluated_on_people_of_its_own_ingestion(people):
+    """Those of another may be people whom it learned from."""
+    network = NetworkConfig.model_validate(SMALL)
+    record = as_record({"stage": "round_1", "network": network.model_dump(),
+                        "view": VIEW.model_dump(), "skeleton": SKELETON.to_dict()})  # fmt: skip
+    checkpoint = {"record": record, "unit": "another", "deployed": "student"}
+    rest = (SKELETON, VIEW, network, EVALUATION, MachineConfig(device="cpu"))
+    with pytest.raises(BadInput, match=r"^validation people: must be of the ingestion whose"):
+        predict_validation(checkpoint, people, *rest)
+    view = VIEW.model_copy(update={"border": 3})
+    with pytest.raises(BadInput, match=r"^checkpoint of round_1: .*view.border was"):
+        predict_validation(checkpoint, people, SKELETON, view, *rest[2:])
+
+
 def test_unknown_truth_gives_no_rows(people):
     blank = replace(people, visibility=np.zeros_like(people.visibility))
-    found = {"keypoints": torch.zeros(2, N, 3, 2)}
-    corrected = {"keypoints": torch.zeros(N, 3, 2), "kept": torch.ones(N, 3)}
+    found = {**whose(blank), "keypoints": torch.zeros(2, N, 3, 2)}
+    corrected = {**whose(blank), "keypoints": torch.zeros(N, 3, 2), "kept": torch.ones(N, 3)}
     assert score_pseudo_labels(blank, SKELETON, VIEW, EVALUATION, found, corrected) == []
 
 

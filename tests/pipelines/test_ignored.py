@@ -20,6 +20,7 @@ from formats import Picture, pictures, save_json, write_coco, write_crowdpose, w
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.data.whose import whose
 from sspcm_kedro.datasets.instances import InstancesDataset, PartsDataset
 from sspcm_kedro.engine.evaluate import EvaluationConfig, detect
 from sspcm_kedro.engine.predict import to_image
@@ -219,7 +220,12 @@ def by_hand(case: Case, tables: dict[str, Any], found: dict[str, torch.Tensor]) 
 
 def score(tables: dict[str, Any], found: dict[str, torch.Tensor], ignored: Instances):
     return score_networks(
-        found, tables["validation"], ignored, tables["skeleton"], VIEW, EVALUATION
+        {**found, **whose(tables["validation"])},
+        tables["validation"],
+        ignored,
+        tables["skeleton"],
+        VIEW,
+        EVALUATION,
     )["student"]
 
 

@@ -99,7 +99,7 @@ def test_evaluation_is_in_mpiis_own_keypoints(outputs):
     assert tuple(scores["student"]["PCK_per_keypoint"]) == MPII.names
     comparison = {f"baseline.{what}": predictions[f"student.{what}"]
                   for what in ("keypoints", "scores")}  # fmt: skip
-    comparison["deployed"] = "baseline"
+    comparison |= {"deployed": "baseline", "ids": predictions["ids"], "unit": predictions["unit"]}
     figure = draw_predictions(predictions, comparison, *common, outputs["machine"])
     titles = [ax.get_title().partition(" (")[0] for ax in figure.axes[:3]]
     assert titles == ["1 truth", "1 baseline", "1 student"]

@@ -93,7 +93,7 @@ class StageSettings:
             "view": self.view.model_dump(mode="json"),
             "network": self.network.model_dump(mode="json"),
             "weights": file_digests(self.network.files()) or None,
-            "method": self.method.root.read(labels_only=stage.number == 0),
+            "method": self.method.read(labels_only=stage.number == 0),
             "training": stage.read_training(self.training),
         }
 

@@ -3,7 +3,7 @@
 A new method is a file with a ``Method`` and its config, and one word in the union below.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, RootModel, model_validator
 from torch import nn
@@ -34,6 +34,10 @@ class MethodConfig(
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> Method:
         """The algorithm, its networks made by ``make_net``."""
         return self.root.build(make_net, codec)
+
+    def read(self, *, labels_only: bool) -> dict[str, Any]:
+        """The settings that training reads: the whole, or on labels alone."""
+        return self.root.read(labels_only=labels_only)
 
     def label_rules(self) -> LabelRules:
         """What makes a round's stored pseudo-labels reliable."""

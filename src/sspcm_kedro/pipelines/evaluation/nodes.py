@@ -5,13 +5,17 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig, crops_of
+from sspcm_kedro.data.whose import check_people, check_unit, whose
 from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.predict import predict, to_image
+from sspcm_kedro.engine.record import check_network
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.metrics import pck, pck_reference
@@ -36,11 +40,22 @@ def predict_validation(
 
     Returns:
         ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k);
-        and which of them is ``deployed``, as text.
+        whose they are (``ids``, ``unit``); and which network is ``deployed``, as text.
+
+    Raises:
+        BadInput: the people are of another ingestion than those that the checkpoint learned from,
+            who may be among them; or it is of another network, view or skeleton.
     """
+    check_unit(skeleton.to_dict(), validation=validation)
+    check_network(checkpoint, skeleton, view, network)
+    if checkpoint["unit"] != validation.unit:
+        rule = "must be of the ingestion whose people the checkpoint learned from, and is another"
+        remedy = "Train with them: kedro run (what they leave as it was is not trained again)"
+        raise BadInput("validation people", rule, remedy)
     flip_test = evaluation.averages_mirrored(view)
     crops = crops_of(validation, view, machine)
-    predictions: Predictions = {"deployed": checkpoint["deployed"]}
+    ids = {**whose(validation), "ids": torch.tensor(validation.ids)}
+    predictions: Predictions = {"deployed": checkpoint["deployed"], **ids}
     for name, net in networks_of(checkpoint, network, skeleton.size, stride=view.stride).items():
         keypoints, scores = predict(
             net.to(machine.pick()), crops, skeleton, view.codec, flip_test=flip_test,
@@ -59,7 +74,7 @@ def predict_comparison(checkpoint: State, **others: Any) -> Predictions:
     name = "baseline" if kind == "supervised" else kind
     predictions = predict_validation(checkpoint, **others)
     own = {f"{name}.{key}": predictions[f"{deployed}.{key}"] for key in ("keypoints", "scores")}
-    return {**own, "deployed": name}
+    return {**own, "deployed": name, "ids": predictions["ids"], "unit": predictions["unit"]}
 
 
 def score_networks(
@@ -82,7 +97,13 @@ def score_networks(
         skeleton: the keypoints of all.
         view: the frame of the predictions.
         evaluation: the protocol.
+
+    Raises:
+        BadInput: the predictions are of other people, or the tables of several ingestions.
     """
+    check_unit(skeleton.to_dict(), validation=validation, ignored=ignored)
+    remedy = "Predict again: kedro run --pipelines evaluation"
+    check_people(predictions, validation, "stored predictions for the validation people", remedy)
     scores: dict[str, Any] = {}
     networks = [key.removesuffix(".keypoints") for key in predictions if key.endswith(".keypoints")]
     for name in networks:
@@ -109,7 +130,7 @@ def score_pseudo_labels(
     skeleton: Skeleton,
     view: ViewConfig,
     evaluation: EvaluationConfig,
-    *rounds: dict[str, Tensor],
+    *rounds: dict[str, Any],
 ) -> list[dict[str, float]]:
     """PCK of the unlabeled people's pseudo-labels in each round, where their truth is known.
 
@@ -125,8 +146,12 @@ def score_pseudo_labels(
         corrected (all keypoints), kept_corrected and kept_mean (corrected labels and plain mean,
         over the kept keypoints alone), rejected, and the share kept of the keypoints whose truth is
         known. Empty where no truth is known.
+
+    Raises:
+        BadInput: the labels of a round are of other people.
     """
     people = hidden_truth
+    check_unit(skeleton.to_dict(), hidden_truth=people)
     if not (people.visibility > 0).any():
         return []
     reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
@@ -140,6 +165,9 @@ def score_pseudo_labels(
     rows = []
     pairs = zip(rounds[::2], rounds[1::2], strict=True)
     for number, (predictions, corrected) in enumerate(pairs, start=1):
+        for what, stored in (("pseudo-labels", predictions), ("corrected labels", corrected)):
+            remedy = "Make them again: kedro run --pipelines rounds"
+            check_people(stored, people, f"{what} of round {number}", remedy)
         labelers, label = predictions["keypoints"], corrected["keypoints"]
         names = ("teacher_a", "teacher_b") if len(labelers) == 2 else ()
         mean, kept = labelers.mean(dim=0), corrected["kept"].numpy().astype(bool)

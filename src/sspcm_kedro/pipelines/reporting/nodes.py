@@ -8,12 +8,11 @@ import torch
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 from rich.console import Console
-from torch import Tensor
 
 from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import ViewConfig, crops_of
-from sspcm_kedro.data.whose import check_people
+from sspcm_kedro.data.whose import check_people, check_unit
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
@@ -46,18 +45,23 @@ def draw_curves(
 
 
 def draw_pseudo_labels(
-    predictions: dict[str, Tensor],
-    corrected: dict[str, Tensor],
+    predictions: dict[str, Any],
+    corrected: dict[str, Any],
     unlabeled: Instances,
     hidden_truth: Instances,
     skeleton: Skeleton,
     view: ViewConfig,
     machine: MachineConfig,
 ) -> Figure:
-    """Unlabeled people, before and after correction; the truth where it is known."""
-    for name, labels in (("predictions", predictions), ("corrected labels", corrected)):
-        where = f"{name} of the last round"
-        check_people(labels, unlabeled, where, "Run the rounds again: --pipelines warmup,rounds")
+    """Unlabeled people, before and after correction; the truth where it is known.
+
+    Raises:
+        BadInput: the labels are of other people, or the tables of several ingestions.
+    """
+    check_unit(skeleton.to_dict(), unlabeled=unlabeled, hidden_truth=hidden_truth)
+    for what, stored in (("pseudo-labels", predictions), ("corrected labels", corrected)):
+        remedy = "Make them again: kedro run --pipelines rounds"
+        check_people(stored, unlabeled, f"{what} of the last round", remedy)
     rows = evenly_spaced(len(unlabeled), SHOWN)
     channels = list(skeleton.evaluated_channels)
     truth = hidden_truth.take(rows).gather(channels)
@@ -82,7 +86,14 @@ def draw_predictions(
     view: ViewConfig,
     machine: MachineConfig,
 ) -> Figure:
-    """Validation people: truth, and the networks that comparison and method deploy."""
+    """Validation people: truth, and the networks that comparison and method deploy.
+
+    Raises:
+        BadInput: the predictions are of other people.
+    """
+    for stored, pipeline in ((predictions, "evaluation"), (comparison, "comparison")):
+        where, remedy = f"predictions of {pipeline}", "Predict again: kedro run --pipelines "
+        check_people(stored, validation, where, f"{remedy}{pipeline}")
     rows = evenly_spaced(len(validation), SHOWN)
     channels = list(skeleton.evaluated_channels)
     people = validation.take(rows).gather(channels)
