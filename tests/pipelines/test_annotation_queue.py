@@ -18,6 +18,7 @@ from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.split import SplitConfig
 from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.data.whose import whose
 from sspcm_kedro.datasets.annotation_queue import ANNOTATIONS, IMAGES, AnnotationQueueDataset
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.stage import make_batches
@@ -70,7 +71,7 @@ class Ingested:
         """Corrected labels of a round that saw noise."""
         n, k, rng = len(self.unlabeled), self.skeleton.size, np.random.default_rng(1)
         return {
-            "ids": torch.tensor(self.unlabeled.ids),
+            **whose(self.unlabeled),
             "keypoints": torch.tensor(rng.uniform(5, 40, (n, k, 2)), dtype=torch.float32),
             "inconsistency": torch.tensor(rng.uniform(0, 1, (n, k)), dtype=torch.float32),
             "kept": torch.tensor(rng.integers(0, 2, (n, k)), dtype=torch.uint8),

@@ -89,7 +89,8 @@ def test_each_network_has_its_scores(people):
 
 def test_scores_say_what_they_are_measured_by(people, caplog):
     """The unit of PCK; sigmas only where OKS counts; and why PCK has no value."""
-    found = {"student.keypoints": in_view(people), "student.scores": torch.ones(N, 3)}
+    found = whose(people)
+    found |= {"student.keypoints": in_view(people), "student.scores": torch.ones(N, 3)}
     nobody = people.take(slice(0))
     bare = replace(SKELETON, torso=None, sigmas=())
     (row,) = score_networks(found, people, nobody, bare, VIEW, EVALUATION).values()
@@ -110,7 +111,7 @@ def test_every_headline_of_another_protocol_reaches_table_curve_and_tracking(peo
                      head_sizes=np.full(N, 20.0))  # fmt: skip
     skeleton = replace(MPII, sigmas=(0.1,) * 16)
     config = EvaluationConfig.model_validate({"protocol": protocol})
-    found = {"deployed": "student"}
+    found = {**whose(people), "deployed": "student"}
     for name in ("teacher_a", "student"):
         found |= {f"{name}.keypoints": in_view(people), f"{name}.scores": torch.ones(N, 16)}
     nobody = people.take(slice(0))
