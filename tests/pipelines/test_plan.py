@@ -51,7 +51,7 @@ def planned(make_project):
 
 def test_nothing_is_read_and_one_file_is_written(planned):
     project, data, _ = planned
-    assert files_in(data) == ["08_reporting/plan.json"]
+    assert files_in(data) == [".run.lock", "08_reporting/plan.json"]
     assert not list(project.root.glob("mlflow*")) and not list(project.root.glob("mlart*"))
 
 
