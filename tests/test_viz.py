@@ -248,7 +248,7 @@ def test_tensors_are_shown_as_shapes_and_ranges(site, whole):
     shown = json.loads(site.about("round_2_corrected")["preview"])
     stored = load_file(whole.data / "07_model_output" / "round_2" / "corrected.safetensors")
     people = len(stored["ids"])
-    assert shown.keys() == stored.keys()
+    assert shown.keys() == stored.keys() | {"unit", "checkpoint"}  # whose they are, in texts
     low, high = stored["keypoints"].min().item(), stored["keypoints"].max().item()
     assert shown["keypoints"] == f"float32, {people} x 17 x 2, {low:.4g} to {high:.4g}"
     assert shown["kept"] == f"uint8, {people} x 17, 0 to 1"
