@@ -77,12 +77,12 @@ def write_parameters(root: Path, parameters: Parameters) -> None:
 
 
 def refusal_fault(answer: Answer, key: str) -> str | None:
-    """What is wrong with the refusal of a setting; None if it is told with its key."""
+    """What is wrong with the refusal of a setting; None if its key is named, or file and line."""
     if answer.kind != "error":
         return f"{answer.kind}: {answer.value}"
     if "BadInput" not in answer.error:
         return f"a raw error: {answer.error[0]}: {answer.value[:150]!r}"
-    named = any(part in answer.value for part in key.split("."))
+    named = any(part in answer.value for part in [*key.split("."), "parameters.yml, line "])
     return None if named else f"does not name the key: {answer.value[:200]!r}"
 
 
