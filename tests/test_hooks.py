@@ -23,6 +23,8 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 def handlers_as_before():
     before = {signum: signal.getsignal(signum) for signum in SIGNALS}
     unraisable = sys.unraisablehook
+    for signum in SIGNALS:  # a shell ignores some for what it starts in the background
+        signal.signal(signum, signal.SIG_DFL)
     yield
     sys.unraisablehook = unraisable
     for signum, handler in before.items():

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import io
-import json
 import logging
 import tarfile
 import zipfile
@@ -19,6 +18,7 @@ from fileserver import serving
 from formats import pictures, write_coco, write_lsp, write_lspet, write_mpii, write_mpii_mat
 from sspcm_kedro.datasets import download as module
 from sspcm_kedro.datasets.download import DownloadDataset
+from sspcm_kedro.datasets.seal import with_blanks
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.downloads.published import Download
 from sspcm_kedro.pipelines.download.nodes import DownloadConfig, choose_parts
@@ -358,5 +358,5 @@ def test_what_it_says_of_itself(dataset, tmp_path):
     file = tmp_path / "reports" / "download.json"
     assert dataset._describe() == {"filepath": str(file)}
     with replace_file(file) as beside:
-        beside.write_text(json.dumps({"set": "coco"}))
+        beside.write_bytes(with_blanks(b'{"set": "coco"}'))
     assert dataset.exists() and dataset.load() == {"set": "coco"}
