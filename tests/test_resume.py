@@ -204,13 +204,13 @@ def test_labels_of_unlabeled_people_reach_no_network(make_project, one_thread):
 
 def seal(folder: Path) -> None:
     """Makes a folder of drawn people, as it is now, one that was drawn so."""
-    digest = hashlib.sha256()
-    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        if file.name != "fingerprint.json":
-            name, data = file.relative_to(folder).as_posix(), file.read_bytes()
-            digest.update(f"{name} {len(data)} ".encode() + data)
+    digests = {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != "fingerprint.json"
+    }
     note = json.loads((folder / "fingerprint.json").read_text())
-    (folder / "fingerprint.json").write_text(json.dumps({**note, "sha256": digest.hexdigest()}))
+    (folder / "fingerprint.json").write_text(json.dumps({**note, "sha256": digests}))
 
 
 def test_labels_of_people_who_were_split_anew_are_not_used(project):

@@ -122,7 +122,7 @@ def test_a_damaged_file_is_seen(tmp_path, drawn):
         damaged = bytearray(whole)
         damaged[-3] ^= 1
         file.write_bytes(damaged)
-        with pytest.raises(DatasetError, match=r"drawn: must be as it was drawn.*Delete it"):
+        with pytest.raises(DatasetError, match=r"must be as it was drawn.*Delete"):
             dataset.load()
         file.write_bytes(whole)
     dataset.load()

@@ -99,9 +99,7 @@ def test_a_second_run_does_not_draw(tmp_path):
 def test_broken_images_stop_the_run(tmp_path):
     run(DRAWN, SplitConfig(labeled=2), tmp_path / "drawn")
     (tmp_path / "drawn" / "images" / "val" / "000001.jpg").write_bytes(b"")
-    with pytest.raises(
-        DatasetError, match=r"drawn: must be as it was drawn.*Delete it: node 'draw'"
-    ):
+    with pytest.raises(DatasetError, match=r"000001\.jpg: must be as it was drawn.*: node 'draw'"):
         run(DRAWN, SplitConfig(labeled=2), tmp_path / "drawn")
 
 

@@ -46,8 +46,8 @@ class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
 
     def save(self, data: DrawnPeople) -> None:
         """Draw the people into the folder."""
-        people, digest = _noted(self._folder)
-        if people == data.fingerprint() and digest:
+        people, digests = _noted(self._folder)
+        if people == data.fingerprint() and digests:
             return
         _refuse_foreign(self._folder)
         with replace_folder(self._folder) as folder:
@@ -58,10 +58,16 @@ class DrawnFolderDataset(AbstractDataset[DrawnPeople, Path]):
         if not self._exists():
             rule = f"a folder of drawn people must have {FINGERPRINT}, found none"
             raise BadInput(self._folder, rule, "Run node 'draw'")
-        _, digest = _noted(self._folder)
-        if digest != _digest_of(self._folder):
-            rule = "must be as it was drawn, and the SHA-256 of its files is another"
-            raise BadInput(self._folder, rule, "Delete it: node 'draw' makes the same people again")
+        _, noted = _noted(self._folder)
+        there = _digests_of(self._folder)
+        if noted != there:
+            noted = noted or {}
+            names = sorted(n for n in noted.keys() | there.keys() if noted.get(n) != there.get(n))
+            rule = "must be as it was drawn, and its SHA-256 is another, or it is not there"
+            if len(names) > 1:
+                rule += f" (and {len(names) - 1} more files)"
+            remedy = f"Delete {self._folder}: node 'draw' makes the same people again"
+            raise BadInput(self._folder / (names[0] if names else FINGERPRINT), rule, remedy)
         return self._folder
 
     def preview(self, images: int = 8, side: int = 128) -> ImagePreview:
@@ -99,28 +105,26 @@ def _write(folder: Path, people: DrawnPeople) -> None:
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
-    note = {"people": people.fingerprint(), "sha256": _digest_of(folder)}
+    note = {"people": people.fingerprint(), "sha256": _digests_of(folder)}
     (folder / FINGERPRINT).write_text(json.dumps(note))
 
 
-def _noted(folder: Path) -> tuple[Any, str | None]:
-    """What the folder says it holds, and the digest of its files; None if it says nothing."""
+def _noted(folder: Path) -> tuple[Any, dict[str, str] | None]:
+    """What the folder says it holds, and the digests of its files; None if it says nothing."""
     try:
         note = json.loads((folder / FINGERPRINT).read_bytes())
-        return note["people"], note["sha256"]
+        return note["people"], dict(note["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, None
 
 
-def _digest_of(folder: Path) -> str:
-    """The SHA-256 of all files but the note, and of their names."""
-    digest = hashlib.sha256()
-    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        name = file.relative_to(folder).as_posix()
-        if name != FINGERPRINT:
-            data = file.read_bytes()
-            digest.update(f"{name} {len(data)} ".encode() + data)
-    return digest.hexdigest()
+def _digests_of(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file but the note, by its place in the folder."""
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != FINGERPRINT
+    }
 
 
 def _refuse_foreign(folder: Path) -> None:
