@@ -89,7 +89,7 @@ class Clone:
         return {
             path.relative_to(self.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted((self.root / "data").rglob("*"))
-            if path.is_file() and path.name not in (".gitkeep", ".gitignore")
+            if path.is_file() and path.name not in (".gitkeep", ".gitignore", ".run.lock")
         }
 
     def metrics(self) -> dict:
