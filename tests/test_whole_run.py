@@ -294,6 +294,10 @@ def test_the_terminal_says_what_happened(whole):
     assert "Traceback" not in whole.printed and "Warning" not in whole.printed
 
 
+def test_nothing_is_said_of_other_code_or_other_settings(whole):
+    assert "other code" not in whole.printed and "starts afresh" not in whole.printed
+
+
 def test_no_unfinished_file_is_left(whole):
     names = {file.name for file in whole.data.rglob("*") if file.is_file()}
     hidden = {name for name in names if name.endswith(".part") or name.startswith(".")}

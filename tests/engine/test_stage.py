@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from sspcm_kedro.batch import Batch, Labeled
+from sspcm_kedro.engine.fingerprint import code_digests
 from sspcm_kedro.engine.learner import Learner
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.progress import StepProgress, format_epoch
-from sspcm_kedro.engine.record import origin
+from sspcm_kedro.engine.record import origin, warn_of_other_code
 from sspcm_kedro.engine.stage import train
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
@@ -135,6 +136,16 @@ def test_changed_code_warns_and_discards_nothing(caplog):
     caplog.clear()
     outputs(range(3), resume=first, code={**CODE, "methods/mine.py": "4"})
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"), [("pipelines/warmup/nodes.py", False), ("engine/long_gone.py", True)]
+)
+def test_code_of_the_stage_before_is_no_change_and_a_file_that_is_gone_is(caplog, name, warned):
+    state = {"code": {**code_digests("warmup"), name: "1"}}
+    warn_of_other_code("round_1 starts", state, code_digests("rounds"))
+    assert bool(caplog.records) == warned
+    assert not warned or "engine/long_gone.py changed since" in caplog.text
 
 
 def test_a_checkpoint_without_a_record_is_of_an_older_version(caplog):

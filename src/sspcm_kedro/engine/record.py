@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sspcm_kedro.data.views import ViewConfig
-from sspcm_kedro.engine.fingerprint import fingerprint
+from sspcm_kedro.engine.fingerprint import PACKAGE, fingerprint
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
@@ -184,9 +184,14 @@ def stamp(state: dict[str, Any]) -> str:
 def warn_of_other_code(what: str, state: dict[str, Any], code: dict[str, str]) -> None:
     """Warn where files have changed since the training of a checkpoint began; it stays valid.
 
-    New files are no change: they act through an old one that imports them.
+    New files are no change: they act through an old one that imports them. Neither are those that
+    this stage does not have, of the pipeline of the stage before; files that are gone are.
     """
-    changed = sorted(name for name, digest in state["code"].items() if code.get(name) != digest)
+    changed = sorted(
+        name
+        for name, digest in state["code"].items()
+        if (code[name] != digest if name in code else not (PACKAGE / name).is_file())
+    )
     if changed:
         logger.warning(
             "%s from a checkpoint that other code trained: %s changed since. Nothing is trained "
