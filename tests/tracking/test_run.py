@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -224,6 +226,16 @@ def test_no_trouble_with_a_write_stops_training(client, tmp_path, caplog, error)
     assert (
         "training goes on" in caplog.text and "MLflow lacks of this run: a run model" in caplog.text
     )
+
+
+def test_a_database_that_takes_no_write_is_one_sentence(client, make, tmp_path, capfd, caplog):
+    """As on a full disk; MLflow would print a traceback for each try."""
+    store, run_id = Store(TrackingConfig(uri=client.tracking_uri), tmp_path), make().open()
+    with closing(sqlite3.connect(client.tracking_uri.removeprefix("sqlite:///"))) as database:
+        database.execute("DROP TABLE tags")
+    store.write(("a run", "tag"), lambda: client.set_tag(run_id, "a", "b"))
+    assert "does not take a run tag ((sqlite3.OperationalError) no such table: tags" in caplog.text
+    assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
 def test_processes():

@@ -36,6 +36,8 @@ from sspcm_kedro.tracking.run import Run, drop_pending_models
 from sspcm_kedro.tracking.surroundings import is_gone
 
 logger = logging.getLogger(__name__)
+# It prints a traceback of each failed write, which is told here in one sentence.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 PATIENCE = 30.0
 """Seconds without another attempt after a write has failed, so that training is not held up."""
