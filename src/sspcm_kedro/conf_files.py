@@ -1,6 +1,7 @@
 """The files of conf/, read strictly: what Kedro would pass over or choke on is one sentence."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ class StrictConfigLoader(OmegaConfigLoader):
             for name in (options.get("base_env"), env or options.get("default_run_env")):
                 if name:
                     self._look_at(root, str(name))
-        with explained(str(conf_source)):
+        with explain_errors(str(conf_source)):
             super().__init__(conf_source=conf_source, env=env, **options)
 
     def __getitem__(self, key: str) -> Any:
-        with explained(f"{key} in {self.conf_source}"):
+        with explain_errors(f"{key} in {self.conf_source}"):
             return super().__getitem__(key)
 
     def _look_at(self, root: Path, name: str) -> None:
@@ -145,17 +146,13 @@ def _said(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-class explained:
+@contextmanager
+def explain_errors(where: str) -> Iterator[None]:
     """Turns what OmegaConf, PyYAML and Kedro raise about settings into ``BadInput``."""
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, BadInput | MissingConfigException) or error is None:
-            return
-        if isinstance(error, OmegaConfBaseException | yaml.YAMLError | ValueError | RecursionError):
-            said = " ".join(str(error).split())[:300]
-            raise BadInput(self.where, f"cannot be read: {said}", "Correct the file") from error
+    try:
+        yield
+    except (BadInput, MissingConfigException):
+        raise
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise BadInput(where, f"cannot be read: {said}", "Correct the file") from error

@@ -16,7 +16,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
-from sspcm_kedro.conf_files import StrictConfigLoader, explained
+from sspcm_kedro.conf_files import StrictConfigLoader, explain_errors
 from sspcm_kedro.datasets.lock import hold_folder
 from sspcm_kedro.engine.determinism import configured_torch
 from sspcm_kedro.engine.memory import need_memory
@@ -61,7 +61,7 @@ class KnownParameters:
             if key not in parameters:
                 rule = "is not a parameter of this project"
                 raise BadInput(f"--params {key}", rule, near(key, parameters))
-        with explained("--params"):
+        with explain_errors("--params"):
             context.config_loader["parameters"] = OmegaConf.to_container(
                 OmegaConf.merge(parameters, given)
             )
@@ -178,12 +178,27 @@ def say(text: str) -> None:
         os.write(sys.stderr.fileno(), f"\n{text}\n".encode())
 
 
-class PreparedMachine:
-    """Threads and determinism of ``machine`` for a run's length; a view that the network takes and
-    that prediction asks for nothing untrained of."""
+class ForARun:
+    """What ``_run`` holds is let go when the run ends, well or not.
+
+    Of a run that is stopped from outside no hook is told: the next one closes ``_run`` first.
+    """
 
     def __init__(self) -> None:
         self._run = ExitStack()
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        self._run.close()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        self._run.close()
+
+
+class PreparedMachine(ForARun):
+    """Threads and determinism of ``machine`` for a run's length; a view that the network takes and
+    that prediction asks for nothing untrained of."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -202,21 +217,13 @@ class PreparedMachine:
                 view, network, training = (catalog[name].load() for name in sizes)
                 need_memory(view, network, training, machine.pick())
 
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        self._run.close()
 
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        self._run.close()
-
-
-class OneRun:
+class OneRun(ForARun):
     """No second run writes into the same data folder; looking (kedro viz, notebooks) is free."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._root = Path()
-        self._run = ExitStack()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -230,14 +237,6 @@ class OneRun:
     def before_pipeline_run(self) -> None:
         self._run.close()  # of a run in this process that was interrupted
         self._run.enter_context(hold_folder(self._root))
-
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        self._run.close()
-
-    @hook_impl
-    def on_pipeline_error(self) -> None:
-        self._run.close()
 
 
 class OpenOutput:

@@ -12,6 +12,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import BaseModel
 
+from sspcm_kedro.engine import record
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.parameters import parameter_types, parse
 
@@ -151,13 +152,12 @@ def plain(settings: Any) -> Any:
     return {k: plain(v) for k, v in settings.items()} if isinstance(settings, dict) else settings
 
 
-def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+def flat(settings: Any) -> dict[str, Any]:
     """Nested settings with dotted names; lists stay whole, as JSON."""
-    settings = plain(settings)
-    if isinstance(settings, dict):
-        named = {k: flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in settings.items()}
-        return {name: value for part in named.values() for name, value in part.items()}
-    return {prefix: json.dumps(settings) if isinstance(settings, list) else settings}
+    return {
+        name: json.dumps(value) if isinstance(value, list) else value
+        for name, value in record.flat(plain(settings)).items()
+    }
 
 
 def _text(value: Any) -> str:

@@ -3,6 +3,7 @@
 import warnings
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,12 +63,17 @@ def read_rgb(path: str | Path, checksum: int = -1) -> Image.Image:
         UnreadableImage: as ``decode``.
         BadInput: the file is not the one of that checksum.
     """
-    if checksum >= 0 and (found := checksum_of(path)) != checksum:
-        rule = "the image must be the one that was read with the people, and "
-        rule += "cannot be read" if found < 0 else "its CRC32 is another (damaged, or changed)"
-        remedy = "Bring the file back, or read the people again: kedro run --pipelines ingestion"
-        raise BadInput(path, rule, remedy)
-    return _opened(path, _to_rgb)
+    if checksum < 0:
+        return _opened(path, _to_rgb)
+    remedy = "Bring the file back, or read the people again: kedro run --pipelines ingestion"
+    rule = "the image must be the one that was read with the people, and "
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BadInput(path, f"{rule}cannot be read", remedy) from error
+    if zlib.crc32(content) != checksum:
+        raise BadInput(path, f"{rule}its CRC32 is another (damaged, or changed)", remedy)
+    return _opened(path, _to_rgb, content)
 
 
 def checksum_of(path: str | Path) -> int:
@@ -90,9 +96,10 @@ def is_turned(image: Image.Image) -> bool:
         return False
 
 
-def _opened(path: str | Path, use: Callable[[Image.Image], T]) -> T:
+def _opened(path: str | Path, use: Callable[[Image.Image], T], content: bytes | None = None) -> T:
+    """What ``use`` makes of an image file, of which the content may have been read already."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path if content is None else BytesIO(content), formats=FORMATS) as image:
             return use(image)
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6

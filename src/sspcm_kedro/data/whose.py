@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
@@ -59,8 +60,8 @@ def _said(unit: str) -> str:
 
 def whose(people: Instances) -> dict[str, Any]:
     """What stored tensors with a row a person carry to say whose they are: ``ids`` (n), an int64
-    array, and ``unit``. ``check_people`` reads it."""
-    return {"ids": people.ids, "unit": people.unit}
+    tensor, and ``unit``. ``check_people`` reads it."""
+    return {"ids": torch.tensor(people.ids), "unit": people.unit}
 
 
 def check_people(stored: Mapping[str, Any], people: Instances, where: str, remedy: str) -> None:

@@ -36,17 +36,19 @@ class TableDataset(WholeFile, pandas.CSVDataset):
 class JsonDataset(FileDataset[Any, Any]):
     """Plain values as JSON; behind them, in blanks, the file's digest."""
 
+    REMEDY = REMEDY
+
     def save(self, data: Any) -> None:
         with replace_file(self._filepath) as path:
             path.write_bytes(with_blanks(json.dumps(data).encode()))
 
     def load(self) -> Any:
-        return json.loads(without_blanks(self._filepath, REMEDY))
+        return json.loads(without_blanks(self._filepath, self.REMEDY))
 
     @blank_until_made
     def preview(self) -> JSONPreview:
         """The file, for kedro-viz."""
-        return JSONPreview(without_blanks(self._filepath, REMEDY).decode())
+        return JSONPreview(without_blanks(self._filepath, self.REMEDY).decode())
 
 
 class TextDataset(WholeFile, text.TextDataset):

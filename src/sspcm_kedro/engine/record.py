@@ -83,7 +83,7 @@ def differences(was: Record, now: Record, *, without: tuple[str, ...] = ()) -> l
         now: another.
         without: keys of the top that are not compared.
     """
-    before, after = (_flat({k: v for k, v in r.items() if k not in without}) for r in (was, now))
+    before, after = (flat({k: v for k, v in r.items() if k not in without}) for r in (was, now))
     return [
         f"{key} was {_shown(before, key)}, is {_shown(after, key)}"
         for key in {**before, **after}
@@ -172,8 +172,9 @@ def origin(record: Record, code: dict[str, str], unit: str) -> dict[str, Any]:
 
 def is_same(state: dict[str, Any] | None, comes_from: dict[str, Any]) -> bool:
     """Whether there is a checkpoint of the training that ``origin`` says, to be gone on from."""
-    same = state is not None and state["fingerprint"] == comes_from["fingerprint"]
-    return same and state is not None and "record" in state
+    if state is None or "record" not in state:
+        return False
+    return state["fingerprint"] == comes_from["fingerprint"]
 
 
 def stamp(state: dict[str, Any]) -> str:
@@ -200,10 +201,11 @@ def warn_of_other_code(what: str, state: dict[str, Any], code: dict[str, str]) -
         )  # fmt: skip
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of nested tables by their dotted names; lists stay whole."""
     if not isinstance(value, dict):
         return {prefix: value}
-    parts = (_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items())
+    parts = (flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items())
     return {name: leaf for part in parts for name, leaf in part.items()}
 
 

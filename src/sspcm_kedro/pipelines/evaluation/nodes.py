@@ -5,7 +5,6 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from sspcm_kedro.data.instances import Instances
@@ -54,8 +53,7 @@ def predict_validation(
         raise BadInput("validation people", rule, remedy)
     flip_test = evaluation.averages_mirrored(view)
     crops = crops_of(validation, view, machine)
-    ids = {**whose(validation), "ids": torch.tensor(validation.ids)}
-    predictions: Predictions = {"deployed": checkpoint["deployed"], **ids}
+    predictions: Predictions = {"deployed": checkpoint["deployed"], **whose(validation)}
     for name, net in networks_of(checkpoint, network, skeleton.size, stride=view.stride).items():
         keypoints, scores = predict(
             net.to(machine.pick()), crops, skeleton, view.codec, flip_test=flip_test,

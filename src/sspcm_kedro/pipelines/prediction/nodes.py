@@ -15,7 +15,7 @@ from sspcm_kedro.config import Settings
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import crops_of
-from sspcm_kedro.data.whose import as_unit, check_people
+from sspcm_kedro.data.whose import as_unit, check_people, whose
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.predict import to_image
@@ -84,7 +84,7 @@ def predict_people(
     """``keypoints`` (n, k, 2) in canonical input pixels, their ``scores`` (n, k), and whose."""
     crops = crops_of(people, model.view, machine)
     predictions = model.predict(crops, evaluation, machine.pick(), "people")
-    return {**predictions, "ids": torch.tensor(people.ids), "unit": people.unit}
+    return {**predictions, **whose(people)}
 
 
 def write_keypoints(

@@ -69,7 +69,7 @@ def pseudo_labels(
     untrained = [channel for channel in range(skeleton.size) if channel not in skeleton.trained]
     scores[..., untrained] = 0
     stored = {"keypoints": keypoints, "scores": scores, "checkpoint": stamp(checkpoint)}
-    return {**whose_tensors(unlabeled), **stored}
+    return {**whose(unlabeled), **stored}
 
 
 def correction(
@@ -186,11 +186,6 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
         )
 
     return train_round
-
-
-def whose_tensors(people: Instances) -> Rows:
-    """What rows say of the people that they are of, to be stored with them."""
-    return {**whose(people), "ids": torch.tensor(people.ids)}
 
 
 def said(rows: Rows) -> Rows:

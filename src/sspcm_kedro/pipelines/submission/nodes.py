@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import model_validator
 from torch import Tensor
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import crops_of
-from sspcm_kedro.data.whose import check_people
+from sspcm_kedro.data.whose import check_people, whose
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.errors import BadInput
@@ -58,7 +57,7 @@ def predict_test(
     _images(people, submission)  # before the long work
     crops = crops_of(people, model.view, machine)
     predictions = model.predict(crops, evaluation, machine.pick(), "test people")
-    return {**predictions, "ids": torch.tensor(people.ids), "unit": people.unit}
+    return {**predictions, **whose(people)}
 
 
 def submit_coco(
