@@ -15,8 +15,8 @@ repro: .venv/ready  ## rebuild with DVC what is out of date: make repro [STAGES=
 	@test -f .dvc/config || { echo "There is no .dvc/config: git checkout .dvc brings the project's own back, dvc init makes a new one (without DVC: make run)" >&2; exit 1; }
 	PATH="$(abspath $(BIN)):$$PATH" dvc repro $(STAGES)
 
-test: .venv/ready  ## all tests
-	$(BIN)/python -m pytest
+test: .venv/ready  ## all tests, files side by side in as many processes: make test [JOBS=2]
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile
 
 check: .venv/ready  ## lint, types, import contracts
 	$(BIN)/ruff check . || (echo "fix with: $(BIN)/ruff check --fix ." && false)

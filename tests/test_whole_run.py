@@ -357,7 +357,7 @@ def test_another_method_as_the_comparison(whole, copy):
     assert "warmup" not in printed
     said = " ".join(printed.split())
     assert "comparison has a checkpoint of another training, starts afresh: " in said
-    assert "method.kind was supervised, is pose_dual" in said
+    assert 'method.kind was "supervised", is "pose_dual"' in said
     networks = {key.split(".")[1] for key in checkpoint(copy.data, "comparison")["method"]}
     assert len(networks) == 2
     assert checkpoint(copy.data, "comparison")["deployed"] in networks
