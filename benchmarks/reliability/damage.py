@@ -29,7 +29,7 @@ WHOLE = {
     "03_primary/skeleton.json": "reporting",
     "07_model_output/round_2/corrected.safetensors": "annotation_queue",
     "07_model_output/validation/predictions.safetensors": "reporting",
-    "07_model_output/comparison_scores.json": "evaluation",
+    "07_model_output/comparison_scores.json": "reporting",
     "08_reporting/metrics.json": "reporting",
     "01_raw/drawn/images/val/000000.jpg": "evaluation",
 }
