@@ -41,7 +41,7 @@ def killed_run(bench: Bench, number: int, kills: int) -> Tried:
                 faults += running.wait().faults(0)
                 longest = max(longest * 0.7, 2.0)
                 continue
-            held = (place.data / ".run.json").exists()
+            held = place.holder() == running.process.pid
             running.process.send_signal(name)
             faults += [f"{name.name}: {line}" for line in stop_faults(running, name, held)]
             done.append(name)

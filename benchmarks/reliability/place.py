@@ -1,5 +1,6 @@
 """Projects of their own in a scratch folder, run as users run them: each by a process."""
 
+import json
 import os
 import re
 import shutil
@@ -114,6 +115,13 @@ class Place:
     def run(self, *arguments: str, **options: Any) -> Ended:
         """The same to its end."""
         return self.start(*arguments, **options).wait()
+
+    def holder(self) -> int | None:
+        """The process that holds the data folder, or held it when it was killed."""
+        try:
+            return json.loads((self.data / ".run.json").read_bytes())["process"]
+        except OSError:
+            return None
 
     def remove(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)

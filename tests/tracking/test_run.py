@@ -263,3 +263,32 @@ def test_a_signal_waits_for_the_end_of_a_write(number):
         assert signal.getsignal(number) is stop
     finally:
         signal.signal(number, before)
+
+
+def test_a_stop_while_mlflow_is_opened_is_no_error_of_mlflow(tmp_path, monkeypatch, empty_database):
+    """The stop would break SQLAlchemy off in a transaction, which then looked like a bad server."""
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(*_):
+        raise Stopped
+
+    asked, opened = [], MlflowClient.get_experiment_by_name
+
+    def interrupted(self, name):
+        asked.append(name)
+        signal.raise_signal(signal.SIGTERM)
+        return opened(self, name)
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", interrupted)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Stopped):
+            Store(TrackingConfig(), tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert asked == ["sspcm"]
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert opened(client, "sspcm") is not None  # what had begun was done

@@ -84,9 +84,11 @@ class Store:
         with explain_mlflow_errors(uri):
             with lock_creation(uri):
                 check_reachable(uri)
-                self.client = MlflowClient(uri)
-                self.experiment = self._experiment(config.experiment, place)
-            self._end_what_was_killed()
+                with defer_signals():
+                    self.client = MlflowClient(uri)
+                    self.experiment = self._experiment(config.experiment, place)
+            with defer_signals():
+                self._end_what_was_killed()
 
     def _experiment(self, name: str, place: str | None) -> str:
         found = self.client.get_experiment_by_name(name)
