@@ -80,7 +80,7 @@ class Log:
             deployed = self._catalog.load("validation_predictions")["deployed"]
             self._numbers(name, score_points(data, deployed, self._last_step))
         elif name == "comparison_scores":
-            (deployed,) = data
+            deployed = next(iter(data))
             self._numbers(name, score_points(data, deployed, self._last_step))
             self._write(name, "model", lambda run: self._model(run, self._comparison()))
         elif name in COMPARING or isinstance(self._catalog[name], FigureDataset):

@@ -11,7 +11,7 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_people, check_unit, whose
 from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
-from sspcm_kedro.engine.learner import State, networks_of
+from sspcm_kedro.engine.learner import State, is_averaged, networks_of
 from sspcm_kedro.engine.predict import predict, to_image
 from sspcm_kedro.engine.record import check_network
 from sspcm_kedro.errors import BadInput
@@ -21,6 +21,9 @@ from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
+
+LAST = "_last"
+"""Ends the name of a network whose weights are those after the last step, not their average."""
 
 Predictions = dict[str, Any]
 """Tensors by name, and texts."""
@@ -39,7 +42,8 @@ def predict_validation(
 
     Returns:
         ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k);
-        whose they are (``ids``, ``unit``); and which network is ``deployed``, as text.
+        whose they are (``ids``, ``unit``); and which network is ``deployed``, as text. Where
+        averages of weights predict, ``<deployed>_last`` are the weights after the last step.
 
     Raises:
         BadInput: the people are of another ingestion than those that the checkpoint learned from,
@@ -54,7 +58,12 @@ def predict_validation(
     flip_test = evaluation.averages_mirrored(view)
     crops = crops_of(validation, view, machine)
     predictions: Predictions = {"deployed": checkpoint["deployed"], **whose(validation)}
-    for name, net in networks_of(checkpoint, network, skeleton.size, stride=view.stride).items():
+    networks = networks_of(checkpoint, network, skeleton.size, stride=view.stride)
+    if is_averaged(checkpoint):
+        name = checkpoint["deployed"]
+        last = networks_of(checkpoint, network, skeleton.size, stride=view.stride, last=True)
+        networks[f"{name}{LAST}"] = last[name]
+    for name, net in networks.items():
         keypoints, scores = predict(
             net.to(machine.pick()), crops, skeleton, view.codec, flip_test=flip_test,
             device=machine.pick(), title=f"validation people, {name}",
@@ -71,7 +80,12 @@ def predict_comparison(checkpoint: State, **others: Any) -> Predictions:
     kind, deployed = checkpoint["kind"], checkpoint["deployed"]
     name = "baseline" if kind == "supervised" else kind
     predictions = predict_validation(checkpoint, **others)
-    own = {f"{name}.{key}": predictions[f"{deployed}.{key}"] for key in ("keypoints", "scores")}
+    own = {
+        f"{name}{part}.{key}": predictions[f"{deployed}{part}.{key}"]
+        for part in ("", LAST)
+        for key in ("keypoints", "scores")
+        if f"{deployed}{part}.{key}" in predictions
+    }
     return {**own, "deployed": name, "ids": predictions["ids"], "unit": predictions["unit"]}
 
 
@@ -184,7 +198,8 @@ def collect(
     networks: dict[str, Any], comparison: dict[str, Any], rounds: list[dict[str, float]]
 ) -> dict[str, Any]:
     """All numbers of a run: the comparison's, the networks', and those of the pseudo-labels."""
-    tables = {**comparison, **{name: networks[name] for name in ROLES if name in networks}}
+    order = [name + part for name in ROLES for part in ("", LAST) if name + part in networks]
+    tables = {**comparison, **{name: networks[name] for name in order}}
     labels = {f"round_{row['round']}": {k: v for k, v in row.items() if k != "round"}
               for row in rounds}  # fmt: skip
     return {**tables, "pseudo_labels": labels}

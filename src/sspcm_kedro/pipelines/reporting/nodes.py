@@ -206,9 +206,8 @@ def person_errors(predicted: np.ndarray, people: Instances) -> np.ndarray:
 
 
 def name_of(comparison: dict[str, Any]) -> str:
-    """What the comparison is called: the one row of its scores."""
-    (name,) = comparison
-    return name
+    """What the comparison is called: the first row of its scores."""
+    return next(iter(comparison))
 
 
 def bordered_crops(people: Instances, view: ViewConfig, machine: MachineConfig) -> np.ndarray:
