@@ -121,9 +121,9 @@ def drawn_project(make_project) -> Project:
 
 @pytest.fixture(scope="session")
 def trained_project(make_project) -> Project:
-    """A project after one short round, with its student and predictions; tests only read it."""
+    """A project after one short round, with its trained model; tests only read it."""
     project = make_project("trained")
-    wanted = ["student", "validation_predictions", "round_1_corrected"]
+    wanted = ["trained_model", "validation_predictions", "round_1_corrected"]
     project.run(only={"to_outputs": wanted}, **TRAINED)
     return project
 
