@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-import time
 from contextlib import redirect_stdout
 
 import numpy as np
@@ -326,9 +325,7 @@ def test_the_same_command_again_trains_nothing(whole):
     drawn = {f: f.stat().st_mtime_ns for f in (whole.data / "01_raw").rglob("*") if f.is_file()}
     metrics = read(whole, "08_reporting/metrics.json")
 
-    began = time.monotonic()
     printed = whole.project.kedro("--params", PARAMS)
-    assert time.monotonic() - began < 2 * whole.seconds
     assert not TRAINED.search(printed)
     for stage, epochs in zip(stages, (2, 4, 6, 6), strict=True):
         assert f"{stage} goes on after epoch {epochs} of {epochs}" in printed
