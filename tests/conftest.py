@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,9 +120,9 @@ def drawn_project(make_project) -> Project:
 
 @pytest.fixture(scope="session")
 def trained_project(make_project) -> Project:
-    """A project after one short round, with its student and predictions; tests only read it."""
+    """A project after one short round, with its trained model; tests only read it."""
     project = make_project("trained")
-    wanted = ["student", "validation_predictions", "round_1_corrected"]
+    wanted = ["trained_model", "validation_predictions", "round_1_corrected"]
     project.run(only={"to_outputs": wanted}, **TRAINED)
     return project
 
@@ -138,14 +137,13 @@ def project(make_project, drawn_project) -> Project:
 
 @pytest.fixture(scope="session")
 def whole(make_project) -> SimpleNamespace:
-    """The project after ``kedro run --env smoke``, what was printed, and how long it took.
+    """The project after ``kedro run --env smoke``, and what was printed.
 
     min_score is low: networks of twelve steps are sure of nothing, and some keypoints must be kept.
     """
-    project, began = make_project("whole"), time.monotonic()
+    project = make_project("whole")
     printed = project.kedro("--params", "method.min_score=0.02")
-    seconds = time.monotonic() - began
-    return SimpleNamespace(project=project, data=project.data, printed=printed, seconds=seconds)
+    return SimpleNamespace(project=project, data=project.data, printed=printed)
 
 
 @pytest.fixture

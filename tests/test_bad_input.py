@@ -76,7 +76,7 @@ def test_the_good_folder_is_trained_on(coco):
     coco.run()
     metrics = json.loads(coco.old.read_text())
     assert {"baseline", "student"} <= set(metrics)
-    assert (coco.data / "06_models" / "student.safetensors").exists()
+    assert (coco.data / "06_models" / "trained_model.safetensors").exists()
 
 
 def test_missing_folder(coco):

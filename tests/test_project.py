@@ -110,7 +110,7 @@ def test_every_output_is_read_again_or_is_a_final_product(context):
     rounds = [f"round_{number + 1}" for number in range(context.params["training"].rounds)]
     assert whole.outputs() == {
         "report",
-        "student",
+        "trained_model",
         *(f"{name}_correction_report" for name in rounds),
         *(f"{name}_occlusion_sheet" for name in rounds),
     }
@@ -125,7 +125,7 @@ def test_the_number_of_rounds_is_a_parameter(shell):
         assert context.params["training"].rounds == 3
     assert "round_3.training" in nodes and "round_4.training" not in nodes
     assert "round_2_predictions" in nodes["round_3.correction"].inputs
-    assert "round_3_checkpoint" in nodes["export_student"].inputs
+    assert "round_3_checkpoint" in nodes["export"].inputs
     assert "round_3_history" in nodes["draw_curves"].inputs
     with shell.session() as session:  # the next session has its own number again
         session.load_context()

@@ -57,7 +57,7 @@ def test_the_settings_of_the_training_are_taken(copy):
     assert (copy.data / "08_reporting" / "annotation_queue.png").exists()
 
 
-def test_the_student_needs_no_settings(copy):
+def test_the_trained_model_needs_no_settings(copy):
     """Its file says all of it; and nothing else is looked at."""
     images = copy.data / "01_raw" / "drawn" / "images" / "val"
     copy.run("prediction", prediction={"images": str(images)})

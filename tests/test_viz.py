@@ -32,7 +32,8 @@ TAGS = {
     "training": {"training", "gpu"},
     "predict_comparison": {"evaluation", "gpu"}, "score_comparison": {"evaluation"},
     "predict_validation": {"evaluation", "gpu"}, "score_networks": {"evaluation"},
-    "score_pseudo_labels": {"evaluation"}, "export_student": {"evaluation"},
+    "score_pseudo_labels": {"evaluation"}, "export": {"evaluation"},
+    "choose_network": {"evaluation"},
     "collect": {"evaluation"},
     "draw_curves": {"figures"}, "draw_keypoints": {"figures"}, "draw_predictions": {"figures"},
     "draw_pseudo_labels": {"figures"}, "draw_quality": {"figures"}, "report": {"figures"},
@@ -45,7 +46,7 @@ FIGURES = {
     "round_2_occlusion_sheet": "round_2_cut_occlude",
 }  # fmt: skip
 SCORES = {
-    "metrics": "08_reporting/metrics.json",
+    "metrics": "08_reporting/metrics.json", "choice": "08_reporting/choice.json",
     "pseudo_label_scores": "08_reporting/pseudo_labels.json",
     "network_scores": "07_model_output/network_scores.json",
     "comparison_scores": "07_model_output/comparison_scores.json",
@@ -252,15 +253,16 @@ def test_tensors_are_shown_as_shapes_and_ranges(site, whole):
     low, high = stored["keypoints"].min().item(), stored["keypoints"].max().item()
     assert shown["keypoints"] == f"float32, {people} x 17 x 2, {low:.4g} to {high:.4g}"
     assert shown["kept"] == f"uint8, {people} x 17, 0 to 1"
-    student = json.loads(site.about("student")["preview"])
-    assert json.loads(student["network"])["kind"] == "small_baseline"
+    model = json.loads(site.about("trained_model")["preview"])
+    assert json.loads(model["network"])["kind"] == "small_baseline"
+    assert json.loads(model["choice"])["ships"] in ("student", "baseline")
 
 
 def test_a_checkpoint_is_shown_as_where_it_stands(site, whole):
     shown = json.loads(site.about("round_2_checkpoint")["preview"])
     stored = torch.load(whole.data / "06_models/round_2/checkpoint.pt", weights_only=True)
-    student = load_file(whole.data / "06_models" / "student.safetensors")
-    count = sum(tensor.numel() for tensor in student.values())
+    model = load_file(whole.data / "06_models" / "trained_model.safetensors")
+    count = sum(tensor.numel() for tensor in model.values())
     assert shown == {
         "epoch": 6, "deployed": "student", "fingerprint": stored["fingerprint"],
         "weights": {"teacher_a": count, "teacher_b": count, "student": count},
@@ -322,7 +324,7 @@ def test_a_browser_shows_stages_and_opens_a_round(visit, site):
     page, inside = visit(), {"pseudo_labels", "correction", "cut_occlude", "training"}
     names = drawn(page)
     assert TAGS.keys() - inside <= names and not inside & names
-    assert {"round_1", "round_2", "labeled", "student", "metrics"} <= names
+    assert {"round_1", "round_2", "labeled", "trained_model", "metrics"} <= names
     layers = page.locator(".pipeline-layer-name")
     layers.first.wait_for()
     assert layers.all_text_contents() == site.main["layers"]
@@ -346,5 +348,5 @@ def test_a_browser_shows_previews(visit, site):
     curves = preview("learning_curves", "img.pipeline-metadata__plot-image")
     assert curves.evaluate("image => image.decode().then(() => image.naturalWidth)") > 500
     assert "labeled_keypoints" in preview("labeled", "table").inner_text()
-    for name, first in (("network_scores", "student"), ("student", "backbone.0.weight")):
+    for name, first in (("network_scores", "student"), ("trained_model", "backbone.0.weight")):
         assert f'"{first}"' in preview(name, ".pipeline-metadata__preview-json").inner_text()

@@ -52,7 +52,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "download": download.create_pipeline(),
         "plan": plan.create_pipeline(),
         "prediction": prediction.create_pipeline(),
-        "submission": submission.create_pipeline(*of_submission(parameters)),
+        "submission": submission.create_pipeline(count, *of_submission(parameters)),
     }
     return {
         **stages, **each_round, **on_demand, "__default__": sum(stages.values(), Pipeline([])),
@@ -85,7 +85,7 @@ def kind_of_source(parameters: dict[str, Any]) -> str:
 def of_submission(parameters: dict[str, Any]) -> tuple[str, str]:
     """``submission.kind`` and ``.network``, likewise. (Their values are its class's business.)"""
     table = _table(parameters, "submission")
-    return str(table.get("kind", "coco")), str(table.get("network", "student"))
+    return str(table.get("kind", "coco")), str(table.get("network", "shipped"))
 
 
 def _table(parameters: dict[str, Any], name: str) -> dict[str, Any]:

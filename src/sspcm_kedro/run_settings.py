@@ -27,8 +27,8 @@ STAGE = re.compile(r"(comparison)_checkpoint|(warmup|round_\d+)_\w+")
 class RunSettings:
     """Settings are stored in each checkpoint; a pipeline that reads a training must have the same.
 
-    Pipelines that train are left to the stages, which know what each of them reads. The student is
-    read with what its own file says.
+    Pipelines that train are left to the stages, which know what each of them reads. The trained
+    model is read with what its own file says.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def reads(pipeline: Pipeline, trained: str) -> bool:
     if any(STAGE.fullmatch(n) and trained_by(n) == trained for n in pipeline.all_outputs()):
         return False
     made = pipelines["__default__"].all_outputs() - pipelines["ingestion"].all_outputs()
-    return any(trained_by(n) == trained for n in (pipeline.inputs() & made) - {"student"})
+    return any(trained_by(n) == trained for n in (pipeline.inputs() & made) - {"trained_model"})
 
 
 def compare(catalog: CatalogProtocol, trained: str, raw: dict[str, Any]) -> None:

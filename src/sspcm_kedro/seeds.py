@@ -27,6 +27,8 @@ class Stream(IntEnum):
     """Samples on the sheet of occlusions."""
     STEPS = 9
     """What the steps of an epoch draw: strong views, patches."""
+    RESAMPLES = 10
+    """Images of the bootstrap that says how sure a gain is."""
 
 
 def stream_seed(seed: int, stream: Stream, *place: int) -> int:

@@ -370,3 +370,28 @@ def test_channels_are_red_green_blue_in_training_and_in_prediction(tmp_path):
     for images in (plain_view(crops, rows, CPU), weak):
         center = images[0, :, INPUT[0] // 2, INPUT[1] // 2]
         assert center.tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_color_changes_the_views_and_nothing_else(pools):
+    """The same people, places and targets as without; pixels as ``jitter_color`` gives them."""
+    plain, colored = (
+        next(make_batches(pools, affine=RandomAffine(0, 0, 0, 0), color=share).epoch(0))
+        for share in (0.0, 0.5)
+    )
+    for part in ("labeled", "unlabeled"):
+        before, after = getattr(plain, part).images, getattr(colored, part).images
+        assert not before.equal(after)
+        black = normalize(torch.zeros(1, 3, 1, 1))
+        assert (after >= black - 1e-6).all()
+    assert plain.labeled.heatmaps.equal(colored.labeled.heatmaps)
+    assert plain.labeled.weights.equal(colored.labeled.weights)
+
+
+def test_weak_views_are_recolored_before_they_are_normalized(pools):
+    crops, rows = pools[0].crops, torch.arange(2)
+    still = torch.eye(2, 3).expand(2, 2, 3)
+    views = weak_view(crops, rows, still, CPU, lambda pixels: pixels / 2)
+    as_they_are = plain_view(crops, rows, CPU)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (MEAN, STD))
+    pixels = as_they_are * std + mean
+    torch.testing.assert_close(views, (pixels / 2 - mean) / std, atol=1e-5, rtol=0)

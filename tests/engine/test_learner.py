@@ -11,7 +11,7 @@ import torchvision
 
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.engine.fingerprint import fingerprint
-from sspcm_kedro.engine.learner import Learner, network_maker, networks_of
+from sspcm_kedro.engine.learner import Learner, is_averaged, network_maker, networks_of
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import total_loss
@@ -191,3 +191,32 @@ def test_fingerprints_do_not_depend_on_the_order_of_keys_or_on_the_process():
         for seed in ("1", "2")
     }  # fmt: skip
     assert printed == {fingerprint({"a": 1, "b": (2, 3)}, b"ab")}
+
+
+def test_the_networks_of_a_state_are_the_averages_where_they_are_kept():
+    training = TRAINING.model_copy(update={"average_decay": 0.5})
+    method = MethodConfig.model_validate({"kind": "pose_dual"})
+    trained = Learner(
+        method, network_maker(NETWORK, JOINTS, 0), HeatmapCodec(), training, torch.device("cpu")
+    )
+    for number in range(3):
+        step(trained, number)
+    state = trained.state({})
+    assert is_averaged(state) and not is_averaged(learner().state({}))
+    for last, kept in ((False, trained.method.averages), (True, trained.method.networks)):
+        found = networks_of(state, NETWORK, JOINTS, last=last)
+        assert list(found) == ["teacher_a", "teacher_b"]
+        for name, net in found.items():
+            assert all(map(torch.equal, weights(net), weights(kept[name])))
+    averages, networks = (networks_of(state, NETWORK, JOINTS, last=last) for last in (False, True))
+    first = (next(nets["teacher_a"].parameters()) for nets in (averages, networks))
+    assert not torch.equal(*first)
+    again = Learner(
+        method, network_maker(NETWORK, JOINTS, 1), HeatmapCodec(), training, torch.device("cpu")
+    )
+    again.restore(copy.deepcopy(state))
+    for one in (trained, again):
+        step(one, 3)
+    for name in averages:
+        pair = (weights(one.method.averages[name]) for one in (trained, again))
+        assert all(map(torch.equal, *pair))

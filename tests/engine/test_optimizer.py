@@ -40,3 +40,34 @@ def test_adam_has_no_weight_decay_and_leaves_frozen_parameters():
     optimizer.step()
     # The first step of Adam is the rate, against the sign of the gradient.
     torch.testing.assert_close(net.weight - before, torch.tensor([[-0.01, 0.01]]))
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 0.025), (1, 0.05), (3, 0.1), (4, 0.1), (5, 0.01)])
+def test_a_linear_start_rises_to_the_rate(step, rate):
+    assert StepDecay(0.1, (0.5,), 10, linear_start=4).at(step) == pytest.approx(rate)
+
+
+def test_a_linear_start_and_a_milestone_multiply():
+    assert StepDecay(0.1, (0.1,), 10, linear_start=4).at(1) == pytest.approx(0.1 * 0.5 * 0.1)
+
+
+def test_backbones_learn_at_their_share_of_the_rate():
+    """The first step of Adam is the rate of its group, whatever the gradient."""
+    net = nn.ModuleDict({"backbone": nn.Linear(1, 1), "head": nn.Linear(1, 1)})
+    method = nn.ModuleDict({"networks": nn.ModuleDict({"student": net})})
+    optimizer = adam(method, 7.0, backbone_rate=0.25)
+    StepDecay(0.08, (), 10, linear_start=2).apply(optimizer, 0)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    net["head"](net["backbone"](torch.tensor([[3.0]]))).sum().backward()
+    optimizer.step()
+    moved = {name: (p - before[name]).abs().item() for name, p in net.named_parameters()}
+    assert moved == pytest.approx(
+        {"backbone.weight": 0.01, "backbone.bias": 0.01, "head.weight": 0.04, "head.bias": 0.04}
+    )
+
+
+def test_without_backbones_there_is_one_group_of_the_whole_rate():
+    optimizer = adam(nn.Linear(2, 1), 0.5, backbone_rate=0.1)
+    (group,) = optimizer.param_groups
+    StepDecay(0.5, (), 10).apply(optimizer, 3)
+    assert group["lr"] == 0.5

@@ -15,7 +15,12 @@ from rich.console import Console
 from sspcm_kedro.figures import charts, sheets
 from sspcm_kedro.figures.style import NETWORK_COLORS
 from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig, person_errors, report
-from sspcm_kedro.pipelines.reporting.tables import comparison_table, explain_columns, report_html
+from sspcm_kedro.pipelines.reporting.tables import (
+    choice_lines,
+    comparison_table,
+    explain_columns,
+    report_html,
+)
 from sspcm_kedro.pose.skeleton import LSP
 
 HEIGHT, WIDTH = 96, 72
@@ -285,10 +290,17 @@ def test_figures_name_the_unit_of_pck():
     assert quality.axes[0].get_ylabel() == "PCK (box) of the pseudo-labels, share kept"
 
 
-def as_text(table):
-    console = Console(width=120, file=io.StringIO(), record=True)
+def as_text(table, width=120):
+    console = Console(width=width, file=io.StringIO(), record=True)
     console.print(table)
     return console.export_text()
+
+
+def rows_of(table) -> list[list[str]]:
+    """The cells below the line, which two blanks part."""
+    lines = as_text(table).splitlines()
+    rule = next(place for place, line in enumerate(lines) if line.startswith("━"))
+    return [re.split(r"\s{2,}", line.strip()) for line in lines[rule + 1 :] if line.strip()]
 
 
 def test_table_compares_with_the_baseline():
@@ -301,10 +313,9 @@ def test_table_compares_with_the_baseline():
         reference="baseline",
     )
     assert [column.header for column in table.columns] == [
-        "network", "AP", "AP50", "PCK", "AP vs baseline",
+        "network", "AP", "AP50", "PCK", "AP vs\nbaseline",
     ]  # fmt: skip
-    rows = [line.split("│")[1:-1] for line in as_text(table).splitlines() if line.startswith("│")]
-    assert [[cell.strip() for cell in row] for row in rows] == [
+    assert rows_of(table) == [
         ["baseline", "0.625", "0.800", DASH, DASH],
         ["teacher a", "0.600", DASH, "0.700", "-0.025"],
         ["student", "0.750", "0.900", "0.800", "+0.125"],
@@ -317,8 +328,7 @@ def test_published_scores_stand_below_without_a_gain():
         reference="baseline",
         published={"theirs (published)": {"AP": 0.75, "AR50": 0.9}},
     )
-    *_, last = (line for line in as_text(table).splitlines() if line.startswith("│"))
-    assert [cell.strip() for cell in last.split("│")[1:-1]] == ["theirs (published)", "0.750", DASH]
+    assert rows_of(table)[-1] == ["theirs (published)", "0.750", DASH]
 
 
 def test_published_scores_need_a_source():
@@ -332,11 +342,43 @@ def test_table_without_ap_compares_pck():
         {"pose_dual": {"PCK": 0.5, "AP": nan}, "student": {"PCK": 0.6, "AP": nan}},
         reference="pose_dual",
     )
-    assert [column.header for column in table.columns] == ["network", "PCK", "PCK vs pose dual"]
+    assert [column.header for column in table.columns] == ["network", "PCK", "PCK vs\npose\ndual"]
     assert "+0.100" in as_text(table)
     assert (
         as_text(comparison_table({"student": {"PCK": 0.6}}, reference="baseline")).count(DASH) == 1
     )
+
+
+def test_the_default_table_fits_eighty_columns():
+    """With averages of weights, and sigmas that are nobody's: nothing is cut or folded."""
+    row = {"AP": 0.269, "AP50": 0.782, "AR": 0.326, "PCK": 0.74, "error_px": 12.125,
+           "median_error_px": 8.5, "error_box": 0.062}  # fmt: skip
+    names = [name + last for name in ("baseline", "teacher_a", "student") for last in ("", "_last")]
+    labels, _ = explain_columns({"a": {**row, "PCK_unit": "torso", "unpublished_sigmas": ["a"]}})
+    table = comparison_table(
+        dict.fromkeys(names, row), reference="baseline", labels=labels,
+        published={"SSPCM, ResNet-18 (published)": {"AP": 0.4}},
+    )  # fmt: skip
+    wide, narrow = as_text(table), as_text(table, width=80)
+    assert max(map(len, narrow.splitlines())) <= 80 and "…" not in narrow
+    for line in (r"teacher a last +0\.269", r"12\.125 +8\.500 +0\.062 +\+0\.000"):
+        assert re.search(line, narrow) and re.search(line, wide)
+    assert all(word in narrow for word in ("AP50*", "(torso)", "median", "baseline"))
+
+
+CHOICE = {
+    "ships": "teacher_a", "doubt": "Not to be trusted: these are fewer than 50 people.",
+    "reason": "The teacher a is shipped: AP 0.301 on 40 validation people, 0.269 of the baseline.",
+}  # fmt: skip
+
+
+def test_what_is_shipped_is_bold_and_what_is_not_to_be_trusted_yellow():
+    reason, doubt = choice_lines(CHOICE)
+    assert reason.plain == CHOICE["reason"] and doubt.plain == CHOICE["doubt"]
+    (bold,) = reason.spans
+    assert reason.plain[bold.start : bold.end] == "The teacher a is shipped"
+    assert bold.style == "bold" and doubt.style == "yellow"
+    assert len(choice_lines({**CHOICE, "doubt": ""})) == 1
 
 
 def test_page_stands_alone_and_escapes_text():
@@ -372,13 +414,17 @@ def test_columns_say_the_unit_of_pck_and_that_sigmas_are_nobody_s():
 def test_report_and_terminal_show_them(capsys):
     row = {"AP": 0.5, "PCK": 0.25, "error_px": 12.5, "PCK_unit": "box",
            "unpublished_sigmas": ["snout"], "PCK_per_keypoint": {"snout": 0.25}}  # fmt: skip
-    metrics = {"baseline": row, "student": {**row, "APL": None}, "pseudo_labels": {}}
+    metrics = {"baseline": row, "student": {**row, "APL": None}, "choice": CHOICE,
+               "pseudo_labels": {}}  # fmt: skip
     page = report(metrics, {"baseline": row}, PublishedConfig())
     printed = capsys.readouterr().out
     for text in (page, printed):
-        assert "PCK (box)" in text and "AP*" in text and "12.500" in text
+        assert "(box)" in text and "AP*" in text and "12.500" in text
         assert "published for snout" in text.replace("\n", " ")
     assert "per keypoint" not in page
+    for text in (CHOICE["reason"], CHOICE["doubt"]):
+        assert text in page and text in " ".join(printed.split())
+        assert page.index(text) < page.index("<table>")
 
 
 def test_the_error_at_a_person_is_the_mean_of_their_labeled_keypoints_in_image_pixels():

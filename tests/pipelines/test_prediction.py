@@ -22,11 +22,11 @@ HW = (64, 48)
 
 @pytest.fixture
 def ready(make_project, trained_project):
-    """A project of its own with the student; its images are in ``trained_project``."""
+    """A project of its own with the trained model; its images are in ``trained_project``."""
     project = make_project("prediction")
     (project.data / "06_models").mkdir(parents=True)
-    student = "06_models/student.safetensors"
-    (project.data / student).write_bytes((trained_project.data / student).read_bytes())
+    model = "06_models/trained_model.safetensors"
+    (project.data / model).write_bytes((trained_project.data / model).read_bytes())
     return project
 
 
@@ -52,20 +52,23 @@ def found_points(written: dict) -> np.ndarray:
 
 
 def test_boxes_give_what_evaluation_saw(ready, trained_project):
-    """The validation people, once through each pipeline."""
+    """The validation people, once through each pipeline: the network that is shipped."""
     drawn = trained_project.data / "01_raw" / "drawn"
     file = drawn / "annotations" / "person_keypoints_val.json"
     written = predict(ready, images=drawn / "images" / "val", boxes=file)
     people = pd.read_parquet(trained_project.data / "05_model_input" / "validation.parquet")
-    output = trained_project.data / "07_model_output" / "validation" / "predictions.safetensors"
+    choice = json.loads((trained_project.data / "08_reporting" / "choice.json").read_text())
+    name = choice["ships"]
+    folder = "validation" if name == "student" else "comparison"
+    output = trained_project.data / "07_model_output" / folder / "predictions.safetensors"
     seen = load_file(output)
     expected = image_points(
-        seen["student.keypoints"].double().numpy(), people[["x0", "y0", "x1", "y1"]].to_numpy(float)
+        seen[f"{name}.keypoints"].double().numpy(), people[["x0", "y0", "x1", "y1"]].to_numpy(float)
     )
     np.testing.assert_allclose(found_points(written)[..., :2], expected, atol=0.01)
     assert [p["id"] for p in written["annotations"]] == people["id"].tolist()
     scores = np.array([p["keypoint_scores"] for p in written["annotations"]])
-    np.testing.assert_allclose(scores, seen["student.scores"], atol=1e-4)
+    np.testing.assert_allclose(scores, seen[f"{name}.scores"], atol=1e-4)
     for person, row in zip(written["annotations"], scores, strict=True):
         clear = row[row > 0.2]
         assert person["score"] == pytest.approx(clear.mean() if len(clear) else 0, abs=2e-4)
@@ -174,32 +177,34 @@ def test_detections_need_a_list_of_images(ready, tmp_path):
         predict(ready, images=tmp_path, detections=tmp_path / "found.json")
 
 
-def test_there_is_no_student(ready, tmp_path):
-    (ready.data / "06_models" / "student.safetensors").unlink()
-    with pytest.raises((BadInput, DatasetError), match=r"student\.safetensors.*kedro run"):
+def test_there_is_no_trained_model(ready, tmp_path):
+    (ready.data / "06_models" / "trained_model.safetensors").unlink()
+    with pytest.raises((BadInput, DatasetError), match=r"trained_model\.safetensors.*kedro run"):
         predict(ready, images=pictures(tmp_path / "p", "a.png"))
 
 
-def test_a_student_that_is_cut_short(ready, tmp_path):
-    file = ready.data / "06_models" / "student.safetensors"
+def test_a_model_that_is_cut_short(ready, tmp_path):
+    file = ready.data / "06_models" / "trained_model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises((BadInput, DatasetError), match=r"student\.safetensors: must be as it was"):
+    with pytest.raises(
+        (BadInput, DatasetError), match=r"trained_model\.safetensors: must be as it was"
+    ):
         predict(ready, images=pictures(tmp_path / "p", "a.png"))
 
 
-def test_weights_that_are_no_student(ready, tmp_path):
-    file = ready.data / "06_models" / "student.safetensors"
+def test_weights_that_are_no_model(ready, tmp_path):
+    file = ready.data / "06_models" / "trained_model.safetensors"
     TensorsDataset(str(file)).save(load_file(file))  # without skeleton, network and view
-    rule = r"student\.safetensors: must hold weights with.*KeyError.*Use the"
+    rule = r"trained_model\.safetensors: must hold weights with.*KeyError.*Use the"
     with pytest.raises((BadInput, DatasetError), match=rule):
         predict(ready, images=pictures(tmp_path / "p", "a.png"))
 
 
-def test_a_student_of_another_network(ready):
-    saved = TensorsDataset(str(ready.data / "06_models" / "student.safetensors")).load()
+def test_a_model_of_another_network(ready):
+    saved = TensorsDataset(str(ready.data / "06_models" / "trained_model.safetensors")).load()
     saved["network"] = json.dumps({"kind": "small_baseline", "width": 32})
-    with pytest.raises(BadInput, match=r"student: must hold weights.*RuntimeError"):
-        TrainedModel.from_tensors(saved, "student")
+    with pytest.raises(BadInput, match=r"model: must hold weights.*RuntimeError"):
+        TrainedModel.from_tensors(saved, "model")
 
 
 def test_a_model_downloads_nothing():
@@ -207,6 +212,6 @@ def test_a_model_downloads_nothing():
     config = NetworkConfig.model_validate({"kind": "simple_baseline"})
     saved = TrainedModel(config.build(17), config, SKELETON, ViewConfig()).to_tensors()
     network = {**json.loads(saved["network"]), "weights": "/nowhere/imagenet.pth"}
-    model = TrainedModel.from_tensors({**saved, "network": json.dumps(network)}, "student")
+    model = TrainedModel.from_tensors({**saved, "network": json.dumps(network)}, "model")
     assert model.skeleton.size == 17 and not model.network.training
     assert model.config == config

@@ -417,7 +417,7 @@ def test_a_whole_run_of_another_method_ends_in_its_own_networks_scores(whole_run
     kind, data = whole_run[0], whole_run[1].data
     networks = {"pose_cons": ("student",), "pose_dual": ("teacher_a", "teacher_b")}[kind]
     metrics = json.loads((data / "08_reporting" / "metrics.json").read_text())
-    assert list(metrics) == ["baseline", *networks, "pseudo_labels"]
+    assert list(metrics) == ["baseline", *networks, "choice", "pseudo_labels"]
     teachers = {"teacher_a", "teacher_b"} if len(networks) == 2 else set()
     for row in metrics["pseudo_labels"].values():
         assert {"mean", "corrected", "kept"} <= set(row)
@@ -428,14 +428,19 @@ def test_a_whole_run_of_another_method_ends_in_its_own_networks_scores(whole_run
 
 
 def test_the_network_that_it_ships_is_exported(whole_run):
+    """The better one of the network that the method deploys and the comparison's."""
     kind, data = whole_run[0], whole_run[1].data
     deployed = {"pose_cons": "student", "pose_dual": "teacher_a"}[kind]
-    path = data / "06_models" / "round_2" / "checkpoint.pt"
-    trained = torch.load(path, weights_only=True)["method"]
-    exported = load_file(data / "06_models" / "student.safetensors")
+    metrics = json.loads((data / "08_reporting" / "metrics.json").read_text())
+    choice = metrics["choice"]
+    better = metrics[deployed][choice["metric"]] >= metrics["baseline"][choice["metric"]]
+    assert choice["ships"] == (deployed if better else "baseline")
+    stage, name = ("round_2", deployed) if better else ("comparison", "student")
+    trained = torch.load(data / "06_models" / stage / "checkpoint.pt", weights_only=True)["method"]
+    exported = load_file(data / "06_models" / "trained_model.safetensors")
     assert exported
     for key, value in exported.items():
-        assert value.equal(trained[f"networks.{deployed}.{key}"]), key
+        assert value.equal(trained[f"networks.{name}.{key}"]), key
 
 
 def test_its_annotation_queue_asks_for_the_most_inconsistent_first(whole_run):

@@ -57,8 +57,8 @@ def test_people_of_another_release(trained_project, tmp_path):
     write_mpii_mat(tmp_path / "two", pictures(2, 1), pictures(1, 3))
     write_mpii(tmp_path / "one", pictures(1, 1), pictures(1, 1))
     people = MpiiSource(root=tmp_path / "one", validation=None, test=MAT).read().test
-    student = trained_project.data / "06_models" / "student.safetensors"
-    model = TrainedModelDataset(str(student)).load()
+    file = trained_project.data / "06_models" / "trained_model.safetensors"
+    model = TrainedModelDataset(str(file)).load()
     found = {"keypoints": torch.zeros(len(people), 17, 2), "scores": torch.ones(len(people), 17)}
     found["ids"] = torch.tensor(people.ids)
     config = SubmissionConfig(kind="mpii", release=tmp_path / "two" / MAT)
@@ -77,16 +77,18 @@ def test_mpii_needs_its_release():
 @pytest.mark.parametrize(
     ("kind", "network", "file", "first"),
     [
-        ("coco", "student", "coco_submission", "student"),
-        ("mpii", "student", "mpii_submission", "student"),
+        ("coco", "shipped", "coco_submission", "trained_model"),
+        ("mpii", "shipped", "mpii_submission", "trained_model"),
+        ("mpii", "student", "mpii_submission", "round_3_checkpoint"),
         ("coco", "comparison", "coco_submission", "comparison_checkpoint"),
     ],
 )
 def test_the_pipeline_has_the_servers_file_and_the_networks_own_weights(kind, network, file, first):
-    pipeline = create_pipeline(kind, network)
+    pipeline = create_pipeline(3, kind, network)
     assert file in pipeline.outputs()
     assert first in pipeline.inputs()
-    assert ("student" in pipeline.inputs()) == (network == "student")
+    models = {"trained_model", "round_3_checkpoint", "comparison_checkpoint"}
+    assert pipeline.inputs() & models == {first}
 
 
 def test_only_people_of_the_test_part(json_test):

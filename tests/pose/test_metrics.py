@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from sspcm_kedro.pose.metrics import oks_nms, pck, pck_reference, pixel_errors, rescore
+from sspcm_kedro.pose.metrics import (
+    oks_nms,
+    pck,
+    pck_hits,
+    pck_reference,
+    pixel_errors,
+    rescore,
+)
 from sspcm_kedro.pose.skeleton import COCO, LSP
 from typechecker import unchecked
 
@@ -62,9 +69,9 @@ def test_pck_of_nobody_is_nan():
 def test_pck_refuses_other_people():
     points = np.zeros((2, 4, 2))
     with pytest.raises(ValueError, match=r"reference must have the shape \(2,\).*got \(1,\)"):
-        unchecked(pck)(points, points, np.ones((2, 4)), np.ones(1))
+        unchecked(pck_hits)(points, points, np.ones((2, 4)), np.ones(1))
     with pytest.raises(ValueError, match="predicted"):
-        unchecked(pck)(points[:1], points, np.ones((2, 4)), np.ones(2))
+        unchecked(pck_hits)(points[:1], points, np.ones((2, 4)), np.ones(2))
 
 
 def test_reference_is_the_torso_or_the_longer_side():

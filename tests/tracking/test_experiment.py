@@ -94,6 +94,17 @@ def test_results(staged):
     assert staged.book.curve(staged.method, "correction/kept") == [(4, report["kept"])]
 
 
+def test_runs_say_which_network_is_shipped_and_how_sure_that_is(staged):
+    choice = read(staged, "08_reporting/metrics.json")["choice"]
+    ships = choice["ships"] == "student"
+    assert choice["ships"] in ("student", "pose_dual")
+    assert staged.method.data.tags["ships"] == str(ships).lower()
+    assert staged.dual.data.tags["ships"] == str(not ships).lower()
+    for name in ("gain", "low", "high", "better"):
+        assert staged.book.curve(staged.method, f"choice/{name}") == [(8, choice[name])]
+        assert f"choice/{name}" not in staged.dual.data.metrics
+
+
 def test_settings_and_surroundings(staged):
     params, tags = staged.method.data.params, staged.method.data.tags
     assert params["training.steps"] == "2" and params["seed"] == "0"
@@ -113,10 +124,10 @@ def test_figures_are_those_of_the_report(staged):
     reporting = staged.project.data / "08_reporting"
     figures = {f"figures/{file.name}" for file in reporting.glob("*.png")}
     assert len(figures) >= 6
-    assert files == {*figures, "metrics.json", "report.html"}
+    assert files == {*figures, "choice.json", "metrics.json", "report.html"}
     shared = {"learning_curves", "predictions", "per_keypoint"}
     assert staged.book.files(staged.dual) == {
-        *(f"figures/{name}.png" for name in shared), "metrics.json", "report.html",
+        *(f"figures/{name}.png" for name in shared), "choice.json", "metrics.json", "report.html",
     }  # fmt: skip
     place = Path(mlflow.artifacts.download_artifacts(
         run_id=staged.method.info.run_id, artifact_path="figures", tracking_uri=staged.book.uri

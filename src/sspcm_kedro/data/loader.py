@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Generator, Tensor
 
 from sspcm_kedro.augment.affine import RandomAffine
+from sspcm_kedro.augment.color import jitter_color
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.data.crops import Crops
@@ -78,6 +79,7 @@ class Batches:
         steps: batches an epoch.
         seed: of the experiment.
         device: where the views are made.
+        color: share by which brightness, contrast and saturation of views vary; 0 draws nothing.
     """
 
     labeled: InstancePool
@@ -90,6 +92,7 @@ class Batches:
     steps: int
     seed: int
     device: torch.device
+    color: float = 0.0
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, counted from 0 over the whole training."""
@@ -118,7 +121,11 @@ class Batches:
     ) -> tuple[Float[Tensor, "b 3 H W"], Float[Tensor, "b 2 3"], Bool[Tensor, " b"]]:
         """Weak views, the maps in input pixels that made them, and who is mirrored."""
         matrix, flip = self.affine.sample(len(rows), pool.crops.input_hw, rng)
-        return weak_view(pool.crops, rows, matrix, self.device), matrix, flip
+
+        def recolor(pixels: Tensor) -> Tensor:
+            return jitter_color(pixels, self.color, rng) if self.color else pixels
+
+        return weak_view(pool.crops, rows, matrix, self.device, recolor), matrix, flip
 
     def _encode(
         self, keypoints: Float[Tensor, "b k 2"], values: Shaped[Tensor, "b k"],

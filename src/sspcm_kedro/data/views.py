@@ -1,5 +1,6 @@
 """How a person is shown to a network: its crop, the weak view of it, and the heatmaps."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -8,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from sspcm_kedro.augment.affine import AffineConfig
-from sspcm_kedro.config import Settings
+from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
@@ -63,6 +64,10 @@ class ViewConfig(Settings):
     weak: AffineConfig = AffineConfig(
         scale=0.25, rotation=30, rotation_probability=0.6, flip_probability=0.5
     )
+    color: Share = Field(
+        default=0.0,
+        description="brightness, contrast and saturation of training views vary by this share",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> "ViewConfig":
@@ -113,16 +118,24 @@ def crops_of(people: Instances, view: ViewConfig, machine: MachineConfig) -> Cro
 
 
 def weak_view(
-    crops: Crops, rows: Int[Tensor, " b"], matrix: Float[Tensor, "b 2 3"], device: torch.device
-) -> Float[Tensor, "b 3 H W"]:
+    crops: Crops, rows: Int[Tensor, " b"], matrix: Float[Tensor, "b 2 3"], device: torch.device,
+    recolor: Callable[[Tensor], Tensor] = lambda pixels: pixels,
+) -> Float[Tensor, "b 3 H W"]:  # fmt: skip
     """Normalized views of crops through maps from canonical input pixels to those of the view.
 
     Outside the crop is black, before normalization, as in the loaders of the field.
+
+    Args:
+        crops: of people.
+        rows: which of them.
+        matrix: the maps.
+        device: where the views are made.
+        recolor: changes the pixels, RGB in 0..1 (b, 3, H, W), before they are normalized.
     """
     pixels = crops[rows].to(device, non_blocking=True).float() / 255
     shift = matrix[:, :, :2].sum(dim=2) * crops.border  # the border moves the crop's origin
     matrix = torch.cat([matrix[:, :, :2], (matrix[:, :, 2] - shift)[..., None]], dim=2)
-    views = warp(pixels, matrix, crops.input_hw)
+    views = recolor(warp(pixels, matrix, crops.input_hw))
     return normalize(views).contiguous(memory_format=torch.channels_last)
 
 

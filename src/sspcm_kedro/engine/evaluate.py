@@ -167,13 +167,13 @@ def evaluate(
     )
     protocol, counted = config.protocol, {}
     if protocol == "pckh":
-        sizes = _head_sizes(people)
+        sizes = head_sizes(people)
         counted = pckh(predicted, people.keypoints, people.visibility, sizes, skeleton.names)
     elif protocol == "aic" or (protocol == "coco" and skeleton.sigmas):
         sigmas = sigmas_of(skeleton, config)
         _, detections = detect(predicted, scores, people, input_hw, sigmas, config)
         if protocol == "coco":
-            counted = coco_ap(people, detections, sigmas, _ignored(ignored))
+            counted = coco_ap(people, detections, sigmas, ignored_instances(ignored))
         else:
             counted = {"AIC_AP": aic_ap(people, detections, sigmas)}
     errors = pixel_errors(predicted, people.keypoints, people.visibility, people.boxes)
@@ -228,8 +228,12 @@ def sigmas_of(skeleton: Skeleton, config: EvaluationConfig) -> np.ndarray:
     return np.asarray(skeleton.sigmas)
 
 
-def _head_sizes(people: Instances) -> np.ndarray:
-    """MPII's head sizes (n), image pixels."""
+def head_sizes(people: Instances) -> np.ndarray:
+    """MPII's head sizes (n), image pixels.
+
+    Raises:
+        BadInput: somebody has none.
+    """
     sizes = people.head_sizes.astype(np.float64)
     if not (sizes > 0).all():
         rule = "every person must have a head size (column head_size), and some have none"
@@ -238,7 +242,8 @@ def _head_sizes(people: Instances) -> np.ndarray:
     return sizes
 
 
-def _ignored(people: Instances | None) -> IgnoredInstances | None:
+def ignored_instances(people: Instances | None) -> IgnoredInstances | None:
+    """People whom protocol ``coco`` ignores, as ``coco_ap`` takes them."""
     if people is None:
         return None
     return IgnoredInstances(people.image_ids, people.boxes, people.areas, people.crowds)

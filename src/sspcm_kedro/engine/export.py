@@ -1,7 +1,7 @@
 """A trained network with all that is needed to use it: exported once, loaded everywhere."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,17 +31,21 @@ class TrainedModel:
         config: what ``network`` is, without the weights that its training started from.
         skeleton: the k keypoints.
         view: how people are shown to it.
+        choice: which network it is and why it is shipped, as ``engine.choice.Choice.to_dict`` says
+            it; empty where nothing was compared.
     """
 
     network: nn.Module
     config: NetworkConfig
     skeleton: Skeleton
     view: ViewConfig
+    choice: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: State, skeleton: Skeleton, view: ViewConfig, network: NetworkConfig
-    ) -> "TrainedModel":
+        cls, checkpoint: State, skeleton: Skeleton, view: ViewConfig, network: NetworkConfig,
+        choice: dict[str, Any] | None = None,
+    ) -> "TrainedModel":  # fmt: skip
         """The network that a checkpoint deploys.
 
         Args:
@@ -49,10 +53,11 @@ class TrainedModel:
             skeleton: what it was trained on.
             view: how people were shown to it.
             network: the networks of the run.
+            choice: why it is shipped, if it was compared with another.
         """
         name = checkpoint["deployed"]
         net = networks_of(checkpoint, network, skeleton.size, stride=view.stride)[name]
-        return cls(net, NetworkConfig(network.of(name).bare()), skeleton, view)
+        return cls(net, NetworkConfig(network.of(name).bare()), skeleton, view, choice or {})
 
     @classmethod
     def from_tensors(cls, saved: dict[str, Any], where: object) -> "TrainedModel":
@@ -68,6 +73,7 @@ class TrainedModel:
         try:
             skeleton = Skeleton.from_dict(json.loads(saved["skeleton"]))
             view = ViewConfig.model_validate_json(saved["view"])
+            choice = json.loads(saved.get("choice", "{}"))
             config = NetworkConfig.model_validate_json(saved["network"]).bare()
             network = config.build(skeleton.size, stride=view.stride)
             network.load_state_dict({k: v for k, v in saved.items() if isinstance(v, Tensor)})
@@ -77,15 +83,17 @@ class TrainedModel:
             remedy = "Use the file that this project's evaluation writes"
             raise BadInput(where, f"{rule} ({cause})", remedy) from error
         network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        return cls(network.eval(), config, skeleton, view)
+        return cls(network.eval(), config, skeleton, view, choice)
 
     def to_tensors(self) -> dict[str, Any]:
-        """The weights by name; and as JSON, what the network, its view and its keypoints are."""
+        """The weights by name; and as JSON, what the network, its view and its keypoints are, and
+        why it is shipped, if it was compared."""
         return {
             **self.network.state_dict(),
             "skeleton": json.dumps(self.skeleton.to_dict()),
             "network": self.config.model_dump_json(),
             "view": self.view.model_dump_json(),
+            **({"choice": json.dumps(self.choice)} if self.choice else {}),
         }
 
     def predict(

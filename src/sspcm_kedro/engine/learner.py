@@ -8,7 +8,7 @@ from torch import nn
 
 from sspcm_kedro.engine.optimizer import TrainingConfig, adam
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import MakeNet, Method
+from sspcm_kedro.methods.base import AVERAGES, MakeNet, Method
 from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.seeds import Stream, stream_seed
@@ -45,10 +45,11 @@ class Learner:
         training: TrainingConfig, device: torch.device,
     ) -> None:  # fmt: skip
         self.kind = method.kind
-        self.method: Method = method.build(make_net, codec).to(
-            device, memory_format=torch.channels_last
-        )  # pyright: ignore[reportCallIssue]
-        self.optimizer = adam(self.method, training.learning_rate)
+        built = method.build(make_net, codec)
+        if training.average_decay is not None:
+            built.keep_averages(training.average_decay)
+        self.method: Method = built.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.optimizer = adam(self.method, training.learning_rate, training.backbone_rate)
         self.schedule = training.schedule()
         self.epoch = 0
         self.history: list[dict[str, float | str]] = []
@@ -74,17 +75,31 @@ class Learner:
         self.history = list(state["history"])
 
 
+def is_averaged(state: State) -> bool:
+    """Whether averages of the weights are kept beside the weights."""
+    return any(key.startswith(f"{AVERAGES}.") for key in state["method"])
+
+
 def networks_of(
-    state: State, network: NetworkConfig, keypoints: int, *, stride: int = 4
+    state: State, network: NetworkConfig, keypoints: int, *, stride: int = 4, last: bool = False
 ) -> dict[str, nn.Module]:
-    """The trained networks in a state, by name, on the CPU and in eval mode."""
-    prefix = "networks."
+    """The trained networks in a state, by name, on the CPU and in eval mode.
+
+    Args:
+        state: of a learner.
+        network: what they are.
+        keypoints: their channels.
+        stride: input pixels a heatmap cell.
+        last: with the weights after the last step, where averages are kept beside them, which are
+            what predicts.
+    """
+    prefix = "networks." if last or not is_averaged(state) else f"{AVERAGES}."
     weights: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in state["method"].items():
         if key.startswith(prefix):
             name, _, rest = key.removeprefix(prefix).partition(".")
             weights.setdefault(name, {})[rest] = value
-    networks = {}
+    networks: dict[str, nn.Module] = {}
     for name, values in weights.items():
         maker = network_maker(network.bare(), keypoints, 0, stride=stride)
         net = maker(ROLES.index(name)).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

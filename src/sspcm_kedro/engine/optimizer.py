@@ -13,38 +13,58 @@ from sspcm_kedro.config import Ascending, Distinct, Settings
 
 @dataclass(frozen=True)
 class StepDecay:
-    """A tenth of the rate after each milestone (published: 70 % and 90 %).
+    """A tenth of the rate after each milestone (published: 70 % and 90 %), after a linear start.
 
     Attributes:
-        rate: learning rate at the start.
+        rate: learning rate after the linear start.
         milestones: shares of the training, each followed by a ten times smaller rate.
         steps: length of the whole training in optimizer steps.
+        linear_start: steps in which the rate rises linearly; 0 starts at the whole.
     """
 
     rate: float
     milestones: tuple[float, ...]
     steps: int
+    linear_start: int = 0
 
     def at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
+        return self._decayed(step) * min(1.0, (step + 1) / max(1, self.linear_start))
+
+    def _decayed(self, step: int) -> float:
         passed = sum(step >= share * self.steps for share in self.milestones)
         return self.rate * 0.1**passed
 
     def rates(self, steps: range) -> dict[int, float]:
-        """The learning rates of some steps, by the first step of each; the others follow it."""
+        """The rates of some steps but for the linear start, by the first step of each."""
         changes = (math.ceil(share * self.steps) for share in self.milestones)
         firsts = {steps.start, *(step for step in changes if step in steps)}
-        return {step: self.at(step) for step in sorted(firsts)}
+        return {step: self._decayed(step) for step in sorted(firsts)}
 
     def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Set the rate of a step; it depends on the step alone, so there is no state to lose."""
         for group in optimizer.param_groups:
-            group["lr"] = self.at(step)
+            group["lr"] = self.at(step) * group.get("share", 1.0)
 
 
-def adam(method: nn.Module, rate: float) -> torch.optim.Adam:
-    """Adam without weight decay over what is trained; fused, the fastest form on CPU and CUDA."""
-    return torch.optim.Adam([p for p in method.parameters() if p.requires_grad], rate, fused=True)
+def adam(method: nn.Module, rate: float, backbone_rate: float = 1.0) -> torch.optim.Adam:
+    """Adam without weight decay over what is trained; fused, the fastest form on CPU and CUDA.
+
+    Args:
+        method: whose networks are trained.
+        rate: learning rate.
+        backbone_rate: the share of it at which modules called ``backbone`` learn. Unless it is 1
+            they are a group of their own.
+    """
+    trained = {name: p for name, p in method.named_parameters() if p.requires_grad}
+    if backbone_rate == 1:
+        return torch.optim.Adam(trained.values(), rate, fused=True)
+    inside = {name for name in trained if "backbone" in name.split(".")}
+    groups = [
+        {"params": [p for name, p in trained.items() if name not in inside], "share": 1.0},
+        {"params": [trained[name] for name in trained if name in inside], "share": backbone_rate},
+    ]
+    return torch.optim.Adam([group for group in groups if group["params"]], rate, fused=True)
 
 
 Milestone = Annotated[float, Field(gt=0, le=1)]
@@ -66,13 +86,25 @@ class TrainingConfig(Settings):
         default=(0.7, 0.9), max_length=100,
         description="shares of the whole training, ascending; a tenth of the rate after each",
     )  # fmt: skip
+    linear_start: int = Field(
+        default=0, ge=0, le=10**7, description="optimizer steps in which the rate rises to its own"
+    )
+    backbone_rate: float = Field(
+        default=1.0, gt=0, le=1, description="of the learning rate, for backbones"
+    )
+    average_decay: float | None = Field(
+        default=None, gt=0, lt=1,
+        description="of the moving average of each network's weights, which predicts and ships; "
+        "null: none",
+    )  # fmt: skip
     version: int = Field(
         default=1, ge=0, le=10**9, description="raise it to train again, e.g. after code changed"
     )
 
     def schedule(self) -> StepDecay:
         """The learning rate of each step of the whole training."""
-        return StepDecay(self.learning_rate, self.milestones, self.epochs * self.steps)
+        steps = self.epochs * self.steps
+        return StepDecay(self.learning_rate, self.milestones, steps, self.linear_start)
 
     @property
     def epochs(self) -> int:

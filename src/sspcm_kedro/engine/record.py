@@ -62,7 +62,14 @@ class Stage:
             **({} if self.number == 0 else {"round_epochs": training.round_epochs}),
             **({"rounds": training.rounds} if self.number is None else {}),
             "learning_rate": {f"from_step_{step}": rate for step, rate in rates.items()},
+            **({"linear_start": training.linear_start} if self._rises(training) else {}),
+            "backbone_rate": training.backbone_rate,
+            "average_decay": training.average_decay,
         }
+
+    def _rises(self, training: TrainingConfig) -> bool:
+        """Whether the linear start of a training reaches into this stage."""
+        return self.span(training).start * training.steps < training.linear_start
 
 
 COMPARISON = Stage("comparison", None)
@@ -134,13 +141,13 @@ def check_network(
 ) -> None:
     """Refuse to predict with a checkpoint that was trained with another network, view or skeleton.
 
-    How heatmaps are decoded may differ: ``view.refinement`` and ``view.blur``; and what networks
-    started from.
+    What acts on training or on decoding alone may differ: ``view.color``, ``view.refinement``,
+    ``view.blur``, and what networks started from.
 
     Raises:
         BadInput: names the settings that differ, with both values.
     """
-    decoding = {"refinement", "blur"}
+    decoding = {"refinement", "blur", "color"}
     now = as_record({
         "network": network.bare().model_dump(mode="json"),
         "view": view.model_dump(mode="json", exclude=decoding),

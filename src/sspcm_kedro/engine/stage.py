@@ -205,6 +205,7 @@ def make_batches(
     return Batches(
         pool(labeled), None if unlabeled is None else pool(unlabeled), pseudo, skeleton,
         view.codec, view.weak.build(), training.batch, training.steps, seed, machine.pick(),
+        view.color,
     )  # fmt: skip
 
 
@@ -221,7 +222,7 @@ def make_monitor(
 
     def monitor(method: Method) -> dict[str, float]:
         scores = {}
-        for name, net in method.networks.items():
+        for name, net in method.shipped.items():
             predictions = predict(
                 net, crops, skeleton, view.codec, flip_test=flip_test, device=machine.pick()
             )

@@ -1,5 +1,6 @@
 """What every learning algorithm is, and what several of them share."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from sspcm_kedro.pose.losses import keypoint_mse
 MakeNet = Callable[[int], nn.Module]
 """Builds a network, given its place in ``nets.ROLES``; those of different places start apart."""
 
+AVERAGES = "averages"
+"""Where a method keeps the averages of its networks, if it does."""
+
 UnlabeledField = Literal["images", "earlier", "donors"]
 
 
@@ -30,6 +34,7 @@ class Method(nn.Module, ABC):
         networks: the trained networks, by names of ``nets.ROLES``.
         deployed: the name of the one that ships.
         labelers: the names of the one or two whose predictions a round stores as pseudo-labels.
+        averages: the moving averages of their weights, by the same names; empty if none are kept.
         reads: the fields of ``batch.Unlabeled`` that a step reads. None: all people in a batch are
             labeled. ``earlier`` is a need that only rounds meet; ``donors`` may be missing.
     """
@@ -38,6 +43,11 @@ class Method(nn.Module, ABC):
     deployed: str
     labelers: tuple[str, ...]
     reads: frozenset[UnlabeledField] = frozenset({"images"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.averages = nn.ModuleDict()
+        self.decay = 0.0
 
     @property
     def needs_unlabeled(self) -> bool:
@@ -48,8 +58,35 @@ class Method(nn.Module, ABC):
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
         """Scalars by name; those named ``loss/...`` are summed and minimized."""
 
+    def keep_averages(self, decay: float) -> None:
+        """Keep beside each network the moving average of its weights (Polyak and Juditsky, 1992).
+
+        Args:
+            decay: share of the average that a step leaves, once there have been many.
+        """
+        self.decay = decay
+        for name, net in self.networks.items():
+            self.averages[name] = copy.deepcopy(net).requires_grad_(False).eval()
+
+    @property
+    def shipped(self) -> nn.ModuleDict:
+        """The networks that predict: the averages where they are kept."""
+        return self.averages if len(self.averages) else self.networks
+
+    def train(self, mode: bool = True) -> "Method":
+        """As every module, but averages never gather statistics of their own."""
+        super().train(mode)
+        self.averages.eval()
+        return self
+
     def after_step(self, step: int) -> None:
-        """Called with the number of optimizer steps done, after each of them."""
+        """Called with the number of optimizer steps done, after each of them.
+
+        An average of few steps forgets sooner: after step n it keeps (1 + n) / (10 + n) at most.
+        """
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, average in self.averages.items():
+            move_average(average, self.networks[name], decay)
 
     def supervised_losses(self, labeled: Labeled) -> list[Tensor]:
         """Each network's loss on the labeled people."""
@@ -126,6 +163,17 @@ class MethodSettings(Settings):
         """The method's own rules where it has them. Else its stored labels are for people alone
         (sheets, annotation queue), and the defaults serve."""
         return LabelRules()
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """Every number of ``average``, statistics included, towards that of ``net`` by 1 - decay."""
+    pairs = zip(average.state_dict().values(), net.state_dict().values(), strict=True)
+    for mean, value in pairs:
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:  # counters
+            mean.copy_(value)
 
 
 def total_loss(scalars: Mapping[str, Tensor]) -> Tensor:

@@ -108,6 +108,7 @@ class SSPCM(Method):
         return unlabeled.earlier
 
     def after_step(self, step: int) -> None:
+        super().after_step(step)
         if self.snapshot_every is not None and step % self.snapshot_every == 0:
             self.snapshots.load_state_dict(self.teachers.state_dict())
 

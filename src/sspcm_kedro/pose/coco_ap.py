@@ -103,6 +103,24 @@ def coco_ap(
         ValueError: if the sigmas or the two sides disagree about k, or lengths within a side do,
             or the coordinates or scores are not finite.
     """
+    _, evaluation = match(truth, detections, sigmas, ignored)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = np.where(evaluation.stats < 0, np.nan, evaluation.stats)  # which has -1 for nobody
+    return dict(zip(METRICS, values.tolist(), strict=True))
+
+
+def match(
+    truth: LabeledInstances,
+    detections: Detections,
+    sigmas: Sequence[float] | Float[np.ndarray, " k"],
+    ignored: IgnoredInstances | None = None,
+) -> tuple[Shaped[np.ndarray, " images"], COCOeval]:
+    """The images of either side, and pycocotools' matches on each of them (``evalImgs``).
+
+    Arguments and errors are those of ``coco_ap``; an image's id there is its position here.
+    """
     _check(truth, detections, len(sigmas))
     images = np.union1d(truth.image_ids, detections.image_ids)
     places = {image: place for place, image in enumerate(images.tolist())}
@@ -123,10 +141,7 @@ def coco_ap(
         evaluation = COCOeval(_index(images, labels), _index(images, results), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, dtype=np.float64)
         evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    values = np.where(evaluation.stats < 0, np.nan, evaluation.stats)  # which has -1 for nobody
-    return dict(zip(METRICS, values.tolist(), strict=True))
+    return images, evaluation
 
 
 def _true_record(

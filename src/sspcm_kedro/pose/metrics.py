@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Real, Shaped
+from jaxtyping import Bool, Float, Int, Real, Shaped
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,34 @@ def pck(
     Raises:
         ValueError: if the shapes do not agree.
     """
+    hit, evaluated = pck_hits(predicted, truth, visibility, reference, threshold=threshold)
+    count = evaluated.sum(axis=0)
+    per_keypoint = np.full(count.shape, np.nan)
+    np.divide(hit.sum(axis=0), count, out=per_keypoint, where=count > 0)
+    mean = float(hit.sum() / count.sum()) if count.sum() else float("nan")
+    return PckScores(mean, per_keypoint, count)
+
+
+def pck_hits(
+    predicted: Real[np.ndarray, "n k 2"],
+    truth: Real[np.ndarray, "n k 2"],
+    visibility: Shaped[np.ndarray, "n k"],
+    reference: Real[np.ndarray, " n"],
+    *,
+    threshold: float = 0.2,
+) -> tuple[Bool[np.ndarray, "n k"], Bool[np.ndarray, "n k"]]:
+    """Which keypoints PCK counts as found, and which it evaluates; arguments are those of ``pck``.
+
+    Raises:
+        ValueError: if the shapes do not agree.
+    """
     _check_shape("predicted", predicted, truth.shape)
     _check_shape("truth", truth, (*visibility.shape, 2))
     _check_shape("reference", reference, (len(truth),))
     distance = np.linalg.norm(_float(predicted) - _float(truth), axis=-1)
     evaluated = (visibility > 0) & (reference > 0)[:, None]  # nan > 0 is False
     hit = evaluated & (distance <= threshold * _float(reference)[:, None])
-    count = evaluated.sum(axis=0)
-    per_keypoint = np.full(count.shape, np.nan)
-    np.divide(hit.sum(axis=0), count, out=per_keypoint, where=count > 0)
-    mean = float(hit.sum() / count.sum()) if count.sum() else float("nan")
-    return PckScores(mean, per_keypoint, count)
+    return hit, evaluated
 
 
 def pck_reference(
@@ -163,7 +180,7 @@ def pckh(
     if not (_float(sizes) > 0).all():
         raise ValueError(f"every head size must be positive, got {float(np.min(sizes))}")
     places = {name: i for i, name in enumerate(names)}
-    counted = visibility * np.array([name not in PCKH_EXCLUDED for name in names])
+    counted = pckh_visibility(visibility, names)
     half = pck(predicted, truth, counted, sizes, threshold=0.5)
     tenth = pck(predicted, truth, counted, sizes, threshold=0.1)
     columns = {
@@ -171,6 +188,13 @@ def pckh(
         for column, group in PCKH_GROUPS.items()
     }
     return {"PCKh": half.mean, "PCKh0.1": tenth.mean, **columns}
+
+
+def pckh_visibility(
+    visibility: Shaped[np.ndarray, "n k"], names: Sequence[str]
+) -> Shaped[np.ndarray, "n k"]:
+    """The visibility, 0 for the keypoints that PCKh's total leaves out."""
+    return visibility * np.array([name not in PCKH_EXCLUDED for name in names])
 
 
 def oks_nms(

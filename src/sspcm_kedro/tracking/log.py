@@ -18,6 +18,7 @@ from kedro.io import CatalogProtocol
 from sspcm_kedro.data.views import crops_of, plain_pixels
 from sspcm_kedro.datasets.figure import FigureDataset
 from sspcm_kedro.datasets.tensors import TensorsDataset
+from sspcm_kedro.engine.choice import Choice
 from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.fingerprint import fingerprint
@@ -32,7 +33,14 @@ from sspcm_kedro.tracking.surroundings import tags_of
 logger = logging.getLogger(__name__)
 
 PEOPLE = ("labeled", "unlabeled", "validation", "ignored")
-COMPARING = {"learning_curves", "prediction_sheet", "per_keypoint_pck", "metrics", "report"}
+COMPARING = {
+    "learning_curves",
+    "prediction_sheet",
+    "per_keypoint_pck",
+    "choice",
+    "metrics",
+    "report",
+}
 """What shows the comparison beside the method: both runs have it."""
 
 
@@ -74,17 +82,20 @@ class Log:
             self._numbers(name, correction_points(data, self._first_step(int(match[1]))))
         elif name == "pseudo_label_scores":
             self._numbers(name, pseudo_label_points(data, self._first_step))
-        elif name == "student":
-            self._write(name, "model", lambda run: self._model(run, data))
         elif name == "network_scores":
             deployed = self._catalog.load("validation_predictions")["deployed"]
             self._numbers(name, score_points(data, deployed, self._last_step))
+            checkpoint = f"round_{self._settings['training'].rounds}_checkpoint"
+            self._write(name, "model", lambda run: self._model(run, self._deploys(checkpoint)))
         elif name == "comparison_scores":
-            (deployed,) = data
+            deployed = next(iter(data))
             self._numbers(name, score_points(data, deployed, self._last_step))
-            self._write(name, "model", lambda run: self._model(run, self._comparison()))
+            checkpoint = "comparison_checkpoint"
+            self._write(name, "model", lambda run: self._model(run, self._deploys(checkpoint)))
         elif name in COMPARING or isinstance(self._catalog[name], FigureDataset):
             self._file(name)
+        if name == "choice":
+            self._chosen(Choice.from_dict(data))
 
     def close(self, status: str) -> None:
         self._store.close(status)
@@ -101,6 +112,21 @@ class Log:
             self._write(
                 "comparison_", name, lambda run: run.file(path, folder) if run.find() else None
             )
+
+    def _chosen(self, choice: Choice) -> None:
+        """Both runs are told whether their network is the one that is shipped."""
+        points = list(choice_points(choice, self._last_step))
+
+        def tell(run: Run, ships: bool) -> None:
+            run.numbers(points)
+            run.set_tag("ships", str(ships).lower())
+
+        ships = choice.ships_network
+        self._write("choice", "chosen", lambda run: tell(run, ships))
+        self._write(
+            "comparison_", "chosen",
+            lambda run: run.set_tag("ships", str(not ships).lower()) if run.find() else None,
+        )  # fmt: skip
 
     def _write(self, name: str, what: str, write: Callable[[Run], object]) -> None:
         run = self._run(trained_by(name))
@@ -149,9 +175,10 @@ class Log:
     def _path(self, name: str) -> Path:
         return Path(self._catalog[name]._describe()["filepath"])
 
-    def _comparison(self) -> TrainedModel:
+    def _deploys(self, checkpoint: str) -> TrainedModel:
+        """The network that a training deploys, shipped or not."""
         return TrainedModel.from_checkpoint(
-            self._catalog.load("comparison_checkpoint"), self._catalog.load("skeleton"),
+            self._catalog.load(checkpoint), self._catalog.load("skeleton"),
             self._settings["view"], self._settings["network"],
         )  # fmt: skip
 
@@ -236,3 +263,10 @@ def score_points(scores: dict[str, dict[str, Any]], deployed: str, step: int) ->
                     yield Point(f"final/{name}", step, float(value))
                 if len(scores) > 1 and name in HEADLINES:
                     yield Point(f"final/{network}/{name}", step, float(value))
+
+
+def choice_points(choice: Choice, step: int) -> Iterator[Point]:
+    """What the method's network gains over the comparison's, and how surely."""
+    for name in ("gain", "low", "high", "better"):
+        if (value := getattr(choice, name)) is not None:
+            yield Point(f"choice/{name}", step, value)

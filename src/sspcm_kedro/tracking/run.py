@@ -18,7 +18,7 @@ from mlflow.types import Schema, TensorSpec
 from sspcm_kedro.tracking.identity import Identity
 
 T = TypeVar("T")
-EVALUATED = ("final/", "pseudo_labels/")
+EVALUATED = ("final/", "pseudo_labels/", "choice/")
 """Metrics that evaluation makes; all others are curves of training."""
 
 

@@ -10,8 +10,10 @@ from torch import Tensor
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_people, check_unit, whose
+from sspcm_kedro.engine.choice import Choice, Predicted, choose
 from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
-from sspcm_kedro.engine.learner import State, networks_of
+from sspcm_kedro.engine.export import TrainedModel
+from sspcm_kedro.engine.learner import State, is_averaged, networks_of
 from sspcm_kedro.engine.predict import predict, to_image
 from sspcm_kedro.engine.record import check_network
 from sspcm_kedro.errors import BadInput
@@ -19,8 +21,15 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.seeds import Seed
 
 logger = logging.getLogger(__name__)
+
+LAST = "_last"
+"""Ends the name of a network whose weights are those after the last step, not their average."""
+
+STORED = "stored predictions for the validation people"
+REMEDY = "Predict again: kedro run --pipelines evaluation"
 
 Predictions = dict[str, Any]
 """Tensors by name, and texts."""
@@ -39,7 +48,8 @@ def predict_validation(
 
     Returns:
         ``<network>.keypoints`` (n, k, 2) in canonical input pixels and ``<network>.scores`` (n, k);
-        whose they are (``ids``, ``unit``); and which network is ``deployed``, as text.
+        whose they are (``ids``, ``unit``); and which network is ``deployed``, as text. Where
+        averages of weights predict, ``<deployed>_last`` are the weights after the last step.
 
     Raises:
         BadInput: the people are of another ingestion than those that the checkpoint learned from,
@@ -54,7 +64,12 @@ def predict_validation(
     flip_test = evaluation.averages_mirrored(view)
     crops = crops_of(validation, view, machine)
     predictions: Predictions = {"deployed": checkpoint["deployed"], **whose(validation)}
-    for name, net in networks_of(checkpoint, network, skeleton.size, stride=view.stride).items():
+    networks = networks_of(checkpoint, network, skeleton.size, stride=view.stride)
+    if is_averaged(checkpoint):
+        name = checkpoint["deployed"]
+        last = networks_of(checkpoint, network, skeleton.size, stride=view.stride, last=True)
+        networks[f"{name}{LAST}"] = last[name]
+    for name, net in networks.items():
         keypoints, scores = predict(
             net.to(machine.pick()), crops, skeleton, view.codec, flip_test=flip_test,
             device=machine.pick(), title=f"validation people, {name}",
@@ -71,7 +86,12 @@ def predict_comparison(checkpoint: State, **others: Any) -> Predictions:
     kind, deployed = checkpoint["kind"], checkpoint["deployed"]
     name = "baseline" if kind == "supervised" else kind
     predictions = predict_validation(checkpoint, **others)
-    own = {f"{name}.{key}": predictions[f"{deployed}.{key}"] for key in ("keypoints", "scores")}
+    own = {
+        f"{name}{part}.{key}": predictions[f"{deployed}{part}.{key}"]
+        for part in ("", LAST)
+        for key in ("keypoints", "scores")
+        if f"{deployed}{part}.{key}" in predictions
+    }
     return {**own, "deployed": name, "ids": predictions["ids"], "unit": predictions["unit"]}
 
 
@@ -100,8 +120,7 @@ def score_networks(
         BadInput: the predictions are of other people, or the tables of several ingestions.
     """
     check_unit(skeleton.to_dict(), validation=validation, ignored=ignored)
-    remedy = "Predict again: kedro run --pipelines evaluation"
-    check_people(predictions, validation, "stored predictions for the validation people", remedy)
+    check_people(predictions, validation, STORED, REMEDY)
     scores: dict[str, Any] = {}
     networks = [key.removesuffix(".keypoints") for key in predictions if key.endswith(".keypoints")]
     for name in networks:
@@ -180,11 +199,79 @@ def score_pseudo_labels(
     return rows
 
 
-def collect(
-    networks: dict[str, Any], comparison: dict[str, Any], rounds: list[dict[str, float]]
+def choose_network(
+    predictions: Predictions,
+    comparison: Predictions,
+    validation: Instances,
+    ignored: Instances,
+    skeleton: Skeleton,
+    view: ViewConfig,
+    evaluation: EvaluationConfig,
+    seed: Seed,
 ) -> dict[str, Any]:
-    """All numbers of a run: the comparison's, the networks', and those of the pseudo-labels."""
-    tables = {**comparison, **{name: networks[name] for name in ROLES if name in networks}}
+    """Which of the networks that method and comparison deploy is shipped: a ``Choice``, as JSON.
+
+    Args:
+        predictions: of the method's networks for the validation people.
+        comparison: of the comparison's.
+        validation: their labels.
+        ignored: people on the same images whom protocol ``coco`` ignores; may have no rows.
+        skeleton: the keypoints of all.
+        view: the frame of the predictions.
+        evaluation: the protocol.
+        seed: of the run.
+
+    Raises:
+        BadInput: the predictions are of other people, or the tables of several ingestions.
+    """
+    check_unit(skeleton.to_dict(), validation=validation, ignored=ignored)
+    check_people(predictions, validation, STORED, REMEDY)
+    check_people(comparison, validation, STORED, REMEDY)
+    choice = choose(
+        _deployed(predictions), _deployed(comparison), validation, ignored, view.input_hw,
+        skeleton, evaluation, seed,
+    )  # fmt: skip
+    return choice.to_dict()
+
+
+def _deployed(stored: Predictions) -> Predicted:
+    """The predictions of the network that is deployed."""
+    name = stored["deployed"]
+    return Predicted(name, stored[f"{name}.keypoints"], stored[f"{name}.scores"])
+
+
+def export(
+    checkpoint: State,
+    comparison: State,
+    choice: dict[str, Any],
+    skeleton: Skeleton,
+    view: ViewConfig,
+    network: NetworkConfig,
+) -> TrainedModel:
+    """The network that is shipped, and why.
+
+    Args:
+        checkpoint: of the method's last round.
+        comparison: of the comparison.
+        choice: between the networks that they deploy.
+        skeleton: what both were trained on.
+        view: how people were shown to them.
+        network: the networks of the run.
+    """
+    ships = checkpoint if Choice.from_dict(choice).ships_network else comparison
+    return TrainedModel.from_checkpoint(ships, skeleton, view, network, choice)
+
+
+def collect(
+    networks: dict[str, Any],
+    comparison: dict[str, Any],
+    rounds: list[dict[str, float]],
+    choice: dict[str, Any],
+) -> dict[str, Any]:
+    """All numbers of a run: the comparison's, the networks', the choice between them, and those of
+    the pseudo-labels."""
+    order = [name + part for name in ROLES for part in ("", LAST) if name + part in networks]
+    tables = {**comparison, **{name: networks[name] for name in order}}
     labels = {f"round_{row['round']}": {k: v for k, v in row.items() if k != "round"}
               for row in rounds}  # fmt: skip
-    return {**tables, "pseudo_labels": labels}
+    return {**tables, "choice": choice, "pseudo_labels": labels}

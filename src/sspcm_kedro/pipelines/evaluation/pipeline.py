@@ -2,10 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.pipelines import by_name
 from sspcm_kedro.pipelines.evaluation.nodes import (
+    choose_network,
     collect,
+    export,
     predict_comparison,
     predict_validation,
     score_networks,
@@ -31,20 +32,25 @@ def create_comparison_pipeline() -> Pipeline:
 
 
 def create_pipeline(rounds: int) -> Pipeline:
-    """Checkpoints to the student's weights, predictions and numbers."""
+    """Checkpoints to predictions, numbers and the network that is shipped."""
     last = {"checkpoint": f"round_{rounds}_checkpoint"}
     labels = [f"round_{number}_{name}" for number in range(1, rounds + 1)
               for name in ("predictions", "corrected")]  # fmt: skip
     return Pipeline([
         *create_comparison_pipeline().nodes,
-        Node(TrainedModel.from_checkpoint, NETWORK | last, "student", name="export_student"),
         Node(predict_validation, PREDICT | last, "validation_predictions",
              name="predict_validation", tags="gpu"),
         Node(score_networks, {**SCORE, "predictions": "validation_predictions"},
              "network_scores", name="score_networks"),
+        Node(choose_network,
+             SCORE | by_name("params:seed", predictions="validation_predictions",
+                             comparison="comparison_predictions"),
+             "choice", name="choose_network"),
+        Node(export, NETWORK | last | by_name("choice", comparison="comparison_checkpoint"),
+             "trained_model", name="export"),
         Node(score_pseudo_labels,
              ["hidden_truth", "skeleton", "params:view", "params:evaluation", *labels],
              "pseudo_label_scores", name="score_pseudo_labels"),
-        Node(collect, ["network_scores", "comparison_scores", "pseudo_label_scores"],
-             "metrics", name="collect"),
+        Node(collect, ["network_scores", "comparison_scores", "pseudo_label_scores",
+                       "choice"], "metrics", name="collect"),
     ], tags="evaluation")  # fmt: skip

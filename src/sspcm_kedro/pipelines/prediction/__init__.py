@@ -1,4 +1,4 @@
-"""Prediction: the student on any folder of images."""
+"""Prediction: the trained model on any folder of images."""
 
 from sspcm_kedro.pipelines.prediction.pipeline import create_pipeline
 

@@ -21,6 +21,7 @@ from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.overlays import draw_overlays, tile_size
+from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.metrics import rescore
 from sspcm_kedro.sources.checks import need_folder, verify_images
@@ -82,6 +83,8 @@ def predict_people(
     model: TrainedModel, people: Instances, evaluation: EvaluationConfig, machine: MachineConfig
 ) -> dict[str, Any]:
     """``keypoints`` (n, k, 2) in canonical input pixels, their ``scores`` (n, k), and whose."""
+    if model.choice:
+        logger.info("The %s predicts", readable(model.choice["ships"]))
     crops = crops_of(people, model.view, machine)
     predictions = model.predict(crops, evaluation, machine.pick(), "people")
     return {**predictions, **whose(people)}

@@ -12,8 +12,8 @@ from sspcm_kedro.pipelines.prediction.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """A folder of images and the student to a COCO file and a sheet."""
-    inputs = {"model": "student", "people": "prediction_instances"}
+    """A folder of images and the trained model to a COCO file and a sheet."""
+    inputs = {"model": "trained_model", "people": "prediction_instances"}
     predicted = {**inputs, "predictions": "prediction_keypoints", "config": "params:prediction"}
     machine, evaluation = by_name("params:machine"), by_name("params:evaluation")
     return Pipeline([

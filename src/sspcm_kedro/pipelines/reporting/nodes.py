@@ -19,7 +19,12 @@ from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
 from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.pipelines.reporting.tables import comparison_table, explain_columns, report_html
+from sspcm_kedro.pipelines.reporting.tables import (
+    choice_lines,
+    comparison_table,
+    explain_columns,
+    report_html,
+)
 from sspcm_kedro.pose.geometry import crop_matrix, move_points
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -149,7 +154,8 @@ def report(
     metrics: dict[str, Any], comparison: dict[str, Any], published: PublishedConfig,
     **figures: bytes,
 ) -> str:  # fmt: skip
-    """One page with everything; prints the networks' scores on the terminal.
+    """One page with everything; prints the networks' scores, and which one is shipped, on the
+    terminal.
 
     Args:
         metrics: all numbers of the run.
@@ -169,9 +175,11 @@ def report(
     Console().print(
         comparison_table(networks, reference=reference, published=theirs, labels=labels)
     )
-    for note in notes:
+    chosen = choice_lines(metrics["choice"])
+    for note in [*chosen, *notes]:
         Console().print(note)
     notes = [
+        *(line.plain for line in chosen),
         *notes,
         f"The {readable(reference)} learned from the same labels, with the same network, weak view "
         "and number of optimizer steps as the student.",
@@ -188,8 +196,9 @@ def report(
 
 
 def networks_in(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The scores of networks, without those of pseudo-labels."""
-    return {name: scores for name, scores in metrics.items() if name != "pseudo_labels"}
+    """The scores of networks, without the choice between them and those of pseudo-labels."""
+    others = {"choice", "pseudo_labels"}
+    return {name: scores for name, scores in metrics.items() if name not in others}
 
 
 def pck_unit_of(scores: dict[str, dict[str, Any]]) -> str | None:
@@ -206,9 +215,8 @@ def person_errors(predicted: np.ndarray, people: Instances) -> np.ndarray:
 
 
 def name_of(comparison: dict[str, Any]) -> str:
-    """What the comparison is called: the one row of its scores."""
-    (name,) = comparison
-    return name
+    """What the comparison is called: the first row of its scores."""
+    return next(iter(comparison))
 
 
 def bordered_crops(people: Instances, view: ViewConfig, machine: MachineConfig) -> np.ndarray:

@@ -4,8 +4,10 @@ import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import wrap
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +19,8 @@ Metrics = Mapping[str, Mapping[str, float]]
 
 _NOTHING = "\N{EN DASH}"
 _FEW = 5
+_HEAD = 7
+"""Letters in a line of a column's name, unless a word is longer."""
 
 _CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
@@ -45,12 +49,13 @@ def comparison_table(
     known = {name for row in metrics.values() for name in row if _known(row[name])}
     columns = [m for m in METRICS if m.shown != "report" and m.name in known]
     main = columns[0] if columns else next(m for m in METRICS if m.protocol is None)
-    table = Table(title="Validation", collapse_padding=True)
-    table.add_column("network", no_wrap=True)
-    for metric in columns:
-        table.add_column(called.get(metric.name, readable(metric.name)), justify="right")
+    table = Table(title="Validation", box=box.SIMPLE_HEAVY, show_edge=False, pad_edge=False,
+                  collapse_padding=True)  # fmt: skip
+    table.add_column("network", min_width=max((len(name) for name in metrics), default=0))
     gain = f"{main.name} vs {readable(reference)}"
-    table.add_column(gain, justify="right", min_width=max(map(len, gain.split())))
+    for name in (*(called.get(m.name, readable(m.name)) for m in columns), gain):
+        lines = wrap(name, _HEAD, break_long_words=False)  # 80 columns have room for all then
+        table.add_column("\n".join(lines), justify="right", no_wrap=True)
     start = metrics.get(reference, {}).get(main.name)
     order = [name for name in (reference, *ROLES) if name in metrics]
     for name in dict.fromkeys([*order, *metrics]):
@@ -88,6 +93,17 @@ def explain_columns(
             "data set only. The errors in pixels depend on no sigma."
         )
     return labels, notes
+
+
+def choice_lines(choice: Mapping[str, Any]) -> list[Text]:
+    """Which network is shipped and why, and in yellow, why the comparison should not be trusted.
+
+    Args:
+        choice: as ``engine.choice.Choice.to_dict`` gives it.
+    """
+    reason = Text(choice["reason"])
+    reason.highlight_words([f"The {readable(choice['ships'])} is shipped"], "bold")
+    return [reason, *([Text(choice["doubt"], style="yellow")] if choice["doubt"] else [])]
 
 
 def report_html(

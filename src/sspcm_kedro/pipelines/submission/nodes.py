@@ -26,12 +26,13 @@ class SubmissionConfig(Settings):
 
     Attributes:
         kind: the server's format: a zip with COCO's results, or MPII's mat.
-        network: whose predictions: the student, or what pipeline ``comparison`` trained.
+        network: whose predictions: of the network that evaluation chose to ship, of the student
+            (what the method deploys), or of what pipeline ``comparison`` trained.
         release: MPII's original mat, which says where the server looks for each person.
     """
 
     kind: Literal["coco", "mpii"] = "coco"
-    network: Literal["student", "comparison"] = "student"
+    network: Literal["shipped", "student", "comparison"] = "shipped"
     release: Path | None = None
 
     @model_validator(mode="after")

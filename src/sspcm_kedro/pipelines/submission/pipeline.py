@@ -6,15 +6,19 @@ from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.pipelines import by_name
 from sspcm_kedro.pipelines.submission.nodes import predict_test, submit_coco, submit_mpii
 
+TRAINED = {"student": "round_{}_checkpoint", "comparison": "comparison_checkpoint"}
+"""Networks that are exported for a submission, and the checkpoints that they are in."""
 
-def create_pipeline(kind: str, network: str) -> Pipeline:
+
+def create_pipeline(rounds: int, kind: str, network: str) -> Pipeline:
     """Test people and a network to the file of one server.
 
     Args:
+        rounds: ``training.rounds``: the last one has trained the student.
         kind: ``submission.kind``, whose file is written.
-        network: ``submission.network``, "student" or "comparison".
+        network: ``submission.network``, "shipped", "student" or "comparison".
     """
-    model = "comparison_network" if network == "comparison" else network
+    model = f"{network}_network" if network in TRAINED else "trained_model"
     inputs = by_name("instances", "params:submission", model=model)
     predicted = {**inputs, "predictions": "test_predictions"}
     evaluation = by_name("params:evaluation")
@@ -25,9 +29,8 @@ def create_pipeline(kind: str, network: str) -> Pipeline:
         if kind == "mpii"
         else Node(submit_coco, predicted | evaluation, "coco_submission", name="submit_coco"),
     ]  # fmt: skip
-    if network == "comparison":
-        trained = by_name(
-            "skeleton", "params:view", "params:network", checkpoint="comparison_checkpoint"
-        )
-        nodes.append(Node(TrainedModel.from_checkpoint, trained, model, name="export_comparison"))
+    if network in TRAINED:
+        checkpoint = TRAINED[network].format(rounds)
+        trained = by_name("skeleton", "params:view", "params:network", checkpoint=checkpoint)
+        nodes.append(Node(TrainedModel.from_checkpoint, trained, model, name=f"export_{network}"))
     return Pipeline(nodes)

@@ -1,0 +1,234 @@
+"""Which network is shipped: the method's or the comparison's, by how much, and how surely."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.evaluate import (
+    EvaluationConfig,
+    detect,
+    head_sizes,
+    ignored_instances,
+    sigmas_of,
+)
+from sspcm_kedro.engine.predict import to_image
+from sspcm_kedro.pose.aic_ap import aic_counts
+from sspcm_kedro.pose.metrics import pck_hits, pck_reference, pckh_visibility
+from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.pose.weighted import WeightedAP, WeightedScore, WeightedShare
+from sspcm_kedro.seeds import Stream, stream_seed
+
+RESAMPLES = 1000
+"""How often the bootstrap draws the images anew."""
+FEWEST_PEOPLE = 50
+"""Validation people with labels: with fewer no comparison is trusted."""
+
+
+class Predicted(NamedTuple):
+    """A network's predictions for n people.
+
+    Attributes:
+        name: of the network.
+        keypoints: (n, k, 2) canonical input pixels.
+        scores: (n, k) heatmap maxima.
+    """
+
+    name: str
+    keypoints: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was compared on the validation people, and which network is shipped.
+
+    Attributes:
+        metric: that both networks have a number for; None where there is none, and then neither are
+            there any other numbers.
+        network: the method's.
+        comparison: the other.
+        value: of the method's network, 0 to 1.
+        comparison_value: of the comparison.
+        gain: ``value`` less ``comparison_value``.
+        low: where the 95 % interval of the gain begins: percentiles of a paired bootstrap, which
+            draws images, and the same ones for both networks.
+        high: where it ends.
+        better: share of the resamples in which the method's network is the better one; ties count
+            half.
+        images: from which the resamples were drawn.
+        people: with labels on these images.
+        resamples: how many.
+        ships: the name of the network with the higher value; of equal ones the method's.
+        trusted: whether there are enough people, and the interval does not include 0.
+        reason: why this network is shipped, a sentence for people.
+        doubt: why the comparison should not be trusted, likewise; empty where it can be.
+    """
+
+    metric: str | None
+    network: str
+    comparison: str
+    value: float | None
+    comparison_value: float | None
+    gain: float | None
+    low: float | None
+    high: float | None
+    better: float | None
+    images: int
+    people: int
+    resamples: int
+    ships: str
+    trusted: bool
+    reason: str
+    doubt: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON has them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Choice":
+        """What ``to_dict`` gave."""
+        return cls(**values)
+
+    @property
+    def ships_network(self) -> bool:
+        """Whether the method's network is shipped."""
+        return self.ships == self.network
+
+
+def choose(
+    network: Predicted,
+    comparison: Predicted,
+    people: Instances,
+    ignored: Instances | None,
+    input_hw: tuple[int, int],
+    skeleton: Skeleton,
+    config: EvaluationConfig,
+    seed: int,
+) -> Choice:
+    """Which of two networks to ship.
+
+    They are compared by the protocol's own number (AP, AIC_AP or PCKh), or by PCK where one of them
+    has none. Source of the bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap"
+    (1993), chapter 13.
+
+    Args:
+        network: predictions of the method's network for the people.
+        comparison: the comparison's for the same people.
+        people: with their labels; neither network has learned from them.
+        ignored: people on the same images whom protocol ``coco`` ignores.
+        input_hw: (height, width) of the frame of the predictions.
+        skeleton: the k keypoints.
+        config: the protocol.
+        seed: of the run.
+
+    Raises:
+        BadInput: the protocol needs what the people or their skeleton do not have.
+    """
+    mine, other = (
+        weighted_scores(of, people, ignored, input_hw, skeleton, config)
+        for of in (network, comparison)
+    )
+    labeled = people.gather(list(skeleton.evaluated_channels)).visibility > 0
+    count = int(labeled.any(axis=1).sum())
+    for metric, score in mine.items():
+        once = np.ones((1, len(score.images)), dtype=np.int64)
+        values = score.of(once).item(), other[metric].of(once).item()
+        if np.isfinite(values).all():
+            weights = resample(len(score.images), seed)
+            gains = score.of(weights) - other[metric].of(weights)
+            return _decide(metric, network.name, comparison.name, values, gains, once.size, count)
+    images = len(np.unique(people.image_ids))
+    names = f"{_readable(network.name)} and {_readable(comparison.name)}"
+    return Choice(
+        None, network.name, comparison.name, None, None, None, None, None, None, images, count, 0,
+        ships=network.name, trusted=False,
+        reason=f"The {_readable(network.name)} is shipped, the network of the method: no metric "
+        f"has a number for both {names}.",
+        doubt="Not to be trusted: nothing could be compared.",
+    )  # fmt: skip
+
+
+def resample(images: int, seed: int) -> np.ndarray:
+    """How often each image is drawn in each resample (``RESAMPLES``, images)."""
+    generator = np.random.default_rng(stream_seed(seed, Stream.RESAMPLES))
+    return generator.multinomial(images, np.full(images, 1 / images), size=RESAMPLES)
+
+
+def weighted_scores(
+    predicted: Predicted,
+    people: Instances,
+    ignored: Instances | None,
+    input_hw: tuple[int, int],
+    skeleton: Skeleton,
+    config: EvaluationConfig,
+) -> dict[str, WeightedScore]:
+    """The scores of ``evaluate`` that ``choose`` compares, with weights for the images.
+
+    Arguments and errors are those of ``choose``. The protocol's own comes first, PCK last.
+    """
+    channels = list(skeleton.evaluated_channels)
+    scores = predicted.scores[:, channels]
+    people, skeleton = people.gather(channels), skeleton.evaluated
+    points = to_image(predicted.keypoints[:, channels], people, input_hw)
+    counted: dict[str, WeightedScore] = {}
+    if config.protocol == "pckh":
+        visibility = pckh_visibility(people.visibility, skeleton.names)
+        hits = pck_hits(points, people.keypoints, visibility, head_sizes(people), threshold=0.5)
+        counted["PCKh"] = WeightedShare.of_keypoints(people.image_ids, *hits)
+    elif config.protocol == "aic" or (config.protocol == "coco" and skeleton.sigmas):
+        sigmas = sigmas_of(skeleton, config)
+        _, detections = detect(points, scores, people, input_hw, sigmas, config)
+        if config.protocol == "coco":
+            others = ignored_instances(ignored)
+            counted["AP"] = WeightedAP.of_people(people, detections, sigmas, others)
+        else:
+            images, reached, counts = aic_counts(people, detections, sigmas)
+            counted["AIC_AP"] = WeightedShare(images, reached.mean(axis=0), counts)
+    reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
+    hits = pck_hits(points, people.keypoints, people.visibility, reference,
+                    threshold=config.pck_threshold)  # fmt: skip
+    return {**counted, "PCK": WeightedShare.of_keypoints(people.image_ids, *hits)}
+
+
+def _decide(
+    metric: str, network: str, comparison: str, values: tuple[float, float],
+    gains: Float[np.ndarray, " b"], images: int, people: int,
+) -> Choice:  # fmt: skip
+    """The choice by two values and the gain in each resample (nan where a resample has none)."""
+    gains = gains[np.isfinite(gains)]
+    low, high = np.percentile(gains, (2.5, 97.5)).tolist() if len(gains) else (None, None)
+    better = float(np.mean((gains > 0) + (gains == 0) / 2)) if len(gains) else None
+    gain = values[0] - values[1]
+    ships, left = (network, comparison) if gain >= 0 else (comparison, network)
+    score = f"{_readable(metric)} {max(values):.3f} on {people} validation people"
+    if gain == 0:
+        reason = f"The {_readable(ships)} is shipped, the network of the method: {score}, and the "
+        reason += f"{_readable(left)} has the same."
+    else:
+        reason = f"The {_readable(ships)} is shipped: {score}, {min(values):.3f} of the "
+        reason += f"{_readable(left)} ({abs(gain):+.3f}"
+        if low is not None and high is not None:
+            ends = (low, high) if gain > 0 else (-high, -low)
+            reason += f", 95 % interval {ends[0]:+.3f} to {ends[1]:+.3f}"
+        reason += ")."
+    doubts = []
+    if people < FEWEST_PEOPLE:
+        doubts.append(f"these are fewer than {FEWEST_PEOPLE} people")
+    if low is None or high is None:
+        doubts.append("there is no interval")
+    elif low <= 0 <= high:
+        doubts.append("the interval of the difference includes 0, so it may be chance")
+    return Choice(
+        metric, network, comparison, *values, gain, low, high, better, images, people, RESAMPLES,
+        ships, trusted=not doubts, reason=reason,
+        doubt=f"Not to be trusted: {'; and '.join(doubts)}." if doubts else "",
+    )  # fmt: skip
+
+
+def _readable(name: str) -> str:
+    return name.replace("_", " ")

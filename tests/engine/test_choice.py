@@ -1,0 +1,200 @@
+"""Which network is shipped: the bootstrap by brute force, both directions, and its doubts."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine import choice as choosing
+from sspcm_kedro.engine.choice import Choice, Predicted, choose, resample
+from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
+from sspcm_kedro.pose.skeleton import MPII, Skeleton
+
+SKELETON = Skeleton(names=("a", "b", "c"), sigmas=(0.1, 0.1, 0.1))
+HW = (64, 48)
+PCK = EvaluationConfig(protocol="pck")
+
+
+def people(n: int, keypoints: int = 3, each: int = 1) -> Instances:
+    """People, ``each`` of them on an image, with boxes of 96 x 128: a view's pixel is 2.5 of the
+    image's, and PCK tolerates 0.2 of 128."""
+    rng = np.random.default_rng(1)
+    corner = rng.integers(0, 200, (n, 2)).astype(np.float64)
+    points = corner[:, None] + rng.uniform(10, 90, (n, keypoints, 2))
+    return Instances(
+        ids=np.arange(n), image_ids=np.arange(n) // each, image_hw=np.full((n, 2), 600),
+        paths=np.array([f"{i}.jpg" for i in range(n)], object),
+        boxes=np.concatenate([corner, corner + np.array([96, 128])], axis=1).astype(np.float32),
+        areas=np.full(n, 8000, np.float32), box_scores=np.ones(n, np.float32),
+        keypoints=points.astype(np.float32), visibility=np.full((n, keypoints), 2),
+        head_sizes=np.full(n, 40, np.float32),
+    )  # fmt: skip
+
+
+def predicted(name: str, of: Instances, off: np.ndarray) -> Predicted:
+    """Predictions beside the truth, by pixels of the image (n, k) to the right."""
+    center = (of.boxes[:, :2] + of.boxes[:, 2:]) / 2
+    moved = of.keypoints + off[..., None] * [1, 0] - center[:, None]
+    generator = torch.Generator().manual_seed(len(name))
+    scores = torch.rand(len(of), of.keypoints.shape[1], generator=generator) / 2 + 0.5
+    return Predicted(name, torch.tensor(moved / 2.5 + [24, 32]).float(), scores)
+
+
+def two(of: Instances, spread=(14, 18)) -> list[Predicted]:
+    rng, shape = np.random.default_rng(3), of.visibility.shape
+    return [
+        predicted(name, of, np.abs(rng.normal(0, width, shape)))
+        for name, width in zip(("student", "baseline"), spread, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("protocol", "metric", "names"), [
+    ("coco", "AP", "abc"), ("pck", "PCK", "abc"), ("aic", "AIC_AP", "abc"),
+    ("pckh", "PCKh", MPII.names),
+])  # fmt: skip
+def test_it_is_the_bootstrap_over_images(protocol, metric, names, monkeypatch):
+    """Each resample evaluated as people who are there several times, on images of their own."""
+    monkeypatch.setattr(choosing, "RESAMPLES", 30)
+    of = people(60, len(names), each=3)
+    of.visibility[:, 0] = np.arange(60) % 2 * 2
+    of.visibility[5] = 0
+    skeleton = MPII if protocol == "pckh" else SKELETON
+    config, pair = EvaluationConfig(protocol=protocol), two(of)
+
+    def value(own: Predicted, rows: np.ndarray, images: np.ndarray) -> float:
+        there = replace(of.take(rows), image_ids=images)
+        points, scores = own.keypoints[rows], own.scores[rows]
+        nobody = of.take(slice(0))
+        return evaluate(points, scores, there, HW, skeleton, config, nobody).scores[metric]
+
+    whole = [value(own, np.arange(60), of.image_ids) for own in pair]
+    gains = []
+    for weights in resample(20, 7):
+        drawn = [(image, copy) for image in range(20) for copy in range(weights[image])]
+        rows = np.concatenate([np.flatnonzero(of.image_ids == image) for image, _ in drawn])
+        images = np.repeat([100 * image + copy for image, copy in drawn], 3)
+        gains.append(value(pair[0], rows, images) - value(pair[1], rows, images))
+    found = choose(*pair, of, of.take(slice(0)), HW, skeleton, config, 7)
+    assert (found.metric, found.images, found.people, found.resamples) == (metric, 20, 59, 30)
+    assert [found.value, found.comparison_value] == pytest.approx(whole, abs=1e-12)
+    assert found.gain == pytest.approx(whole[0] - whole[1], abs=1e-12) and whole[0] != whole[1]
+    ends = np.percentile(gains, (2.5, 97.5))
+    assert [found.low, found.high] == pytest.approx(ends, abs=1e-9)
+    signs = np.sign(np.round(gains, 9))
+    assert found.better == pytest.approx(np.mean((signs + 1) / 2))
+
+
+def test_the_interval_of_a_known_distribution():
+    """On 60 of 100 images the student alone is right, on 40 the baseline alone: the gain of a
+    resample is (2 B - 100) / 100 with B binomial of 100 and 0.6."""
+    of = people(100)
+    far = np.full((100, 3), 60.0)
+    off = [np.where(np.arange(100)[:, None] < 60, *ends) for ends in ((0, far), (far, 0))]
+    pair = [predicted(n, of, o) for n, o in zip(("student", "baseline"), off, strict=True)]
+    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    assert found.gain == pytest.approx(0.2) and found.ships == "student"
+    ends = (2 * binom.ppf([0.025, 0.975], 100, 0.6) - 100) / 100
+    assert [found.low, found.high] == pytest.approx(ends, abs=0.021)
+    expected = binom.sf(50, 100, 0.6) + binom.pmf(50, 100, 0.6) / 2  # ties count half
+    assert found.better == pytest.approx(expected, abs=0.015)
+    draws = resample(100, 0)
+    right = draws[:, :60].sum(axis=1)
+    assert found.better == np.mean((right > 50) + (right == 50) / 2)
+
+
+def test_every_resample_has_as_many_images_and_the_seed_decides():
+    drawn = resample(30, 4)
+    assert drawn.shape == (1000, 30) and set(drawn.sum(axis=1)) == {30}
+    assert (drawn == resample(30, 4)).all() and (drawn != resample(30, 5)).any()
+
+
+@pytest.mark.parametrize("better", ["student", "baseline"])
+def test_the_better_one_ships_and_the_reason_says_by_how_much(better):
+    """The better one has all keypoints of each person, the other two of three."""
+    of = people(80)
+    one_off = np.tile([0.0, 0.0, 60.0], (80, 1))
+    pair = [
+        predicted(n, of, 0 * one_off if n == better else one_off) for n in ("student", "baseline")
+    ]
+    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    sign, other = (1, "baseline") if better == "student" else (-1, "student")
+    assert [found.gain, found.low, found.high] == pytest.approx([sign / 3] * 3)
+    assert found.better == (better == "student") == found.ships_network
+    assert found.ships == better and found.trusted and found.doubt == ""
+    assert found.reason == (
+        f"The {better} is shipped: PCK 1.000 on 80 validation people, 0.667 of the {other} "
+        "(+0.333, 95 % interval +0.333 to +0.333)."
+    )
+
+
+def test_of_equal_ones_the_method_s_network_ships_and_nothing_is_sure():
+    of = people(60)
+    pair = [predicted(name, of, np.zeros((60, 3))) for name in ("teacher_a", "pose_dual")]
+    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    assert (found.ships, found.gain, found.low, found.high) == ("teacher_a", 0, 0, 0)
+    assert found.better == 0.5 and not found.trusted
+    assert found.reason == (
+        "The teacher a is shipped, the network of the method: PCK 1.000 on 60 validation people, "
+        "and the pose dual has the same."
+    )
+    assert found.doubt == (
+        "Not to be trusted: the interval of the difference includes 0, so it may be chance."
+    )
+
+
+@pytest.mark.parametrize(("count", "trusted"), [(49, False), (50, True)])
+def test_few_people_are_not_to_be_trusted(count, trusted):
+    """Those without labels do not count."""
+    of = people(60)
+    of.visibility[count:] = 0
+    pair = [
+        predicted("student", of, np.zeros((60, 3))),
+        predicted("baseline", of, np.full((60, 3), 60.0)),
+    ]
+    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    assert (found.people, found.images, found.trusted) == (count, 60, trusted)
+    doubt = "Not to be trusted: these are fewer than 50 people."
+    assert found.doubt == ("" if trusted else doubt)
+    assert found.ships == "student"
+
+
+def test_without_any_number_the_method_s_network_ships_and_the_reason_says_so():
+    of = people(60)
+    of.visibility[:] = 0
+    for config in (PCK, EvaluationConfig()):
+        found = choose(*two(of), of, None, HW, SKELETON, config, 0)
+        assert found.ships == "student" and found.metric is None and not found.trusted
+        numbers = (found.value, found.comparison_value, found.gain, found.low, found.better)
+        assert set(numbers) == {None} and (found.people, found.images) == (0, 60)
+        assert "no metric has a number for both student and baseline" in found.reason
+        assert found.doubt == "Not to be trusted: nothing could be compared."
+
+
+def test_resamples_without_a_number_do_not_count():
+    """Two of sixty images have labels: 13 % of the resamples have neither."""
+    of = people(60)
+    of.visibility[2:] = 0
+    pair = [
+        predicted(n, of, np.full((60, 3), off)) for n, off in (("student", 0), ("baseline", 60))
+    ]
+    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    assert [found.gain, found.low, found.high, found.better] == [1, 1, 1, 1]
+
+
+def test_where_there_is_no_ap_pck_is_compared():
+    of = people(60)
+    bare = replace(SKELETON, sigmas=())
+    assert choose(*two(of), of, None, HW, bare, EvaluationConfig(), 0).metric == "PCK"
+
+
+def test_it_is_the_same_again_from_json():
+    of = people(60)
+    blank = replace(of, visibility=np.zeros_like(of.visibility))
+    for table in (of, blank):
+        found = choose(*two(of), table, None, HW, SKELETON, EvaluationConfig(), 0)
+        text = json.dumps(found.to_dict(), allow_nan=False)
+        assert Choice.from_dict(json.loads(text)) == found
