@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from sspcm_kedro.engine.evaluate import HEADLINES, METRICS, Metric
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.charts import learning_curves
 from sspcm_kedro.pipelines.reporting import tables
 from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig, report
@@ -72,3 +73,10 @@ def test_a_gain_is_green_where_it_is_better(monkeypatch, higher, style):
     console.print(comparison_table(rows, reference="baseline"))
     printed = console.file.getvalue()  # pyright: ignore
     assert re.search(rf"\x1b\[{style} *\+0\.125", printed)
+
+
+def test_numbers_that_do_not_say_what_is_shipped_are_refused(capsys):
+    scores = {"baseline": {"AP": 0.25}}
+    with pytest.raises(BadInput, match="kedro run --pipelines evaluation"):
+        report({**scores, "pseudo_labels": {}}, scores, PublishedConfig())
+    assert capsys.readouterr().out == ""

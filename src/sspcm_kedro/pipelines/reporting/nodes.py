@@ -14,6 +14,7 @@ from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_people, check_unit
 from sspcm_kedro.engine.predict import to_image
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
 from sspcm_kedro.figures.style import readable
@@ -162,7 +163,13 @@ def report(
         comparison: the comparison's scores, under its name.
         published: of others.
         figures: PNG files.
+
+    Raises:
+        BadInput: the numbers do not say which network is shipped.
     """
+    if "choice" not in metrics:
+        rule = "must say which network is shipped, and an older version of this project made it"
+        raise BadInput("metrics", rule, "Make it again: kedro run --pipelines evaluation")
     reference = name_of(comparison)
     networks = {
         name: {
