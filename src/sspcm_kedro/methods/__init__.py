@@ -9,8 +9,10 @@ from pydantic import Field, RootModel, model_validator
 from torch import nn
 
 from sspcm_kedro.methods.base import LabelRules, MakeNet, Method
+from sspcm_kedro.methods.data_distill import DataDistillConfig
 from sspcm_kedro.methods.pose_cons import PoseConsConfig
 from sspcm_kedro.methods.pose_dual import PoseDualConfig
+from sspcm_kedro.methods.pseudo_pose import PseudoPoseConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.methods.supervised import SupervisedConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
@@ -19,7 +21,12 @@ from sspcm_kedro.pose.heatmap import HeatmapCodec
 class MethodConfig(
     RootModel[
         Annotated[
-            SupervisedConfig | PoseConsConfig | PoseDualConfig | SSPCMConfig,
+            SupervisedConfig
+            | PseudoPoseConfig
+            | DataDistillConfig
+            | PoseConsConfig
+            | PoseDualConfig
+            | SSPCMConfig,
             Field(discriminator="kind"),
         ]
     ]
@@ -30,6 +37,11 @@ class MethodConfig(
     def kind(self) -> str:
         """The algorithm's name in the union."""
         return self.root.kind
+
+    @property
+    def reads_averages(self) -> bool:
+        """Whether it learns from averages of weights, which ``training.average_decay`` keeps."""
+        return self.root.reads_averages
 
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> Method:
         """The algorithm, its networks made by ``make_net``."""
