@@ -19,6 +19,9 @@ METHODS = {
     "supervised": {"kind": "supervised"},
     "pseudo_pose": {"kind": "pseudo_pose", "affine": {"rotation": 20}},
     "data_distill": {"kind": "data_distill", "affine": {"rotation": 20}},
+    "ubpl": {"kind": "ubpl", "min_score": 0.0},
+    "scarce_net": {"kind": "scarce_net", "keep": 0.5, "max_distance": 0.001},
+    "denoise_select": {"kind": "denoise_select", "min_score": 0.0},
     "pose_cons": {"kind": "pose_cons"},
     "pose_dual": {"kind": "pose_dual"},
     "sspcm": {"kind": "sspcm", "min_score": 0.0},
@@ -215,7 +218,8 @@ class TestEveryMethod:
         """A change of any other one leaves a training on labels bit for bit as it was."""
         others = {
             "affine": {"rotation": 5}, "occlude": {"patches": 1}, "cutout": {"patches": 1},
-            "views": {"scales": [0.5]}, "min_score": 0.7, "max_inconsistency": 0.6, "weight": 3.0,
+            "views": {"scales": [0.5]}, "keep": 0.3, "max_distance": 0.5, "min_score": 0.7,
+            "consistency_weight": 5.0, "max_inconsistency": 0.6, "weight": 3.0,
         }  # fmt: skip
 
         def train(**changed: object) -> dict[str, torch.Tensor]:
