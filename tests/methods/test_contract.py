@@ -22,6 +22,9 @@ METHODS = {
     "ubpl": {"kind": "ubpl", "min_score": 0.0},
     "scarce_net": {"kind": "scarce_net", "keep": 0.5, "max_distance": 0.001},
     "denoise_select": {"kind": "denoise_select", "min_score": 0.0},
+    "multi_augs": {"kind": "multi_augs"},
+    "multi_augs, dual": {"kind": "multi_augs", "dual": True, "paths": ["jccm", "jo"]},
+    "teacher_reviewer": {"kind": "teacher_reviewer"},
     "pose_cons": {"kind": "pose_cons"},
     "pose_dual": {"kind": "pose_dual"},
     "sspcm": {"kind": "sspcm", "min_score": 0.0},
@@ -29,7 +32,7 @@ METHODS = {
 }
 FIRST = {"pseudo_pose": {"teacher_a"}, "data_distill": {"teacher_a"}}
 """Networks that learn from the labels of the warm-up, and are frozen where the others begin."""
-STRONG_VIEWS = {}
+STRONG_VIEWS = {"multi_augs": 4, "multi_augs, dual": 2}
 """How many of a batch a step shows each network, unless it is one."""
 NETWORKS = {
     "small_baseline": {"kind": "small_baseline", "width": 16},
@@ -219,7 +222,8 @@ class TestEveryMethod:
         others = {
             "affine": {"rotation": 5}, "occlude": {"patches": 1}, "cutout": {"patches": 1},
             "views": {"scales": [0.5]}, "keep": 0.3, "max_distance": 0.5, "min_score": 0.7,
-            "consistency_weight": 5.0, "max_inconsistency": 0.6, "weight": 3.0,
+            "consistency_weight": 5.0, "paths": ["jc"], "patches": 1, "review_weight": 5.0,
+            "max_inconsistency": 0.6, "weight": 3.0,
         }  # fmt: skip
 
         def train(**changed: object) -> dict[str, torch.Tensor]:

@@ -11,12 +11,14 @@ from torch import nn
 from sspcm_kedro.methods.base import LabelRules, MakeNet, Method
 from sspcm_kedro.methods.data_distill import DataDistillConfig
 from sspcm_kedro.methods.denoise_select import DenoiseSelectConfig
+from sspcm_kedro.methods.multi_augs import MultiAugsConfig
 from sspcm_kedro.methods.pose_cons import PoseConsConfig
 from sspcm_kedro.methods.pose_dual import PoseDualConfig
 from sspcm_kedro.methods.pseudo_pose import PseudoPoseConfig
 from sspcm_kedro.methods.scarce_net import ScarceNetConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.methods.supervised import SupervisedConfig
+from sspcm_kedro.methods.teacher_reviewer import TeacherReviewerConfig
 from sspcm_kedro.methods.ubpl import UBPLConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
@@ -32,7 +34,9 @@ class MethodConfig(
             | SSPCMConfig
             | UBPLConfig
             | ScarceNetConfig
-            | DenoiseSelectConfig,
+            | DenoiseSelectConfig
+            | MultiAugsConfig
+            | TeacherReviewerConfig,
             Field(discriminator="kind"),
         ]
     ]
