@@ -21,7 +21,7 @@ from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 NETWORK = NetworkConfig.model_validate({"kind": "small_baseline", "width": 16})
 TRAINING = TrainingConfig(batch=2, steps=2, warmup_epochs=1, round_epochs=1, rounds=1)
-KINDS = ("supervised", "pose_cons", "pose_dual", "sspcm")
+KINDS = ("supervised", "pseudo_pose", "pose_cons", "pose_dual", "sspcm")
 JOINTS = 3
 
 
