@@ -359,6 +359,17 @@ def test_freeze_statistics_ends_with_an_error_too():
         {"kind": "pose_cons", "affine": {"shear": 1.0}},
         {"kind": "pose_dual", "affine": {"flip_probability": 0.5}},
         {"kind": "sspcm", "affine": {"flip_probability": 0.1}},
+        {"kind": "pseudo_pose", "affine": {"flip_probability": 0.5}},
+        {"kind": "data_distill", "views": {"scales": []}},
+        {"kind": "data_distill", "views": {"scales": [0.0]}},
+        {"kind": "data_distill", "views": {"rotations": [30, 30]}},
+        {"kind": "multi_augs", "paths": []},
+        {"kind": "multi_augs", "paths": ["jojo"]},
+        {"kind": "ubpl", "min_score": 1.1},
+        {"kind": "scarce_net", "keep": 0},
+        {"kind": "scarce_net", "max_distance": 2},
+        {"kind": "denoise_select", "views": {"mirrored": 2}},
+        {"kind": "teacher_reviewer", "review_weight": 0},
     ],
 )
 def test_wrong_kinds_keys_and_numbers_are_refused(record):
