@@ -179,6 +179,14 @@ def test_wrong_settings_fail_before_any_node(make_project, params, named):
     assert not project.data.exists()
 
 
+def test_a_method_that_averages_teach_is_refused_before_any_node_without_them(make_project):
+    for name in ("method", "comparison"):
+        project = make_project("unaveraged")
+        with pytest.raises(BadInput, match=r"average_decay: must be a number for ubpl"):
+            project.run(**{name: {"kind": "ubpl"}})
+        assert not [path for path in project.data.glob("*/*") if path.is_file()]
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

@@ -33,12 +33,15 @@ class Unlabeled:
         earlier: heatmaps that each of the method's ``labelers`` predicted in an earlier period,
             moved with the image; None where there is no earlier period.
         donors: people to cut occluders from; None where the batch itself serves.
+        flip_order: which keypoint each one is in a mirrored view; None where training mirrors
+            nobody, so that no mirrored view means anything.
     """
 
     images: Float[Tensor, "b 3 H W"]
     weights: Float[Tensor, "b k"]
     earlier: tuple[Float[Tensor, "b k h w"], ...] | None = None
     donors: Donors | None = None
+    flip_order: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -198,13 +198,16 @@ class ForARun:
 
 class PreparedMachine(ForARun):
     """Threads and determinism of ``machine`` for a run's length; a view that the network takes and
-    that prediction asks for nothing untrained of."""
+    that prediction asks for nothing untrained of; a training that keeps what the method reads."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         self._run.close()  # of a run that was stopped from outside
         if {"params:view", "params:network"} <= pipeline.inputs():  # they do not know each other
             catalog["params:view"].load().check(catalog["params:network"].load())
+        for name in ("params:method", "params:comparison"):
+            if {"params:training", name} <= pipeline.inputs():
+                catalog["params:training"].load().check(catalog[name].load())
         for name in ("params:evaluation", "params:monitor"):
             if {"params:view", name} <= pipeline.inputs():
                 catalog[name].load().averages_mirrored(catalog["params:view"].load())

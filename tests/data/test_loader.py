@@ -296,6 +296,14 @@ def test_unlabeled_weights_are_those_of_keypoints_that_anyone_has(pools):
     assert batch.unlabeled.weights.tolist() == [[1, 0, 1]] * 3
 
 
+@pytest.mark.parametrize(("probability", "order"), [(0.5, (1, 0, 2)), (0.0, None)])
+def test_unlabeled_people_say_how_keypoints_mirror_where_training_mirrors(
+    pools, probability, order
+):
+    batches = make_batches(pools, affine=RandomAffine(flip_probability=probability))
+    assert next(iter(batches.epoch(0))).unlabeled.flip_order == order
+
+
 def test_donors_come_from_the_bank(pools):
     """Unturned crops of the listed people, at the listed points."""
     bank = torch.tensor([[5.0, 31, 42], [2, 53, 64]])

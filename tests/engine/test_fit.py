@@ -26,6 +26,7 @@ INPUT, STEPS, SEED = (48, 32), 3, 5
 SKELETON = Skeleton(names=("left_hand", "right_hand"), flip_pairs=((0, 1),))
 METHODS = {
     "supervised": {"kind": "supervised"},
+    "data_distill": {"kind": "data_distill"},
     "pose_cons": {"kind": "pose_cons"},
     "pose_dual": {"kind": "pose_dual"},
     "sspcm": {"kind": "sspcm", "min_score": 0.0},

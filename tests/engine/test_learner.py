@@ -13,6 +13,7 @@ from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.engine.fingerprint import fingerprint
 from sspcm_kedro.engine.learner import Learner, is_averaged, network_maker, networks_of
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import total_loss
 from sspcm_kedro.nets import NetworkConfig, parameter_count
@@ -20,7 +21,7 @@ from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 NETWORK = NetworkConfig.model_validate({"kind": "small_baseline", "width": 16})
 TRAINING = TrainingConfig(batch=2, steps=2, warmup_epochs=1, round_epochs=1, rounds=1)
-KINDS = ("supervised", "pose_cons", "pose_dual", "sspcm")
+KINDS = ("supervised", "pseudo_pose", "pose_cons", "pose_dual", "sspcm")
 JOINTS = 3
 
 
@@ -149,6 +150,16 @@ def test_weights_in_a_state_need_no_file_to_start_from(tmp_path):
     state = trained.state({"fingerprint": "abc"})
     path.unlink()
     assert equal(networks_of(state, start, JOINTS)["student"], trained.method.networks["student"])
+
+
+def test_a_method_that_averages_teach_needs_them():
+    method = MethodConfig.model_validate({"kind": "ubpl"})
+    maker, device = network_maker(NETWORK, JOINTS, 0), torch.device("cpu")
+    with pytest.raises(BadInput, match=r"training\.average_decay: must be a number for ubpl"):
+        Learner(method, maker, HeatmapCodec(), TRAINING, device)
+    training = TRAINING.model_copy(update={"average_decay": 0.5})
+    built = Learner(method, maker, HeatmapCodec(), training, device).method
+    assert list(built.averages) == list(built.networks)
 
 
 def test_history_of_a_restored_learner_is_its_own():

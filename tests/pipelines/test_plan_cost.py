@@ -44,6 +44,9 @@ KINDS = {
     "pose_dual": {"kind": "pose_dual"},
     "rounds": {"kind": "sspcm"},
     "snapshots": {"kind": "sspcm", "snapshot_every": 10},
+    "distilled": {"kind": "data_distill", "views": {"scales": [0.8, 1.0, 1.2]}},
+    "averages": {"kind": "ubpl"},
+    "paths": {"kind": "multi_augs", "paths": ["joco", "jccm"]},
 }
 
 
@@ -51,9 +54,14 @@ def config(kind: str) -> MethodConfig:
     return MethodConfig.model_validate(KINDS[kind])
 
 
+def decay(kind: str) -> float | None:
+    return 0.9 if kind == "averages" else None
+
+
 @functools.cache
 def cost(kind: str, mixed: bool = False, size: int = B):
-    method = blank_method(config(kind), MIXED if mixed else SMALL, K, CODEC)
+    network = MIXED if mixed else SMALL
+    method = blank_method(config(kind), network, K, CODEC, average_decay=decay(kind))
     return step_cost(method, blank_batch(
         size, K, (64, 32), CODEC, unlabeled=method.needs_unlabeled, stored=kind == "rounds"
     ))  # fmt: skip
@@ -99,6 +107,9 @@ def test_activations_are_what_backward_reads_once_each():
         ("pose_dual", 6, 4, 2, 2),
         ("rounds", 8, 6, 3, 3),  # 3 labeled, 2 teachers weak, 3 strong
         ("snapshots", 10, 6, 3, 5),  # and 2 frozen copies weak
+        ("distilled", 8, 2, 1, 2),  # student: labeled, strong; teacher: 3 scales, mirrored too
+        ("averages", 6, 4, 2, 4),  # 2 labeled, 2 averages weak, 2 strong
+        ("paths", 4, 3, 1, 1),  # labeled, weak; 2 strong
     ],
 )
 def test_passes_are_those_counted_by_hand(kind, forwards, backwards, labeled, unlabeled):
@@ -111,7 +122,7 @@ def test_passes_are_those_counted_by_hand(kind, forwards, backwards, labeled, un
 @pytest.mark.parametrize(("kind", "mixed"), [*((kind, False) for kind in KINDS), ("rounds", True)])
 def test_the_same_step_with_numbers_has_the_same_flops(kind, mixed):
     """On the CPU, where the step is computed."""
-    method = blank_method(config(kind), MIXED if mixed else SMALL, K, CODEC, CPU)
+    method = blank_method(config(kind), MIXED if mixed else SMALL, K, CODEC, CPU, decay(kind))
     batch = blank_batch(
         B, K, (64, 32), CODEC, unlabeled=method.needs_unlabeled, stored=kind == "rounds", device=CPU
     )
@@ -123,6 +134,12 @@ def test_the_same_step_with_numbers_has_the_same_flops(kind, mixed):
     step = cost(kind, mixed=mixed)
     assert step.forward_flops == forward.get_total_flops()
     assert step.backward_flops == backward.get_total_flops()
+
+
+def test_views_are_mirrored_only_where_training_mirrors():
+    method = blank_method(config("distilled"), SMALL, K, CODEC)
+    batch = blank_batch(B, K, (64, 32), CODEC, unlabeled=True, stored=False, mirrors=False)
+    assert step_cost(method, batch).forwards == 5 == cost("distilled").forwards - 3
 
 
 def test_twice_the_batch_is_twice_the_cost():
@@ -157,9 +174,11 @@ def test_the_published_network_has_its_parameters_and_is_not_downloaded(monkeypa
     assert round((backbone + head) / 1e6, 1) == 15.4
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "distilled"])
 def test_memory_and_checkpoint_are_those_of_a_real_training(kind):
-    training = TrainingConfig(batch=2, steps=1, warmup_epochs=1, round_epochs=1, rounds=1)
+    training = TrainingConfig(
+        batch=2, steps=1, warmup_epochs=1, round_epochs=1, rounds=1, average_decay=decay(kind)
+    )
     learner = Learner(config(kind), network_maker(SMALL, K, 0), CODEC, training, CPU)
     batch = blank_batch(B, K, (64, 32), CODEC, unlabeled=True, stored=True, device=CPU)
     scalars = learner.method.training_step(batch, torch.Generator().manual_seed(0))
@@ -169,7 +188,8 @@ def test_memory_and_checkpoint_are_those_of_a_real_training(kind):
     adam = sum(t.nbytes for state in learner.optimizer.state.values() for t in state.values())
     tensors = sum(t.nbytes for t in learner.method.state_dict().values())
 
-    method, step = blank_method(config(kind), SMALL, K, CODEC), cost(kind)
+    method = blank_method(config(kind), SMALL, K, CODEC, average_decay=decay(kind))
+    step = cost(kind)
     memory = memory_of(method, [cost("supervised"), step])
     assert memory.parameters == tensors
     assert memory.gradients == gradients

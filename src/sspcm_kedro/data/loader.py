@@ -155,12 +155,14 @@ class Batches:
         """Weak views of unlabeled people, with what the round stored of them moved alike."""
         images, *moves = self._draw_views(pool, rows, rng)
         weights = weights.expand(len(rows), -1)
+        mirrors = self.affine.flip_probability > 0
+        flip_order = self.skeleton.flip_order if mirrors else None
         if self.pseudo is None:
-            return Unlabeled(images, weights)
+            return Unlabeled(images, weights, flip_order=flip_order)
         stored = zip(self.pseudo.keypoints[:, rows], self.pseudo.scores[:, rows], strict=True)
         earlier = tuple(self._encode(*labels, *moves, as_scores=True)[0] for labels in stored)
         donors = self._draw_donors(pool, self.pseudo.occluders, len(rows), rng)
-        return Unlabeled(images, weights, earlier, donors)
+        return Unlabeled(images, weights, earlier, donors, flip_order)
 
     def _draw_donors(
         self, pool: InstancePool, bank: Float[Tensor, "occluders 3"], count: int, rng: Generator

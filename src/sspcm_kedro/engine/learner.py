@@ -38,12 +38,16 @@ class Learner:
         schedule: over the whole training.
         epoch: epochs done.
         history: a row for each of them.
+
+    Raises:
+        BadInput: the method learns from averages that the training does not keep.
     """
 
     def __init__(
         self, method: MethodConfig, make_net: MakeNet, codec: HeatmapCodec,
         training: TrainingConfig, device: torch.device,
     ) -> None:  # fmt: skip
+        training.check(method)
         self.kind = method.kind
         built = method.build(make_net, codec)
         if training.average_decay is not None:

@@ -9,6 +9,8 @@ from pydantic import Field
 from torch import nn
 
 from sspcm_kedro.config import Ascending, Distinct, Settings
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.methods import MethodConfig
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,19 @@ class TrainingConfig(Settings):
     version: int = Field(
         default=1, ge=0, le=10**9, description="raise it to train again, e.g. after code changed"
     )
+
+    def check(self, method: MethodConfig) -> None:
+        """Refuse a method that learns from averages of weights where none are kept.
+
+        Raises:
+            BadInput: says what to set.
+        """
+        if method.reads_averages and self.average_decay is None:
+            rule = (
+                f"must be a number for {method.kind}, whose targets come from averages of weights"
+            )
+            remedy = "Set training.average_decay, e.g. to 0.99, or choose another method."
+            raise BadInput("training.average_decay", rule + ", found null", remedy)
 
     def schedule(self) -> StepDecay:
         """The learning rate of each step of the whole training."""

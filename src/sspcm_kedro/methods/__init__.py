@@ -9,17 +9,34 @@ from pydantic import Field, RootModel, model_validator
 from torch import nn
 
 from sspcm_kedro.methods.base import LabelRules, MakeNet, Method
+from sspcm_kedro.methods.data_distill import DataDistillConfig
+from sspcm_kedro.methods.denoise_select import DenoiseSelectConfig
+from sspcm_kedro.methods.multi_augs import MultiAugsConfig
 from sspcm_kedro.methods.pose_cons import PoseConsConfig
 from sspcm_kedro.methods.pose_dual import PoseDualConfig
+from sspcm_kedro.methods.pseudo_pose import PseudoPoseConfig
+from sspcm_kedro.methods.scarce_net import ScarceNetConfig
 from sspcm_kedro.methods.sspcm import SSPCMConfig
 from sspcm_kedro.methods.supervised import SupervisedConfig
+from sspcm_kedro.methods.teacher_reviewer import TeacherReviewerConfig
+from sspcm_kedro.methods.ubpl import UBPLConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 
 class MethodConfig(
     RootModel[
         Annotated[
-            SupervisedConfig | PoseConsConfig | PoseDualConfig | SSPCMConfig,
+            SupervisedConfig
+            | PseudoPoseConfig
+            | DataDistillConfig
+            | PoseConsConfig
+            | PoseDualConfig
+            | SSPCMConfig
+            | UBPLConfig
+            | ScarceNetConfig
+            | DenoiseSelectConfig
+            | MultiAugsConfig
+            | TeacherReviewerConfig,
             Field(discriminator="kind"),
         ]
     ]
@@ -30,6 +47,11 @@ class MethodConfig(
     def kind(self) -> str:
         """The algorithm's name in the union."""
         return self.root.kind
+
+    @property
+    def reads_averages(self) -> bool:
+        """Whether it learns from averages of weights, which ``training.average_decay`` keeps."""
+        return self.root.reads_averages
 
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> Method:
         """The algorithm, its networks made by ``make_net``."""

@@ -15,6 +15,7 @@ from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.augment.occlude import CutOcclude
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.config import Settings
+from sspcm_kedro.pose.geometry import move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
 
@@ -88,19 +89,32 @@ class Method(nn.Module, ABC):
         for name, average in self.averages.items():
             move_average(average, self.networks[name], decay)
 
-    def supervised_losses(self, labeled: Labeled) -> list[Tensor]:
-        """Each network's loss on the labeled people."""
+    def averaged_networks(self) -> nn.ModuleDict:
+        """The averages, for a method that learns from them (``MethodSettings.reads_averages``).
+
+        Raises:
+            ValueError: none are kept.
+        """
+        if not len(self.averages):
+            raise ValueError(f"{type(self).__name__} learns from averages: call keep_averages")
+        return self.averages
+
+    def supervised_losses(
+        self, labeled: Labeled, names: Sequence[str] | None = None
+    ) -> list[Tensor]:
+        """The loss on the labeled people of each network, or of those named."""
         return [
-            keypoint_mse(net(labeled.images), labeled.heatmaps, labeled.weights)
-            for net in self.networks.values()
+            keypoint_mse(self.networks[name](labeled.images), labeled.heatmaps, labeled.weights)
+            for name in names or self.networks
         ]
 
     def sum_losses(
-        self, name: str, losses: Sequence[Tensor], weight: float = 1.0
-    ) -> dict[str, Tensor]:
-        """``loss/<name>``, the weighted sum of one loss a network; and each of them, unweighted,
-        under ``<network>/loss/<name>``, which is not minimized."""
-        each = zip(self.networks, losses, strict=True)
+        self, name: str, losses: Sequence[Tensor], weight: float = 1.0,
+        names: Sequence[str] | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """``loss/<name>``, the weighted sum of one loss a network, or of those named; and each of
+        them, unweighted, under ``<network>/loss/<name>``, which is not minimized."""
+        each = zip(names or self.networks, losses, strict=True)
         return {
             f"loss/{name}": weight * torch.stack(list(losses)).sum(),
             **{f"{network}/loss/{name}": loss.detach() for network, loss in each},
@@ -141,9 +155,12 @@ class MethodSettings(Settings):
     Attributes:
         labels_read: names of the settings that training on labels alone reads; None stands for all
             of them. A change of any other one trains no warm-up again.
+        reads_averages: whether it learns from the moving averages of its networks' weights, so that
+            ``training.average_decay`` must be set.
     """
 
     labels_read: ClassVar[frozenset[str] | None] = None
+    reads_averages: ClassVar[bool] = False
 
     def read(self, *, labels_only: bool) -> dict[str, Any]:
         """The settings that training reads, JSON-able: its whole, or where there are labels alone.
@@ -166,7 +183,7 @@ class MethodSettings(Settings):
 
 
 @torch.no_grad()
-def move_average(average: nn.Module, net: nn.Module, decay: float) -> None:
+def move_average(average: nn.Module, net: nn.Module, decay: float | Tensor) -> None:
     """Every number of ``average``, statistics included, towards that of ``net`` by 1 - decay."""
     pairs = zip(average.state_dict().values(), net.state_dict().values(), strict=True)
     for mean, value in pairs:
@@ -187,6 +204,34 @@ def pseudo_heatmaps(networks: Iterable[nn.Module], images: Tensor) -> list[Tenso
     networks = list(networks)
     with freeze_statistics(*networks):
         return [net(images) for net in networks]
+
+
+@torch.no_grad()
+def move_keypoints(
+    codec: HeatmapCodec, keypoints: Tensor, theta: Tensor, hw: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Gaussians (b, k, h, w) of keypoints (b, k, 2) in a strong view, and weights (b, k): 0 where
+    one is out of its frame.
+
+    Args:
+        codec: draws them.
+        keypoints: (x, y) in input pixels of the weak view.
+        theta: maps (b, 2, 3) of input pixels, from weak to strong view.
+        hw: size of both views, in input pixels.
+    """
+    visibility = torch.ones_like(keypoints[..., 0])
+    return codec.encode(move_points(keypoints, theta), visibility, hw)
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Batch norm uses what it recorded in training; afterwards the network is in its mode again."""
+    mode = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(mode)
 
 
 @contextmanager

@@ -103,13 +103,20 @@ def blank_method(
     keypoints: int,
     codec: HeatmapCodec,
     device: torch.device = META,
+    average_decay: float | None = None,
 ) -> Method:
-    """The method on a device, its networks at random; published weights are not looked for."""
+    """The method on a device, its networks at random; published weights are not looked for.
+
+    Where ``training.average_decay`` is given it keeps averages of its networks' weights.
+    """
     bare = network.bare()
     with device:
-        return config.build(
+        method = config.build(
             lambda index: bare.build(keypoints, ROLES[index], stride=codec.stride), codec
         )
+        if average_decay is not None:
+            method.keep_averages(average_decay)
+    return method
 
 
 def blank_batch(
@@ -120,6 +127,7 @@ def blank_batch(
     *,
     unlabeled: bool,
     stored: bool,
+    mirrors: bool = True,
     device: torch.device = META,
 ) -> Batch:
     """A batch of noise, or on the meta device of nothing.
@@ -131,6 +139,7 @@ def blank_batch(
         codec: whose heatmaps are learned.
         unlabeled: whether there are unlabeled people.
         stored: whether they come with predictions and limbs of an earlier period, as in a round.
+        mirrors: whether training mirrors people.
         device: where.
     """
     with device:
@@ -140,11 +149,12 @@ def blank_batch(
         if not unlabeled:
             return Batch(labeled)
         images = torch.randn(size, 3, *input_hw)
+        flip_order = tuple(range(keypoints)) if mirrors else None
         if not stored:
-            return Batch(labeled, Unlabeled(images, weights))
+            return Batch(labeled, Unlabeled(images, weights, flip_order=flip_order))
         donors = Donors(torch.randn(size, 3, *input_hw), torch.full((size, 1, 2), 8.0))
         earlier = (torch.rand(heatmaps), torch.rand(heatmaps))
-        return Batch(labeled, Unlabeled(images, weights, earlier, donors))
+        return Batch(labeled, Unlabeled(images, weights, earlier, donors, flip_order))
 
 
 class _Undrawn(Generator):
@@ -273,24 +283,27 @@ def measure(
     size: int,
     flops: int,
     device: torch.device,
+    mirrors: bool = True,
+    average_decay: float | None = None,
     repeat: int = 5,
 ) -> Throughput:
     """Time real steps of a method on noise, its optimizer included; the median counts.
 
     Args:
         config: the method; it is given stored predictions, as in a round.
-        network, keypoints, codec: of ``blank_method``.
-        input_hw, size, device: of ``blank_batch``.
+        network, keypoints, codec, average_decay: of ``blank_method``.
+        input_hw, size, mirrors, device: of ``blank_batch``.
         flops: what one such step was counted to be.
         repeat: steps that are timed; two go before, for the device to settle.
     """
-    method = blank_method(config, network, keypoints, codec, device)
+    method = blank_method(config, network, keypoints, codec, device, average_decay)
     method.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     optimizer, rng = adam(method, 1e-3), Generator(device).manual_seed(0)
     unlabeled = method.needs_unlabeled
     batch = blank_batch(
-        size, keypoints, input_hw, codec, unlabeled=unlabeled, stored=True, device=device
-    )
+        size, keypoints, input_hw, codec, unlabeled=unlabeled, stored=True, mirrors=mirrors,
+        device=device,
+    )  # fmt: skip
     seconds = []
     for _ in range(repeat + 2):
         began = time.perf_counter()

@@ -92,8 +92,11 @@ def count_cost(
     per_image = {name: flops for name, (_, flops) in sizes.items()}
     trainings: dict[str, dict[str, Any]] = {
         name: {"kind": config.kind} | _training(
-            blank_method(config, network, keypoints, view.codec), keypoints, view, training,
-            monitor, evaluation, people, per_image, stored=name == "method",
+            blank_method(
+                config, network, keypoints, view.codec, average_decay=training.average_decay
+            ),
+            keypoints, view, training, monitor, evaluation, people, per_image,
+            stored=name == "method",
         )
         for name, config in (("method", method), ("comparison", comparison))
     }  # fmt: skip
@@ -140,7 +143,8 @@ def _training(
     sizes = (training.batch, keypoints, view.input_hw, view.codec)
     first = later = step_cost(learner, blank_batch(*sizes, unlabeled=False, stored=False))
     if learner.needs_unlabeled:
-        later = step_cost(learner, blank_batch(*sizes, unlabeled=True, stored=stored))
+        later = step_cost(learner, blank_batch(*sizes, unlabeled=True, stored=stored,
+                                               mirrors=view.mirrors))  # fmt: skip
     step, memory = {"warmup": first, "rest": later}, memory_of(learner, (first, later))
     steps = {
         "warmup": training.warmup_epochs * training.steps,
@@ -205,7 +209,8 @@ def _throughput(
     flops = flops * size // training.batch
     try:
         measured = measure(method, network, keypoints, view.input_hw, view.codec, size=size,
-                           flops=flops, device=device)  # fmt: skip
+                           flops=flops, device=device, mirrors=view.mirrors,
+                           average_decay=training.average_decay)  # fmt: skip
     except torch.OutOfMemoryError as error:
         rule = f"a step must fit into the memory of {device}, and does not"
         remedy = "Lower it, or set plan.tflops to plan for another device"
