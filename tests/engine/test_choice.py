@@ -191,6 +191,20 @@ def test_where_there_is_no_ap_pck_is_compared():
     assert choose(*two(of), of, None, HW, bare, EvaluationConfig(), 0).metric == "PCK"
 
 
+def test_where_both_have_the_same_ap_pck_tells_them_apart():
+    """Two young networks: nobody is found by OKS, and one of them is much nearer to the truth."""
+    of, sharp = people(60), replace(SKELETON, sigmas=(1e-4, 1e-4, 1e-4))
+    pair = [
+        predicted(n, of, np.full((60, 3), off)) for n, off in (("student", 60), ("baseline", 9))
+    ]
+    found = choose(*pair, of, None, HW, sharp, EvaluationConfig(), 0)
+    assert (found.metric, found.ships) == ("PCK", "baseline")
+    assert (found.value, found.comparison_value) == (0, 1)
+    same = choose(pair[0], pair[0]._replace(name="baseline"), of, None, HW, sharp,
+                  EvaluationConfig(), 0)  # fmt: skip
+    assert (same.metric, same.ships, same.gain) == ("AP", "student", 0)
+
+
 def test_it_is_the_same_again_from_json():
     of = people(60)
     blank = replace(of, visibility=np.zeros_like(of.visibility))

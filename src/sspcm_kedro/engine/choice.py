@@ -47,8 +47,8 @@ class Choice:
     """What was compared on the validation people, and which network is shipped.
 
     Attributes:
-        metric: that both networks have a number for; None where there is none, and then neither are
-            there any other numbers.
+        metric: the first that tells the networks apart; None where they have no number for the same
+            one, and then there are no other numbers either.
         network: the method's.
         comparison: the other.
         value: of the method's network, 0 to 1.
@@ -113,8 +113,8 @@ def choose(
     """Which of two networks to ship.
 
     They are compared by the protocol's own number (AP, AIC_AP or PCKh), or by PCK where one of them
-    has none. Source of the bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap"
-    (1993), chapter 13.
+    has none or both have the same (an AP of 0 tells nothing). Source of the bootstrap: Efron and
+    Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 
     Args:
         network: predictions of the method's network for the people.
@@ -135,13 +135,19 @@ def choose(
     )
     labeled = people.gather(list(skeleton.evaluated_channels)).visibility > 0
     count = int(labeled.any(axis=1).sum())
+    compared: dict[str, tuple[float, float]] = {}
     for metric, score in mine.items():
         once = np.ones((1, len(score.images)), dtype=np.int64)
         values = score.of(once).item(), other[metric].of(once).item()
         if np.isfinite(values).all():
-            weights = resample(len(score.images), seed)
-            gains = score.of(weights) - other[metric].of(weights)
-            return _decide(metric, network.name, comparison.name, values, gains, once.size, count)
+            compared[metric] = values
+    if compared:
+        metric = next((m for m, (a, b) in compared.items() if a != b), next(iter(compared)))
+        drawn = len(mine[metric].images)
+        weights = resample(drawn, seed)
+        gains = mine[metric].of(weights) - other[metric].of(weights)
+        names = network.name, comparison.name
+        return _decide(metric, *names, compared[metric], gains, drawn, count)
     images = len(np.unique(people.image_ids))
     names = f"{_readable(network.name)} and {_readable(comparison.name)}"
     return Choice(
