@@ -126,8 +126,8 @@ def test_the_better_one_ships_and_the_reason_says_by_how_much(better):
     assert found.better == (better == "student") == found.ships_network
     assert found.ships == better and found.trusted and found.doubt == ""
     assert found.reason == (
-        f"The {better} is shipped: PCK 1.000 on 80 validation people, 0.667 of the {other} "
-        "(+0.333, 95 % interval +0.333 to +0.333)."
+        f"The {better} is shipped: PCK 1.000 on 80 validation people, against 0.667 for the "
+        f"{other} (+0.333, 95 % interval +0.333 to +0.333)."
     )
 
 

@@ -368,7 +368,7 @@ def test_the_default_table_fits_eighty_columns():
 
 CHOICE = {
     "ships": "teacher_a", "doubt": "Not to be trusted: these are fewer than 50 people.",
-    "reason": "The teacher a is shipped: AP 0.301 on 40 validation people, 0.269 of the baseline.",
+    "reason": "The teacher a is shipped: AP 0.301 on 40 people, against 0.269 for the baseline.",
 }  # fmt: skip
 
 

@@ -216,7 +216,7 @@ def _decide(
         reason = f"The {_readable(ships)} is shipped, the network of the method: {score}, and the "
         reason += f"{_readable(left)} has the same."
     else:
-        reason = f"The {_readable(ships)} is shipped: {score}, {min(values):.3f} of the "
+        reason = f"The {_readable(ships)} is shipped: {score}, against {min(values):.3f} for the "
         reason += f"{_readable(left)} ({abs(gain):+.3f}"
         if low is not None and high is not None:
             ends = (low, high) if gain > 0 else (-high, -low)
