@@ -6,7 +6,13 @@ import torch
 from jaxtyping import Float, Real
 from torch import Generator, Tensor
 
-from sspcm_kedro.augment.occlude import draw_keypoints, jitter_points, paste, pixel_range
+from sspcm_kedro.augment.occlude import (
+    Donors,
+    draw_keypoints,
+    jitter_points,
+    paste,
+    pixel_range,
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class KeypointMix:
         b, height = len(images), images.shape[2]
         donor = torch.randint(b, (b, self.patches), generator=rng, device=rng.device)
         own = draw_keypoints(weights, self.patches, rng)
-        theirs = draw_keypoints(weights[donor.flatten()], 1, rng).reshape(donor.shape)
+        theirs = Donors(images, keypoints, weights).draw_points(donor, rng)
         std = self.jitter * height
         target = jitter_points(keypoints.gather(1, own[..., None].expand(-1, -1, 2)), std, rng)
         source = jitter_points(keypoints[donor, theirs], std, rng)

@@ -9,6 +9,7 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.data.views import plain_view
 from sspcm_kedro.engine.determinism import explain_nondeterminism
+from sspcm_kedro.methods.base import eval_mode
 from sspcm_kedro.pose.geometry import crop_matrix, invert, move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec, flip_back
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -39,16 +40,14 @@ def predict(
         batch: people at once.
         title: of the progress bar; without it there is none.
     """
-    training = net.training
-    net.eval()
     keypoints, scores = [], []
     parts = torch.arange(len(crops)).split(batch)
-    for rows in show_progress(parts, len(parts), title) if title else parts:
-        images = plain_view(crops, rows, device)
-        xy, score = locate(net, images, skeleton, codec, flip_test=flip_test)
-        keypoints.append(xy.cpu())
-        scores.append(score.cpu())
-    net.train(training)
+    with eval_mode(net):
+        for rows in show_progress(parts, len(parts), title) if title else parts:
+            images = plain_view(crops, rows, device)
+            xy, score = locate(net, images, skeleton, codec, flip_test=flip_test)
+            keypoints.append(xy.cpu())
+            scores.append(score.cpu())
     return torch.cat(keypoints), torch.cat(scores)
 
 

@@ -147,16 +147,16 @@ def check_network(
     Raises:
         BadInput: names the settings that differ, with both values.
     """
-    decoding = {"refinement", "blur", "color"}
+    unread = {"refinement", "blur", "color"}
     now = as_record({
         "network": network.bare().model_dump(mode="json"),
-        "view": view.model_dump(mode="json", exclude=decoding),
+        "view": view.model_dump(mode="json", exclude=unread),
         "skeleton": skeleton.to_dict(),
     })  # fmt: skip
     was = dict(state.get("record", {}))
     if was:
         bare = NetworkConfig.model_validate(was["network"]).bare()
-        kept = {k: v for k, v in was["view"].items() if k not in decoding}
+        kept = {k: v for k, v in was["view"].items() if k not in unread}
         was = {**was, "network": bare.model_dump(mode="json"), "view": kept}
         state = {**state, "record": {key: was[key] for key in now}}
     found = differences_of(state, now)
