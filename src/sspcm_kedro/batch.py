@@ -35,6 +35,8 @@ class Unlabeled:
         donors: people to cut occluders from; None where the batch itself serves.
         flip_order: which keypoint each one is in a mirrored view; None where training mirrors
             nobody, so that no mirrored view means anything.
+        corrected: heatmaps of the one label a keypoint that a round's correction left, moved with
+            the image, each as high as the label is likely right. None without rounds.
     """
 
     images: Float[Tensor, "b 3 H W"]
@@ -42,6 +44,7 @@ class Unlabeled:
     earlier: tuple[Float[Tensor, "b k h w"], ...] | None = None
     donors: Donors | None = None
     flip_order: tuple[int, ...] | None = None
+    corrected: Float[Tensor, "b k h w"] | None = None
 
 
 @dataclass(frozen=True)

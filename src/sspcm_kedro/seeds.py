@@ -29,6 +29,8 @@ class Stream(IntEnum):
     """What the steps of an epoch draw: strong views, patches."""
     RESAMPLES = 10
     """Images of the bootstrap that says how sure a gain is."""
+    HELD_OUT = 11
+    """Labeled people whom no teacher learns from."""
 
 
 def stream_seed(seed: int, stream: Stream, *place: int) -> int:

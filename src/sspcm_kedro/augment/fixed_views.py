@@ -1,6 +1,6 @@
 """One network's reading of the same images under several fixed similarities, mapped back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
@@ -63,15 +63,37 @@ def read_views(
 
     Source: Radosavovic et al., CVPR 2018 (data distillation), section 3.
     """
-    height, width = images.shape[2:]
-    maps, flips = views.maps((height, width), flip_order, images.device)
+    return see_views(
+        lambda maps: predict(warp(images, maps)), len(images), images.shape[2:], views, codec,
+        flip_order, images.device,
+    )  # fmt: skip
+
+
+def see_views(
+    see: Callable[[Float[Tensor, "b 2 3"]], Float[Tensor, "b k h w"]], count: int,
+    input_hw: Sequence[int], views: FixedViews, codec: HeatmapCodec,
+    flip_order: tuple[int, ...] | None, device: torch.device,
+) -> tuple[Float[Tensor, "views b k h w"], Float[Tensor, "b k h w"]]:  # fmt: skip
+    """As ``read_views``, of people whom ``see`` shows to a network through any map.
+
+    Args:
+        see: heatmaps of the people through maps of input pixels, one a person.
+        count: of the people, b.
+        input_hw: size of a view, in input pixels.
+        views: which.
+        codec: of the heatmaps.
+        flip_order: which keypoint each one is in a mirrored image; None mirrors nothing.
+        device: of the maps.
+    """
+    height, width = input_hw
+    maps, flips = views.maps((height, width), flip_order, device)
     found, shown = [], []
     for one, mirrors in zip(maps, flips, strict=True):
-        matrix = one.expand(len(images), -1, -1)
-        heatmaps = predict(warp(images, matrix))
+        matrix = one.expand(count, -1, -1)
+        heatmaps = see(matrix)
         back = codec.warp(heatmaps, invert(matrix))
         if mirrors and flip_order is not None:
-            everyone = torch.ones(len(images), dtype=torch.bool, device=images.device)
+            everyone = torch.ones(count, dtype=torch.bool, device=device)
             back = flip_keypoints(back, everyone, flip_order)
         found.append(back)
         shown.append(codec.warp(torch.ones_like(heatmaps[:1, :1]), invert(matrix[:1])))

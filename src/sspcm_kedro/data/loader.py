@@ -29,16 +29,22 @@ class PseudoLabels:
         scores: the maxima of their heatmaps.
         occluders: limbs worth cutting out: the row of an unlabeled person, and x and y in its
             canonical input pixels.
+        corrected: the one label a keypoint that correction made of the predictions, in canonical
+            input pixels.
+        confidence: how likely each of them is right, 0 to 1.
     """
 
     ids: Int[Tensor, " n"]
     keypoints: Float[Tensor, "t n k 2"]
     scores: Float[Tensor, "t n k"]
     occluders: Float[Tensor, "occluders 3"]
+    corrected: Float[Tensor, "n k 2"]
+    confidence: Float[Tensor, "n k"]
 
     def to_bytes(self) -> list[bytes]:
         """Each tensor's bytes, for a fingerprint."""
-        tensors = (self.ids, self.keypoints, self.scores, self.occluders)
+        labels = (self.corrected, self.confidence)
+        tensors = (self.ids, self.keypoints, self.scores, self.occluders, *labels)
         return [t.numpy().tobytes() for t in tensors]
 
 
@@ -75,7 +81,7 @@ class Batches:
         skeleton: gives the order of mirrored keypoints.
         codec: encodes targets.
         affine: draws the weak views.
-        size: people of each pool in a batch.
+        size: people of a batch, of labeled and of unlabeled ones.
         steps: batches an epoch.
         seed: of the experiment.
         device: where the views are made.
@@ -88,7 +94,7 @@ class Batches:
     skeleton: Skeleton
     codec: HeatmapCodec
     affine: RandomAffine
-    size: int
+    size: tuple[int, int]
     steps: int
     seed: int
     device: torch.device
@@ -97,24 +103,25 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, counted from 0 over the whole training."""
         rng = Generator(self.device).manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
-        labeled = self._rows_of(epoch, self.labeled, Stream.LABELED_ORDER)
+        labeled_size, unlabeled_size = self.size
+        labeled = self._rows_of(epoch, self.labeled, labeled_size, Stream.LABELED_ORDER)
         if self.unlabeled is None:
             yield from (Batch(self._labeled_batch(rows, rng)) for rows in labeled)
             return
-        unlabeled = self._rows_of(epoch, self.unlabeled, Stream.UNLABELED_ORDER)
+        unlabeled = self._rows_of(epoch, self.unlabeled, unlabeled_size, Stream.UNLABELED_ORDER)
         weights = (self.labeled.visibility > 0).any(dim=0).float().to(self.device)
         for own, others in zip(labeled, unlabeled, strict=True):
             first = self._labeled_batch(own, rng)
             yield Batch(first, self._unlabeled_batch(self.unlabeled, others, weights, rng))
 
     def _rows_of(
-        self, epoch: int, pool: InstancePool, stream: Stream
-    ) -> Int[Tensor, "{self.steps} {self.size}"]:
+        self, epoch: int, pool: InstancePool, size: int, stream: Stream
+    ) -> Int[Tensor, "{self.steps} {size}"]:
         """Which people of a pool each batch of an epoch has."""
-        count = self.steps * self.size
+        count = self.steps * size
         seed = stream_seed(self.seed, stream)
         rows = shuffled_rows(len(pool.crops), seed, epoch * count, count)
-        return rows.reshape(self.steps, self.size)
+        return rows.reshape(self.steps, size)
 
     def _draw_views(
         self, pool: InstancePool, rows: Int[Tensor, " b"], rng: Generator
@@ -161,8 +168,10 @@ class Batches:
             return Unlabeled(images, weights, flip_order=flip_order)
         stored = zip(self.pseudo.keypoints[:, rows], self.pseudo.scores[:, rows], strict=True)
         earlier = tuple(self._encode(*labels, *moves, as_scores=True)[0] for labels in stored)
+        label = self.pseudo.corrected[rows], self.pseudo.confidence[rows]
+        corrected, _ = self._encode(*label, *moves, as_scores=True)
         donors = self._draw_donors(pool, self.pseudo.occluders, len(rows), rng)
-        return Unlabeled(images, weights, earlier, donors, flip_order)
+        return Unlabeled(images, weights, earlier, donors, flip_order, corrected)
 
     def _draw_donors(
         self, pool: InstancePool, bank: Float[Tensor, "occluders 3"], count: int, rng: Generator

@@ -16,6 +16,7 @@ def correct(
     *,
     min_score: float,
     max_inconsistency: float,
+    spread: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Per keypoint, the pair of predictions that agrees best (SSPCM, section 3), as one label.
 
@@ -26,9 +27,11 @@ def correct(
         frame_hw: (height, width) of the frame; its diagonal is the unit of inconsistency.
         min_score: a keypoint is kept where the pair's mean score exceeds it,
         max_inconsistency: and its two positions are no further apart than this.
+        spread: of views, now and earlier, each (t, n, k), where people were seen in several.
 
     Returns:
-        keypoints (n, k, 2), score, inconsistency, pair and kept (n, k). A kept keypoint lies midway
+        keypoints (n, k, 2), score, inconsistency, pair and kept (n, k), and the pair's mean spread
+        where that is given. A kept keypoint lies midway
         between its two positions; a rejected one stays at the likelier of the two, since between
         two far peaks there is nothing.
     """
@@ -39,7 +42,11 @@ def correct(
     score = (score_a + score_b) / 2
     agree = choice.inconsistency <= max_inconsistency
     likelier = torch.where((score_a >= score_b)[..., None], a, b)
+    seen = {}
+    if spread is not None:
+        seen["spread"] = torch.stack(gather_pair(choice, *_members(*spread))).mean(dim=0)
     return {
+        **seen,
         "keypoints": torch.where(agree[..., None], (a + b) / 2, likelier),
         "score": score,
         "inconsistency": choice.inconsistency,

@@ -72,6 +72,13 @@ def adam(method: nn.Module, rate: float, backbone_rate: float = 1.0) -> torch.op
 Milestone = Annotated[float, Field(gt=0, le=1)]
 
 
+class RoundBatch(Settings):
+    """People of a batch where there are labeled and unlabeled ones."""
+
+    labeled: int = Field(ge=1, le=8192)
+    unlabeled: int = Field(ge=1, le=8192)
+
+
 class TrainingConfig(Settings):
     """Length and optimizer of the whole training: warm-up, then rounds, under one schedule.
 
@@ -82,6 +89,9 @@ class TrainingConfig(Settings):
     steps: int = Field(default=100, ge=1, le=10**7, description="optimizer steps an epoch")
     warmup_epochs: int = Field(default=8, ge=1, le=10**5, description="labels only")
     round_epochs: int = Field(default=8, ge=1, le=10**5, description="epochs of each round")
+    round_batch: RoundBatch | None = Field(
+        default=None, description="a round's batches; null: batch of each"
+    )
     rounds: int = Field(default=2, ge=1, le=200, description="each adds its nodes to the pipeline")
     learning_rate: float = Field(default=3e-3, gt=0, le=10)
     milestones: Annotated[tuple[Milestone, ...], Ascending, Distinct] = Field(
@@ -120,6 +130,12 @@ class TrainingConfig(Settings):
         """The learning rate of each step of the whole training."""
         steps = self.epochs * self.steps
         return StepDecay(self.learning_rate, self.milestones, steps, self.linear_start)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Labeled and unlabeled people of a batch of both."""
+        mixed = self.round_batch
+        return (self.batch, self.batch) if mixed is None else (mixed.labeled, mixed.unlabeled)
 
     @property
     def epochs(self) -> int:

@@ -1,13 +1,16 @@
 """People through a network, back to keypoints in image pixels."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sspcm_kedro.augment.fixed_views import FixedViews, see_views
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.progress import show_progress
-from sspcm_kedro.data.views import plain_view
+from sspcm_kedro.data.views import plain_view, weak_view
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.methods.base import eval_mode
 from sspcm_kedro.pose.geometry import crop_matrix, invert, move_points
@@ -63,6 +66,52 @@ def locate(
     if flip_test:
         heatmaps = (heatmaps + flip_back(net(images.flip(3)), skeleton.flip_order)) / 2
     return codec.decode(heatmaps.float())
+
+
+@torch.no_grad()
+@explain_nondeterminism()
+def predict_views(
+    net: nn.Module,
+    crops: Crops,
+    skeleton: Skeleton,
+    codec: HeatmapCodec,
+    views: FixedViews,
+    *,
+    mirrored: bool,
+    device: torch.device,
+    batch: int = 64,
+    title: str | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Keypoints (n, k, 2) in canonical input pixels, scores (n, k) of the mean over fixed views,
+    and the spread (n, k): how far from it a view's own peak lies in the mean, in input diagonals.
+
+    Args:
+        net: the network, on ``device``; evaluated in eval mode and left in the mode it was in.
+        crops: the people (n).
+        skeleton: for the flip order.
+        codec: reads keypoints from heatmaps.
+        views: how each person is shown.
+        mirrored: whether mirrored views mean anything.
+        device: where to compute.
+        batch: people at once.
+        title: of the progress bar; without it there is none.
+    """
+    flip_order = skeleton.flip_order if mirrored else None
+    found = []
+    parts = torch.arange(len(crops)).split(batch)
+    with eval_mode(net):
+        for rows in show_progress(parts, len(parts), title) if title else parts:
+
+            def see(maps: Tensor, rows: Tensor = rows) -> Tensor:
+                return net(weak_view(crops, rows, maps, device)).float()
+
+            each, mean = see_views(see, len(rows), crops.input_hw, views, codec, flip_order, device)
+            xy, score = codec.decode(mean)
+            peaks = codec.decode(each.flatten(0, 1))[0].unflatten(0, each.shape[:2])
+            spread = (peaks - xy).norm(dim=-1).mean(dim=0) / math.hypot(*crops.input_hw)
+            found.append((xy.cpu(), score.cpu(), spread.cpu()))
+    keypoints, scores, spread = (torch.cat(part) for part in zip(*found, strict=True))
+    return keypoints, scores, spread
 
 
 def to_image(keypoints: Tensor, people: Instances, input_hw: tuple[int, int]) -> np.ndarray:

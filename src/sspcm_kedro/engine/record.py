@@ -60,12 +60,23 @@ class Stage:
             "steps": training.steps,
             "warmup_epochs": training.warmup_epochs,
             **({} if self.number == 0 else {"round_epochs": training.round_epochs}),
+            **self._mixed(training),
             **({"rounds": training.rounds} if self.number is None else {}),
             "learning_rate": {f"from_step_{step}": rate for step, rate in rates.items()},
             **({"linear_start": training.linear_start} if self._rises(training) else {}),
             "backbone_rate": training.backbone_rate,
             "average_decay": training.average_decay,
         }
+
+    def _mixed(self, training: TrainingConfig) -> Record:
+        """The batches of labeled and unlabeled people, where they are not of one size."""
+        if self.number == 0 or training.round_batch is None:
+            return {}
+        return {"round_batch": training.round_batch.model_dump()}
+
+    def is_last(self, training: TrainingConfig) -> bool:
+        """Whether the training ends with it."""
+        return self.span(training).stop == training.epochs
 
     def _rises(self, training: TrainingConfig) -> bool:
         """Whether the linear start of a training reaches into this stage."""

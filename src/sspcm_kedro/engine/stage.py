@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
+from sspcm_kedro.data.split import held_out_rows
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_unit
 from sspcm_kedro.engine.evaluate import HEADLINES, EvaluationConfig, evaluate
@@ -32,7 +34,7 @@ from sspcm_kedro.engine.record import (
 )
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import Method
+from sspcm_kedro.methods.base import STORED, Method
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -56,6 +58,12 @@ class People:
     unlabeled: Instances | None
     validation: Instances
     skeleton: Skeleton
+
+    def taught(self, held_out: float, seed: int) -> Instances:
+        """The labeled people but for a share, whom ``held_out_rows`` names."""
+        rows = held_out_rows(len(self.labeled), held_out, seed)
+        everyone = np.arange(len(self.labeled))
+        return self.labeled.take(np.setdiff1d(everyone, rows)) if len(rows) else self.labeled
 
     def check(self) -> None:
         """Refuse tables that do not belong together.
@@ -114,8 +122,10 @@ def record_of(
     """
     labels_only = stage.number == 0 or not method.needs_unlabeled
     stored = pseudo is not None and reads_stored(method)
+    learners = method.learners(last=stage.is_last(settings.training))
     return as_record({
         "stage": stage.name,
+        "learners": None if learners == tuple(method.networks) else learners,
         **settings.read(stage),
         "skeleton": people.skeleton.to_dict(),
         "labeled": _digest(people.labeled),
@@ -127,7 +137,7 @@ def record_of(
 
 def reads_stored(method: Method) -> bool:
     """Whether it learns from what a round stores of the unlabeled people."""
-    return bool(method.reads & {"earlier", "donors"})
+    return bool(method.reads & STORED)
 
 
 def _digest(people: Instances) -> Record:
@@ -163,7 +173,7 @@ def train_stage(
             and people.
     """
     view, training, machine = settings.view, settings.training, settings.machine
-    labeled, skeleton = people.labeled, people.skeleton
+    skeleton, last = people.skeleton, stage.is_last(training)
     people.check()
     view.check(settings.network)
     learner = settings.learner(skeleton.size)
@@ -172,21 +182,26 @@ def train_stage(
         check_previous(previous, stage.before, expected, stage.span(training).start)
         learner.restore(previous)
         learner.history = []
+    learner.method.begin(last=last)
     record = record_of(stage, people, settings, learner.method, pseudo=pseudo, previous=previous)
-    comes_from = origin(record, code, labeled.unit)
+    comes_from = origin(record, code, people.labeled.unit)
     if previous is not None and not is_same(resume, comes_from):
         warn_of_other_code(f"{stage.name} starts", previous, code)
     unlabeled = people.unlabeled if learner.method.needs_unlabeled else None
     pseudo = pseudo if reads_stored(learner.method) else None
+    labeled = people.taught(0.0 if last else learner.method.held_out, settings.seed)
     full = make_batches(
         labeled, unlabeled, pseudo, skeleton, view=view, training=training, machine=machine,
         seed=settings.seed,
     )  # fmt: skip
-    warm = replace(full, unlabeled=None, pseudo=None)
+    warm = replace(full, unlabeled=None, pseudo=None, size=(training.batch, training.batch))
     yield from train(
         learner,
         lambda epoch: (warm if epoch < training.warmup_epochs else full).epoch(epoch),
-        make_monitor(people.validation, skeleton, view, settings.monitor, machine),
+        make_monitor(
+            people.validation, skeleton, view, settings.monitor, machine,
+            learner.method.learners(last=last),
+        ),
         stage=stage.name, span=stage.span(training), training=training, seed=settings.seed,
         comes_from=comes_from, resume=resume,
     )  # fmt: skip
@@ -204,16 +219,16 @@ def make_batches(
 
     return Batches(
         pool(labeled), None if unlabeled is None else pool(unlabeled), pseudo, skeleton,
-        view.codec, view.weak.build(), training.batch, training.steps, seed, machine.pick(),
+        view.codec, view.weak.build(), training.sizes, training.steps, seed, machine.pick(),
         view.color,
     )  # fmt: skip
 
 
 def make_monitor(
     validation: Instances, skeleton: Skeleton, view: ViewConfig,
-    config: MonitorConfig, machine: MachineConfig,
+    config: MonitorConfig, machine: MachineConfig, names: tuple[str, ...],
 ) -> Monitor:  # fmt: skip
-    """Scores of every network of a method on some validation people."""
+    """Scores of a method's networks, of those names, on some validation people."""
     if config.people == 0:
         return lambda method: {}
     flip_test = config.averages_mirrored(view)
@@ -222,9 +237,14 @@ def make_monitor(
 
     def monitor(method: Method) -> dict[str, float]:
         scores = {}
-        for name, net in method.shipped.items():
+        for name in names:
             predictions = predict(
-                net, crops, skeleton, view.codec, flip_test=flip_test, device=machine.pick()
+                method.shipped[name],
+                crops,
+                skeleton,
+                view.codec,
+                flip_test=flip_test,
+                device=machine.pick(),
             )
             own = evaluate(*predictions, crops.instances, view.input_hw, skeleton, config).scores
             scores |= {f"{name}/{metric}": own[metric] for metric in HEADLINES if metric in own}

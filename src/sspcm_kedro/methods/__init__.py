@@ -11,6 +11,7 @@ from torch import nn
 from sspcm_kedro.methods.base import LabelRules, MakeNet, Method
 from sspcm_kedro.methods.data_distill import DataDistillConfig
 from sspcm_kedro.methods.denoise_select import DenoiseSelectConfig
+from sspcm_kedro.methods.many_view import ManyViewConfig
 from sspcm_kedro.methods.multi_augs import MultiAugsConfig
 from sspcm_kedro.methods.pose_cons import PoseConsConfig
 from sspcm_kedro.methods.pose_dual import PoseDualConfig
@@ -36,7 +37,8 @@ class MethodConfig(
             | ScarceNetConfig
             | DenoiseSelectConfig
             | MultiAugsConfig
-            | TeacherReviewerConfig,
+            | TeacherReviewerConfig
+            | ManyViewConfig,
             Field(discriminator="kind"),
         ]
     ]
@@ -71,7 +73,7 @@ class ComparisonConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _needs_no_round(self) -> "ComparisonConfig":
-        if "earlier" in self.build(lambda _: nn.Identity(), HeatmapCodec()).reads:
+        if {"earlier", "corrected"} & self.build(lambda _: nn.Identity(), HeatmapCodec()).reads:
             own = "snapshot_every" in type(self.root).model_fields
             raise ValueError(
                 f"a comparison of kind {self.kind} has no rounds to read an earlier period from; "

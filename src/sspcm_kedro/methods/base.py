@@ -12,6 +12,7 @@ from pydantic import AfterValidator
 from torch import Generator, Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig
+from sspcm_kedro.augment.fixed_views import FixedViews
 from sspcm_kedro.augment.occlude import CutOcclude
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.config import Settings
@@ -25,7 +26,9 @@ MakeNet = Callable[[int], nn.Module]
 AVERAGES = "averages"
 """Where a method keeps the averages of its networks, if it does."""
 
-UnlabeledField = Literal["images", "earlier", "donors"]
+UnlabeledField = Literal["images", "earlier", "corrected", "donors"]
+STORED: frozenset[UnlabeledField] = frozenset({"earlier", "corrected", "donors"})
+"""What a round stores of the unlabeled people."""
 
 
 class Method(nn.Module, ABC):
@@ -37,13 +40,17 @@ class Method(nn.Module, ABC):
         labelers: the names of the one or two whose predictions a round stores as pseudo-labels.
         averages: the moving averages of their weights, by the same names; empty if none are kept.
         reads: the fields of ``batch.Unlabeled`` that a step reads. None: all people in a batch are
-            labeled. ``earlier`` is a need that only rounds meet; ``donors`` may be missing.
+            labeled. ``earlier`` and ``corrected`` are needs that only rounds meet; ``donors`` may
+            be missing.
+        held_out: the share of the labeled people that only its last stage learns from, so that it
+            can be measured on them how likely the labelers are right.
     """
 
     networks: nn.ModuleDict
     deployed: str
     labelers: tuple[str, ...]
     reads: frozenset[UnlabeledField] = frozenset({"images"})
+    held_out: float = 0.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,6 +61,17 @@ class Method(nn.Module, ABC):
     def needs_unlabeled(self) -> bool:
         """Whether it learns from unlabeled people."""
         return bool(self.reads)
+
+    def learners(self, *, last: bool) -> tuple[str, ...]:
+        """The names of the networks that a stage trains; all of them in each, by default.
+
+        Args:
+            last: whether it is the last stage of the training.
+        """
+        return tuple(self.networks)
+
+    def begin(self, *, last: bool) -> None:
+        """Called before the first step of a stage, with what the stage before left."""
 
     @abstractmethod
     def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
@@ -129,11 +147,22 @@ class LabelRules:
         min_score: a keypoint is kept where its two predictions' mean score exceeds it,
         max_inconsistency: and they are no further apart, as a share of the input's diagonal.
         occlude: cuts limbs out at kept keypoints and pastes them onto others.
+        views: in which a round shows each person to the networks that label; None for the person as
+            it is and, if training mirrors, mirrored.
+        held_out: share of the labeled people on whom it is measured how likely labels are right;
+            0 measures nothing.
+        tolerance: a label is right up to this distance from the truth, as a share of the PCK unit.
+        min_probability: where that is measured, a keypoint is kept that is right this likely,
+            whatever the first two rules say.
     """
 
     min_score: float = 0.1
     max_inconsistency: float = 0.1
     occlude: CutOcclude = field(default_factory=CutOcclude)
+    views: FixedViews | None = None
+    held_out: float = 0.0
+    tolerance: float = 0.2
+    min_probability: float = 0.5
 
 
 def _unmirrored(affine: AffineConfig) -> AffineConfig:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Generator
@@ -10,13 +11,15 @@ from torch import Generator
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import PseudoLabels
+from sspcm_kedro.data.split import held_out_rows
 from sspcm_kedro.data.views import ViewConfig, crops_of, plain_view
 from sspcm_kedro.data.whose import check_people, check_unit, whose
+from sspcm_kedro.engine.calibration import calibrate, features
 from sspcm_kedro.engine.correction import PAIRS, correct, occluder_bank
 from sspcm_kedro.engine.fingerprint import code_digests
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.optimizer import TrainingConfig
-from sspcm_kedro.engine.predict import predict
+from sspcm_kedro.engine.predict import predict, predict_views
 from sspcm_kedro.engine.record import Stage, check_network, stamp
 from sspcm_kedro.engine.stage import MonitorConfig, People, StageSettings, train_stage
 from sspcm_kedro.errors import BadInput
@@ -32,49 +35,71 @@ Rows = dict[str, Any]
 """Tensors by name, most of them with a row an unlabeled person; and texts. ``ids`` (n) and ``unit``
 say whose they are, and ``checkpoint`` which one made them."""
 
+LOOKED: tuple[str, ...] = ("keypoints", "scores", "spread")
+"""What a look at people gives; the last only where they are seen in several views."""
+HELD_OUT = "held_out."
+"""Before the names of rows that are of the held-out labeled people."""
+
 REMEDY = "Make them again: kedro run --pipelines rounds (what is trained already stays)"
 
 
 def pseudo_labels(
     checkpoint: State,
+    labeled: Instances,
     unlabeled: Instances,
     skeleton: Skeleton,
     view: ViewConfig,
     network: NetworkConfig,
+    method: MethodConfig,
     machine: MachineConfig,
+    seed: Seed,
 ) -> Rows:
     """Predictions of the method's labelers, as the last stage left them, for the unlabeled people.
 
     Returns:
         keypoints (t, n, k, 2) in canonical input pixels, scores (t, n, k) of t labelers; averaged
-        with the mirrored view if training mirrors. Scores of a union's channels that no label
-        teaches are 0: they are noise.
+        over the method's views, and then with ``spread`` (t, n, k), or else with the mirrored view
+        if training mirrors. Scores of a union's channels that no label teaches are 0: they are
+        noise. A method that holds labeled people out has the same of them, named ``held_out.*``.
 
     Raises:
         BadInput: the people are not of this skeleton, or the checkpoint is of another network, view
             or skeleton.
     """
-    check_unit(skeleton.to_dict(), unlabeled=unlabeled)
+    check_unit(skeleton.to_dict(), labeled=labeled, unlabeled=unlabeled)
     check_network(checkpoint, skeleton, view, network)
     networks = networks_of(checkpoint, network, skeleton.size, stride=view.stride)
-    crops = crops_of(unlabeled, view, machine)
-    predictions = [
-        predict(
-            networks[name].to(machine.pick()), crops, skeleton, view.codec, flip_test=view.mirrors,
-            device=machine.pick(), title=f"pseudo-labels, {name}",
-        )
-        for name in checkpoint["labelers"]
-    ]  # fmt: skip
-    keypoints, scores = (torch.stack(parts) for parts in zip(*predictions, strict=True))
+    labelers = {name: networks[name].to(machine.pick()) for name in checkpoint["labelers"]}
+    rules, device = method.label_rules(), machine.pick()
     untrained = [channel for channel in range(skeleton.size) if channel not in skeleton.trained]
-    scores[..., untrained] = 0
-    stored = {"keypoints": keypoints, "scores": scores, "checkpoint": stamp(checkpoint)}
-    return {**whose(unlabeled), **stored}
+
+    def look(people: Instances, what: str) -> Rows:
+        crops, parts = crops_of(people, view, machine), []
+        for name, net in labelers.items():
+            title = f"{what}, {name}"
+            if rules.views is None:
+                parts.append(predict(net, crops, skeleton, view.codec, flip_test=view.mirrors,
+                                     device=device, title=title))  # fmt: skip
+            else:
+                parts.append(predict_views(net, crops, skeleton, view.codec, rules.views,
+                                           mirrored=view.mirrors, device=device,
+                                           title=title))  # fmt: skip
+        found = dict(zip(LOOKED, (torch.stack(p) for p in zip(*parts, strict=True)), strict=False))
+        found["scores"][..., untrained] = 0
+        return found
+
+    stored = {**whose(unlabeled), **look(unlabeled, "pseudo-labels")}
+    held_out = labeled.take(held_out_rows(len(labeled), rules.held_out, seed))
+    if len(held_out):
+        own = {"ids": whose(held_out)["ids"], **look(held_out, "held-out people")}
+        stored |= {f"{HELD_OUT}{name}": rows for name, rows in own.items()}
+    return {**stored, "checkpoint": stamp(checkpoint)}
 
 
 def correction(
     now: Rows,
     earlier: Rows,
+    labeled: Instances,
     unlabeled: Instances,
     skeleton: Skeleton,
     view: ViewConfig,
@@ -82,26 +107,49 @@ def correction(
 ) -> tuple[Rows, dict[str, Any]]:
     """Of the pairs of predictions, per keypoint the one that agrees best; and a report.
 
-    The report is of the channels that some label teaches; ``kept_per_keypoint`` names them.
+    Where labeled people were held out, each label has a ``probability`` of being right, and the
+    report says under ``calibration`` how true probabilities are, each by a model that has not seen
+    its person. The report is of the channels that some label teaches; ``kept_per_keypoint`` names
+    them.
 
     Raises:
-        BadInput: the predictions are not of the unlabeled people.
+        BadInput: the predictions are not of the unlabeled people, or of the held-out people no
+            keypoint's truth is known.
     """
     check_rows(
         unlabeled, {"pseudo-labels of this round": now, "those of the round before": earlier}
     )
     rules, pairs = method.label_rules(), PAIRS[len(now["keypoints"])]
-    corrected = correct(
-        (now["keypoints"], earlier["keypoints"]), (now["scores"], earlier["scores"]),
-        view.input_hw, min_score=rules.min_score, max_inconsistency=rules.max_inconsistency,
-    )  # fmt: skip
-    taught = list(skeleton.trained)
+
+    def agree(prefix: str = "") -> dict[str, torch.Tensor]:
+        keypoints, scores, spread = (
+            (now[prefix + key], earlier[prefix + key]) if prefix + key in now else None
+            for key in LOOKED
+        )
+        assert keypoints is not None and scores is not None
+        return correct(
+            keypoints, scores, view.input_hw, min_score=rules.min_score,
+            max_inconsistency=rules.max_inconsistency, spread=spread,
+        )  # fmt: skip
+
+    corrected, taught = agree(), list(skeleton.trained)
+    measured = {}
+    if rules.held_out:
+        people = labeled.take(np.isin(labeled.ids, now[f"{HELD_OUT}ids"].numpy()))
+        calibration, measured["calibration"] = calibrate(
+            agree(HELD_OUT), people, skeleton, view.input_hw, rules.tolerance
+        )
+        likely = torch.from_numpy(calibration(features(corrected))).float()
+        likely *= torch.isin(torch.arange(skeleton.size), torch.tensor(taught))
+        kept = (likely >= rules.min_probability).to(torch.uint8)
+        corrected |= {"probability": likely, "kept": kept}
     kept, inconsistency, pair = (
         corrected[key][:, taught] for key in ("kept", "inconsistency", "pair")
     )
     shares = torch.bincount(pair.flatten(), minlength=len(pairs)) / pair.numel()
     names = [skeleton.names[channel] for channel in taught]
     report = {
+        **measured,
         "kept": kept.float().mean().item(),
         "kept_per_keypoint": dict(zip(names, kept.float().mean(dim=0).tolist(), strict=True)),
         "pair_shares": dict(zip(pairs, shares.tolist(), strict=True)),
@@ -157,6 +205,7 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
         validation: Instances,
         skeleton: Skeleton,
         predictions: Rows,
+        corrected: Rows,
         occluders: Rows,
         seed: Seed,
         view: ViewConfig,
@@ -172,7 +221,10 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
             BadInput: ``previous`` is not the end of the stage before, of these settings; or what is
                 stored is not of the unlabeled people, or not made with that checkpoint.
         """
-        made = {"pseudo-labels of this round": predictions, "its occluders": occluders}
+        made = {
+            "pseudo-labels of this round": predictions, "its corrected labels": corrected,
+            "its occluders": occluders,
+        }  # fmt: skip
         check_rows(unlabeled, made, checkpoint=stamp(previous))
         stored = (predictions["ids"], predictions["keypoints"], predictions["scores"])
         yield from train_stage(
@@ -182,10 +234,20 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
             resume=resume,
             code=code_digests("rounds"),
             previous=previous,
-            pseudo=PseudoLabels(*stored, occluders["occluders"]),
+            pseudo=PseudoLabels(
+                *stored, occluders["occluders"], corrected["keypoints"], confidence(corrected)
+            ),
         )
 
     return train_round
+
+
+def confidence(corrected: Rows) -> torch.Tensor:
+    """How likely each corrected label is right; where nobody was held out to measure that on, its
+    score, and 0 of a label that is not kept."""
+    if "probability" in corrected:
+        return corrected["probability"]
+    return corrected["score"] * corrected["kept"]
 
 
 def said(rows: Rows) -> Rows:

@@ -21,11 +21,14 @@ def round_block(number: int, earlier: str) -> Pipeline:
     """
     shown = by_name("unlabeled", "skeleton", "params:view", "params:machine")
     method = by_name("unlabeled", "skeleton", "params:view", "params:method")
-    trained = by_name("previous", "resume", "predictions", "occluders", *PEOPLE, *SETTINGS)
+    made = by_name("predictions", "corrected", "occluders")
+    trained = by_name("previous", "resume", *PEOPLE, *SETTINGS) | made
+    looks = by_name("labeled", "params:network", "params:seed", checkpoint="previous")
     return Pipeline([
-        Node(pseudo_labels, shown | by_name("params:network", checkpoint="previous"),
+        Node(pseudo_labels, shown | method | looks,
              "predictions", name="pseudo_labels", tags=["labels", "gpu"]),
-        Node(correction, {**method, "now": "predictions", "earlier": earlier},
+        Node(correction,
+             {**method, **by_name("labeled"), "now": "predictions", "earlier": earlier},
              ["corrected", "correction_report"], name="correction", tags="labels"),
         Node(cut_occlude, shown | method | by_name("corrected", "params:seed"),
              ["occluders", "occlusion_sheet"], name="cut_occlude", tags="labels"),

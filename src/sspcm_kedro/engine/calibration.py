@@ -1,0 +1,154 @@
+"""How likely a pseudo-label is right, learned from labeled people whom no teacher learns from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.engine.predict import to_image
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.metrics import pck_hits, pck_reference
+from sspcm_kedro.pose.skeleton import Skeleton
+
+SMALL = 0.005
+"""Added to distances before their logarithm, in diagonals: what is closer is equally close."""
+FOLDS = 5
+BINS = 10
+
+
+def features(corrected: Mapping[str, Tensor]) -> np.ndarray:
+    """What tells right labels from wrong ones, (n, k, 4).
+
+    The score and its logarithm, and the logarithms of the pair's inconsistency and of the spread
+    over views.
+
+    Args:
+        corrected: ``score``, ``inconsistency`` and ``spread`` (n, k), as ``correct`` gives.
+    """
+    score = corrected["score"].double().numpy().clip(1e-3)
+    apart = [corrected[key].double().numpy() + SMALL for key in ("inconsistency", "spread")]
+    return np.stack([score, np.log(score), *map(np.log, apart)], axis=-1)
+
+
+def judge_labels(
+    keypoints: Tensor,
+    people: Instances,
+    skeleton: Skeleton,
+    input_hw: tuple[int, int],
+    tolerance: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which labels are right, (n, k), and of which that is known, (n, k).
+
+    Args:
+        keypoints: the labels (n, k, 2), in canonical input pixels.
+        people: those people with the truth.
+        skeleton: gives the PCK unit.
+        input_hw: size of the input, in input pixels.
+        tolerance: of right labels, as a share of the PCK unit.
+    """
+    reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
+    predicted = to_image(keypoints, people, input_hw)
+    return pck_hits(
+        predicted, people.keypoints, people.visibility, reference, threshold=tolerance
+    )  # fmt: skip
+
+
+class Calibration:
+    """Probabilities of labels, from their features (Platt scaling; Platt, 1999).
+
+    One more right and one more wrong label, both of middling features, are added to those it is
+    fitted on: a handful of labels that all are right do not make every label certain.
+
+    Args:
+        features: of the labels it is fitted on, (m, f).
+        right: which of them are right, (m).
+    """
+
+    def __init__(self, features: np.ndarray, right: np.ndarray) -> None:
+        self.model = _model().fit(*_with_doubt(features, right))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """The probabilities (...) of labels with features (..., f)."""
+        flat = features.reshape(-1, features.shape[-1])
+        return self.model.predict_proba(flat)[:, 1].reshape(features.shape[:-1])
+
+
+def calibrate(
+    corrected: Mapping[str, Tensor],
+    people: Instances,
+    skeleton: Skeleton,
+    input_hw: tuple[int, int],
+    tolerance: float,
+) -> tuple[Calibration, dict[str, Any]]:
+    """The model, and how true probabilities are, each by a model that has not seen its person.
+
+    Args:
+        corrected: labels of people whom no labeler learned from, as ``correct`` gives.
+        people: they, with the truth.
+        skeleton: gives the PCK unit.
+        input_hw: size of the input, in input pixels.
+        tolerance: of right labels, as a share of the PCK unit.
+
+    Raises:
+        BadInput: of none of them the truth is known, or of a single person.
+    """
+    right, known = judge_labels(corrected["keypoints"], people, skeleton, input_hw, tolerance)
+    groups = np.nonzero(known)[0]
+    if len(np.unique(groups)) < 2:
+        rule = "at least two must have labels (and the two keypoints of the PCK unit, where there "
+        rule += (
+            f"is one), to measure pseudo-labels on; {len(np.unique(groups))} of {len(people)} do"
+        )
+        remedy = "Label more people, raise method.held_out, or choose another method"
+        raise BadInput("held-out labeled people", rule, remedy)
+    of_known, right = features(corrected)[known], right[known]
+    honest = reliability(cross_probabilities(of_known, right, groups), right)
+    return Calibration(of_known, right), {"people": len(people), **honest}
+
+
+def cross_probabilities(features: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The probability (m) of each label, by a model that is fitted without its person.
+
+    Args:
+        features: (m, f).
+        right: (m).
+        groups: (m) whose label it is; at least two people.
+    """
+    folds = min(FOLDS, len(np.unique(groups)))
+    found = np.empty(len(right))
+    for train, test in GroupKFold(folds).split(features, right, groups):
+        found[test] = Calibration(features[train], right[train])(features[test])
+    return found
+
+
+def reliability(probability: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+    """How well probabilities (m) say which labels (m) are right.
+
+    Returns:
+        ``labels``, their number; ``right``, the share; ``brier``, the mean squared error of the
+        probabilities; ``bins``, ten equal ranges of probability that hold labels: the mean
+        ``probability``, the share ``right`` and the number of ``labels``.
+    """
+    place = np.minimum((probability * BINS).astype(int), BINS - 1)
+    bins = [
+        {"probability": float(probability[place == i].mean()),
+         "right": float(right[place == i].mean()), "labels": int((place == i).sum())}
+        for i in range(BINS) if (place == i).any()
+    ]  # fmt: skip
+    brier = float(((probability - right) ** 2).mean())
+    return {"labels": len(right), "right": float(right.mean()), "brier": brier, "bins": bins}
+
+
+def _model() -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def _with_doubt(features: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    middling = features.mean(axis=0, keepdims=True)
+    return np.concatenate([features, middling, middling]), np.append(right, [True, False])

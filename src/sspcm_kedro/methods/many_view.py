@@ -1,0 +1,130 @@
+"""Ours: SSPCM's frame, taught by what a round saw in many views and how likely that is right."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor, nn
+
+from sspcm_kedro.augment.fixed_views import FixedViews
+from sspcm_kedro.augment.occlude import CutOcclude, Donors, PatchConfig
+from sspcm_kedro.batch import Batch
+from sspcm_kedro.config import Share
+from sspcm_kedro.methods.base import LabelRules, MakeNet, Method, MethodSettings
+from sspcm_kedro.pose.heatmap import HeatmapCodec
+from sspcm_kedro.pose.losses import keypoint_mse
+
+TEACHERS, STUDENT = ("teacher_a", "teacher_b"), "student"
+
+
+class ManyView(Method):
+    """Two teachers learn from each other's corrected labels, and in the end a student from theirs.
+
+    A round looks at each unlabeled person once, so that it can afford many views, whose mean is
+    nearer to the truth than one view. Position-inconsistency correction picks of both teachers, now
+    and in the period before, the pair that agrees best. On labeled people whom no teacher learns
+    from it is measured how likely such a label is right, and the target is the *expected* heatmap:
+    a Gaussian as high as that. The student, which never teaches, waits for the last round: it
+    starts as teacher A and learns from all labels.
+
+    Args:
+        make_net: builds teacher A (0), teacher B (1) and the student (2).
+        codec: heatmaps to keypoints.
+        occlude: Cut-Occlude.
+        sure: keypoints that are right at least this likely may be covered.
+        weight: of the loss on unlabeled people.
+        held_out: the share of the labeled people on whom the labels are measured.
+
+    Source: SSPCM's frame (section 3); many views as in data distillation (Radosavovic et al., CVPR
+    2018); the expected heatmap is ours (docs/method.md).
+    """
+
+    deployed = STUDENT
+    labelers = TEACHERS
+    reads = frozenset({"images", "corrected", "donors"})
+
+    def __init__(
+        self, make_net: MakeNet, codec: HeatmapCodec, occlude: CutOcclude, *,
+        sure: float, weight: float, held_out: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        names = (*TEACHERS, STUDENT)
+        self.networks = nn.ModuleDict({name: make_net(i) for i, name in enumerate(names)})
+        self.codec, self.occlude, self.held_out = codec, occlude, held_out
+        self.sure, self.weight = sure, weight
+        self.learning = TEACHERS
+
+    def learners(self, *, last: bool) -> tuple[str, ...]:
+        return (STUDENT,) if last else TEACHERS
+
+    def begin(self, *, last: bool) -> None:
+        self.learning = self.learners(last=last)
+        if last:  # as it ships, where averages ship
+            taught = self.shipped["teacher_a"].state_dict()
+            self.networks[STUDENT].load_state_dict(taught)
+            if len(self.averages):
+                self.averages[STUDENT].load_state_dict(taught)
+
+    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+        labeled, unlabeled, names = batch.labeled, batch.unlabeled, self.learning
+        if unlabeled is None:
+            losses = self.supervised_losses(labeled, names)
+            return self.sum_losses("supervised", losses, names=names)
+        if unlabeled.corrected is None:
+            raise ValueError("ManyView learns from what a round corrected (Unlabeled.corrected), "
+                             "and the batch has none")  # fmt: skip
+        target, taught = unlabeled.corrected, unlabeled.weights
+        probability = target.amax(dim=(2, 3))
+        sure = taught * (probability > self.sure)
+        keypoints = self.codec.peaks(target)
+        donors = unlabeled.donors or Donors(unlabeled.images, keypoints, sure)
+        supervised, expected = [], []
+        for name in names:  # labeled and unlabeled people are one batch to the batch norm
+            hard = self.occlude(unlabeled.images, keypoints, sure, donors, rng)
+            both = self.networks[name](torch.cat([labeled.images, hard]))
+            own, others = both.split([len(labeled.images), len(hard)])
+            supervised.append(keypoint_mse(own, labeled.heatmaps, labeled.weights))
+            expected.append(keypoint_mse(others, target, taught))
+        losses = self.sum_losses("supervised", supervised, names=names)
+        losses |= self.sum_losses("expected", expected, self.weight, names)
+        losses["kept"] = sure.sum() / taught.sum()
+        return losses
+
+
+class ManyViewConfig(MethodSettings):
+    """The numbers of our method."""
+
+    labels_read = frozenset({"held_out"})
+    kind: Literal["many_view"]
+    occlude: PatchConfig = PatchConfig(patches=1)
+    views: FixedViews = FixedViews(scales=(0.87, 1.15), rotations=(-20, 20))
+    held_out: float = Field(
+        default=0.2, gt=0, le=0.5,
+        description="share of the labeled people whom only the student learns from: on them is "
+        "measured how likely a label is right",
+    )  # fmt: skip
+    tolerance: float = Field(
+        default=0.2, gt=0, le=10, description="of right labels, as a share of the PCK unit"
+    )
+    sure: Share = Field(
+        default=0.5, description="keypoints that are right at least this likely may be covered"
+    )
+    max_inconsistency: float = Field(
+        default=0.1, gt=0, le=1,
+        description="the pair's midpoint is the label up to this distance, else the likelier of "
+        "the two; a share of the diagonal",
+    )  # fmt: skip
+    weight: float = Field(default=1.0, gt=0, le=1000, description="of the loss on unlabeled people")
+
+    def build(self, make_net: MakeNet, codec: HeatmapCodec) -> ManyView:
+        return ManyView(
+            make_net, codec, self.occlude.occlude(), sure=self.sure, weight=self.weight,
+            held_out=self.held_out,
+        )  # fmt: skip
+
+    def label_rules(self) -> LabelRules:
+        """In which views a round looks, and whom Cut-Occlude may cover."""
+        return LabelRules(
+            0.0, self.max_inconsistency, self.occlude.occlude(), self.views, self.held_out,
+            self.tolerance, self.sure,
+        )  # fmt: skip
