@@ -98,6 +98,7 @@ def main() -> None:
     pseudo = PseudoLabels(
         torch.arange(256), torch.rand(2, 256, COCO.size, 2) * 48, torch.rand(2, 256, COCO.size),
         torch.tensor([[row, 20.0, 30.0] for row in range(256)]),
+        torch.rand(256, COCO.size, 2) * 48, torch.rand(256, COCO.size),
     )  # fmt: skip
     table = Table(title=f"A step of {options.people} + {options.people} people, 64x48, {device}")
     for column in ("method", "step, ms", "networks, ms", "not network (min to max)"):
@@ -113,7 +114,7 @@ def main() -> None:
         batches = Batches(
             pool, pool if method.needs_unlabeled else None,
             pseudo if name == "sspcm (rounds)" else None, COCO, HeatmapCodec(sigma=1.0), weak,
-            options.people, 1, 0, device,
+            (options.people, options.people), 1, 0, device,
         )  # fmt: skip
         images = next(batches.epoch(0)).labeled.images
 

@@ -69,7 +69,7 @@ def pools(tmp_path_factory) -> tuple[InstancePool, InstancePool]:
 def make_batches(pools, *, pseudo: PseudoLabels | None = None, affine=None, **more) -> Batches:
     settings = {
         "labeled": pools[0], "unlabeled": pools[1], "pseudo": pseudo, "skeleton": SKELETON,
-        "codec": HeatmapCodec(), "affine": affine or RandomAffine(), "size": 3, "steps": 2,
+        "codec": HeatmapCodec(), "affine": affine or RandomAffine(), "size": (3, 3), "steps": 2,
         "seed": 11, "device": CPU,
     }  # fmt: skip
     return Batches(**{**settings, **more})
@@ -83,6 +83,8 @@ def stored(pools, *, scores=(0.8, 0.5), occluders=None) -> PseudoLabels:
         torch.stack([truth, truth + torch.tensor([8.0, 4.0])]),
         torch.stack([torch.full(truth.shape[:2], score) for score in scores]),
         torch.empty(0, 3) if occluders is None else occluders,
+        truth,
+        torch.linspace(0, 1, truth.shape[0] * truth.shape[1]).reshape(truth.shape[:2]),
     )
 
 
@@ -91,6 +93,7 @@ def tensors(batch) -> list[torch.Tensor]:
     out = [batch.labeled.images, batch.labeled.heatmaps, batch.labeled.weights]
     if batch.unlabeled is not None:
         out += [batch.unlabeled.images, batch.unlabeled.weights, *(batch.unlabeled.earlier or ())]
+        out += [] if batch.unlabeled.corrected is None else [batch.unlabeled.corrected]
         if batch.unlabeled.donors is not None:
             out += [batch.unlabeled.donors.images, batch.unlabeled.donors.keypoints]
     return out
@@ -142,7 +145,7 @@ def test_each_epoch_has_views_of_its_own(pools):
         InstancePool.from_crops(Crops(pool.crops.instances.take([0]), INPUT, border=BORDER))
         for pool in pools
     )
-    epochs = [next(make_batches(one, size=1, steps=1).epoch(epoch)) for epoch in range(4)]
+    epochs = [next(make_batches(one, size=(1, 1), steps=1).epoch(epoch)) for epoch in range(4)]
     for kind in ("labeled", "unlabeled"):
         views = [getattr(batch, kind).images for batch in epochs]
         assert not any(a.equal(b) for i, a in enumerate(views) for b in views[:i]), kind
@@ -150,7 +153,7 @@ def test_each_epoch_has_views_of_its_own(pools):
 
 def test_labeled_and_unlabeled_people_are_shuffled_apart(pools):
     """Were it one stream, pools of one size would always show the same rows together."""
-    same = make_batches((pools[1], pools[1]), affine=RandomAffine(0, 0, 0, 0), size=7, steps=1)
+    same = make_batches((pools[1], pools[1]), affine=RandomAffine(0, 0, 0, 0), size=(7, 7), steps=1)
     for epoch in range(3):
         batch = next(same.epoch(epoch))
         together = (batch.labeled.images == batch.unlabeled.images).flatten(1).all(dim=1)

@@ -71,10 +71,12 @@ def batches(people) -> Batches:
         guesses * torch.tensor([32.0, 48.0]),
         torch.full((2, 6, 2), 0.5),
         torch.tensor([[0.0, 10, 12], [4, 20, 30]]),
+        guesses[0] * torch.tensor([32.0, 48.0]),
+        torch.full((6, 2), 0.5),
     )
     return Batches(
-        pools[0], pools[1], pseudo, SKELETON, HeatmapCodec(), RandomAffine(), size=2, steps=STEPS,
-        seed=SEED, device=torch.device("cpu"),
+        pools[0], pools[1], pseudo, SKELETON, HeatmapCodec(), RandomAffine(), size=(2, 2),
+        steps=STEPS, seed=SEED, device=torch.device("cpu"),
     )  # fmt: skip
 
 

@@ -28,11 +28,12 @@ METHODS = {
     "pose_cons": {"kind": "pose_cons"},
     "pose_dual": {"kind": "pose_dual"},
     "sspcm": {"kind": "sspcm", "min_score": 0.0},
+    "many_view": {"kind": "many_view"},
     "sspcm, snapshots": {"kind": "sspcm", "min_score": 0.0, "snapshot_every": 1},
 }
 FIRST = {"pseudo_pose": {"teacher_a"}, "data_distill": {"teacher_a"}}
 """Networks that learn from the labels of the warm-up, and are frozen where the others begin."""
-STRONG_VIEWS = {"multi_augs": 4, "multi_augs, dual": 2}
+STRONG_VIEWS = {"multi_augs": 4, "multi_augs, dual": 2, "many_view": 0}
 """How many of a batch a step shows each network, unless it is one."""
 NETWORKS = {
     "small_baseline": {"kind": "small_baseline", "width": 16},
@@ -65,7 +66,7 @@ def build(method: str, network: str = "small_baseline", seed: int = 0):
 
 def later(method: str, built) -> list[str]:
     """The networks that a step with unlabeled people trains."""
-    return [name for name in built.networks if name not in FIRST.get(method, ())]
+    return [name for name in built.learners(last=False) if name not in FIRST.get(method, ())]
 
 
 def make_batch(seed: int = 0) -> Batch:
@@ -80,7 +81,7 @@ def make_batch(seed: int = 0) -> Batch:
         Labeled(rand(B, 3, H, W), rand(*maps), torch.tensor([[1.0, 0, 1], [1, 1, 1]])),
         Unlabeled(
             rand(B, 3, H, W), torch.ones(B, K), (rand(*maps), rand(*maps)),
-            Donors(rand(B, 3, H, W), points), (1, 0, 2),
+            Donors(rand(B, 3, H, W), points), (1, 0, 2), rand(*maps),
         ),
     )  # fmt: skip
 
@@ -94,7 +95,9 @@ def in_setting(setting: str) -> Batch:
     batch = make_batch()
     if setting == "rounds":
         return batch
-    return replace(batch, unlabeled=replace(batch.unlabeled, earlier=None, donors=None))
+    return replace(
+        batch, unlabeled=replace(batch.unlabeled, earlier=None, donors=None, corrected=None)
+    )
 
 
 def test_every_kind_of_the_unions_is_tested():
@@ -148,10 +151,10 @@ class TestEveryMethod:
     def test_a_step_in_rounds_and_alone(self, method, setting):
         """Alone there are no stored predictions; which methods need them, they say."""
         built = build(method)
-        if setting == "alone" and "earlier" in built.reads:
+        if setting == "alone" and {"earlier", "corrected"} & built.reads:
             with pytest.raises(ValidationError, match="no rounds to read an earlier period from"):
                 ComparisonConfig.model_validate(METHODS[method])
-            with pytest.raises(ValueError, match="earlier"):
+            with pytest.raises(ValueError, match=r"earlier|corrected"):
                 step(built, in_setting(setting))
             return
         if setting == "alone":
@@ -163,7 +166,7 @@ class TestEveryMethod:
     def test_what_it_does_not_read_changes_nothing(self, method):
         """Without the fields of ``Unlabeled`` that it does not name, the step is the same."""
         batch, built = make_batch(), build(method)
-        idle = {"earlier", "donors"} - built.reads
+        idle = {"earlier", "donors", "corrected"} - built.reads
         unlabeled = replace(batch.unlabeled, **dict.fromkeys(idle)) if built.reads else None
         assert built.needs_unlabeled == (unlabeled is not None)
         first, second = step(build(method), batch), step(built, replace(batch, unlabeled=unlabeled))
@@ -213,7 +216,7 @@ class TestEveryMethod:
     def test_a_batch_without_unlabeled_people_trains_on_the_labels_alone(self, method):
         built = build(method)
         scalars = step(built, Batch(make_batch().labeled))
-        names = FIRST.get(method, built.networks)
+        names = FIRST.get(method, built.learners(last=False))
         per_network = {f"{network}/loss/supervised" for network in names}
         assert scalars.keys() == {"loss/supervised", *per_network}
 
@@ -223,7 +226,7 @@ class TestEveryMethod:
             "affine": {"rotation": 5}, "occlude": {"patches": 1}, "cutout": {"patches": 1},
             "views": {"scales": [0.5]}, "keep": 0.3, "max_distance": 0.5, "min_score": 0.7,
             "consistency_weight": 5.0, "paths": ["jc"], "patches": 1, "review_weight": 5.0,
-            "max_inconsistency": 0.6, "weight": 3.0,
+            "max_inconsistency": 0.6, "weight": 3.0, "tolerance": 0.3, "sure": 0.9,
         }  # fmt: skip
 
         def train(**changed: object) -> dict[str, torch.Tensor]:
@@ -294,7 +297,10 @@ def test_stored_labels_are_ruled_by_the_method_or_by_the_published_numbers():
     rules = MethodConfig.model_validate({"kind": "sspcm", **own}).label_rules()
     assert (rules.min_score, rules.max_inconsistency) == (0.3, 0.2)
     assert (rules.occlude.patches, rules.occlude.jitter) == (1, 0.01)
-    for kind in kinds(MethodConfig):
+    views = MethodConfig.model_validate({"kind": "many_view", "sure": 0.3}).label_rules()
+    assert (views.held_out, views.tolerance, views.min_probability) == (0.2, 0.2, 0.3)
+    assert views.views is not None
+    for kind in kinds(MethodConfig) - {"many_view"}:
         found = MethodConfig.model_validate({"kind": kind}).label_rules()
         assert found == LabelRules(), kind
     assert (LabelRules().min_score, LabelRules().max_inconsistency) == (0.1, 0.1)

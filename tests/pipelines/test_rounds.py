@@ -186,6 +186,7 @@ def train(outputs, people):
         before = f"round_{number - 1}" if number > 1 else "warmup"
         inputs = {"previous": outputs[f"{before}_checkpoint"], "resume": resume, **people,
                   **SETTINGS, "predictions": outputs[f"round_{number}_predictions"],
+                  "corrected": outputs[f"round_{number}_corrected"],
                   "occluders": outputs[f"round_{number}_occluders"]}  # fmt: skip
         return next(round_trainer(number)(**{**inputs, **changed}))["checkpoint"]
 
@@ -193,9 +194,9 @@ def train(outputs, people):
 
 
 def made_with(outputs, number: int, checkpoint: dict) -> dict:
-    """A round's predictions and occluders, as if this checkpoint had made them."""
+    """What a round stores, as if this checkpoint had made it."""
     mark = {"checkpoint": stamp(checkpoint)}
-    names = ("predictions", "occluders")
+    names = ("predictions", "corrected", "occluders")
     return {name: {**outputs[f"round_{number}_{name}"], **mark} for name in names}
 
 
@@ -332,7 +333,7 @@ def test_tables_of_two_ingestions_are_refused(outputs, people, train):
     with pytest.raises(BadInput, match=r"pseudo-labels of this round: .*ingestion another"):
         train(**given)
     rows = {name: {**outputs[f"round_1_{name}"], "unit": "another"}
-            for name in ("predictions", "occluders")}  # fmt: skip
+            for name in ("predictions", "corrected", "occluders")}  # fmt: skip
     with pytest.raises(BadInput, match="unlabeled people: must be of the same ingestion as the la"):
         train(**given, **rows)
 

@@ -78,15 +78,15 @@ class ManyView(Method):
         sure = taught * (probability > self.sure)
         keypoints = self.codec.peaks(target)
         donors = unlabeled.donors or Donors(unlabeled.images, keypoints, sure)
-        supervised, expected = [], []
+        supervised, consistency = [], []
         for name in names:  # labeled and unlabeled people are one batch to the batch norm
             hard = self.occlude(unlabeled.images, keypoints, sure, donors, rng)
             both = self.networks[name](torch.cat([labeled.images, hard]))
             own, others = both.split([len(labeled.images), len(hard)])
             supervised.append(keypoint_mse(own, labeled.heatmaps, labeled.weights))
-            expected.append(keypoint_mse(others, target, taught))
+            consistency.append(keypoint_mse(others, target, taught))
         losses = self.sum_losses("supervised", supervised, names=names)
-        losses |= self.sum_losses("expected", expected, self.weight, names)
+        losses |= self.sum_losses("consistency", consistency, self.weight, names)
         losses["kept"] = sure.sum() / taught.sum()
         return losses
 
@@ -97,7 +97,7 @@ class ManyViewConfig(MethodSettings):
     labels_read = frozenset({"held_out"})
     kind: Literal["many_view"]
     occlude: PatchConfig = PatchConfig(patches=1)
-    views: FixedViews = FixedViews(scales=(0.87, 1.15), rotations=(-20, 20))
+    views: FixedViews = FixedViews(scales=(0.94, 1.08))
     held_out: float = Field(
         default=0.2, gt=0, le=0.5,
         description="share of the labeled people whom only the student learns from: on them is "
