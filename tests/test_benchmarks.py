@@ -72,7 +72,8 @@ def test_the_step_benchmark_counts_the_passes_that_the_method_makes(kind):
     )
     batches = step.Batches(
         pool, pool if method.needs_unlabeled else None, pseudo, step.COCO,
-        step.HeatmapCodec(sigma=1.0), step.AffineConfig().build(), (4, 4), 1, 0, torch.device("cpu"),
+        step.HeatmapCodec(sigma=1.0), step.AffineConfig().build(), (4, 4), 1, 0,
+        torch.device("cpu"),
     )  # fmt: skip
     calls = []
     for net in method.networks.values():

@@ -109,9 +109,8 @@ def test_teachers_learn_first_and_the_student_last():
         method.begin(last=last)
         method.zero_grad()
         total_loss(step(method, corrected_batch())).backward()
-        learned = {
-            n for n, net in method.networks.items() if next(net.parameters()).grad is not None
-        }
+        firsts = {name: next(net.parameters()) for name, net in method.networks.items()}
+        learned = {name for name, weight in firsts.items() if weight.grad is not None}
         assert learned == set(method.learners(last=last))
 
 

@@ -13,12 +13,14 @@ from safetensors.torch import load_file
 
 from sspcm_kedro.data.loader import Batches
 from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine import stage
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.record import stamp
 from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods.base import STORED
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines import rounds, warmup
 from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig, select_people
@@ -138,7 +140,7 @@ def test_the_correction_report_says_what_was_kept(make_people):
     }
     method = MethodConfig.model_validate({"kind": "sspcm", "max_inconsistency": 0.5})
     view = ViewConfig(input_hw=(64, 48))
-    corrected, report = correction(now, now, somebody, Skeleton(("a", "b")), view, method)
+    corrected, report = correction(now, now, somebody, somebody, Skeleton(("a", "b")), view, method)
     assert corrected["kept"].tolist() == [[0, 1]] and corrected["ids"].tolist() == [5]
     assert report["kept"] == 0.5 and report["kept_per_keypoint"] == {"a": 0, "b": 1}
     assert report["pair_shares"] == {
@@ -161,11 +163,13 @@ def test_what_no_label_teaches_is_not_in_the_correction_report(make_people):
     method = MethodConfig.model_validate({"kind": "sspcm"})
     view = ViewConfig(input_hw=(64, 48))
     taught = Skeleton(("a", "b", "c"), union=union)
-    _, report = correction(now, earlier, people, taught, view, method)
+    _, report = correction(now, earlier, people, people, taught, view, method)
     assert report["kept"] == 1 and report["kept_per_keypoint"] == {"a": 1, "c": 1}
     assert report["pair_shares"]["now_now"] == 1
     assert set(report["inconsistency_quantiles"].values()) == {0}
-    _, all_taught = correction(now, earlier, people, Skeleton(("a", "b", "c")), view, method)
+    _, all_taught = correction(
+        now, earlier, people, people, Skeleton(("a", "b", "c")), view, method
+    )
     assert all_taught["kept"] == pytest.approx(2 / 3)
     assert all_taught["inconsistency_quantiles"]["0.9"] > 0.05
 
@@ -339,16 +343,17 @@ def test_tables_of_two_ingestions_are_refused(outputs, people, train):
 
 
 def test_pseudo_labels_are_made_by_a_checkpoint_of_this_view(outputs, people):
-    given = {key: SETTINGS[key] for key in ("network", "machine")}
+    given = {key: SETTINGS[key] for key in ("network", "method", "machine", "seed")}
     view = SETTINGS["view"].model_copy(update={"sigma": 1.7})
     with pytest.raises(BadInput, match=r"checkpoint of warmup: .*view.sigma was 1.0, is 1.7"):
-        pseudo_labels(outputs["warmup_checkpoint"], people["unlabeled"], people["skeleton"], view,
-                      **given)  # fmt: skip
+        pseudo_labels(outputs["warmup_checkpoint"], people["labeled"], people["unlabeled"],
+                      people["skeleton"], view, **given)  # fmt: skip
 
 
 KINDS = (
     "supervised", "pseudo_pose", "data_distill", "pose_cons", "pose_dual", "sspcm",
     "sspcm, snapshots", "ubpl", "scarce_net", "denoise_select", "multi_augs", "teacher_reviewer",
+    "many_view",
 )  # fmt: skip
 FROZEN = {"pseudo_pose": {"teacher_a"}, "data_distill": {"teacher_a"}}
 """Networks that learn in the warm-up alone: in each round they predict the same."""
@@ -360,6 +365,7 @@ def config(name: str) -> MethodConfig:
     more = {"min_score": 0.0, "max_inconsistency": 1.0} if kind == "sspcm" else {}
     more |= {"snapshot_every": 1} if snapshots else {}
     more |= {"min_score": 0.0} if kind in ("ubpl", "denoise_select") else {}
+    more |= {"held_out": 0.5, "sure": 0.0} if kind == "many_view" else {}
     return MethodConfig.model_validate({"kind": kind, **more})
 
 
@@ -405,7 +411,7 @@ def test_any_method_goes_through_warmup_and_rounds(people, name, monkeypatch):
     warm, *later = given
     assert warm is None and len(later) == 2
     assert [unlabeled is not None for unlabeled in later] == [method.needs_unlabeled] * 2
-    stored = bool(method.reads & {"earlier", "donors"})
+    stored = bool(method.reads & STORED)
     if method.needs_unlabeled:
         assert all((unlabeled.earlier is not None) == stored for unlabeled in later)
     before, after = (found[f"{stage}_checkpoint"]["method"] for stage in ("warmup", "round_2"))
@@ -413,6 +419,52 @@ def test_any_method_goes_through_warmup_and_rounds(people, name, monkeypatch):
         weights = [key for key in before if key.startswith(f"networks.{network}.")]
         changed = any(not before[key].equal(after[key]) for key in weights)
         assert changed == (network not in frozen), network
+
+
+def test_the_students_of_many_view_wait_for_the_last_round(people):
+    """Teachers learn until then, the student from there on, as teacher A."""
+    found = run(people, 2, method=config("many_view"))
+    weights = {
+        stage: {name: {key: value for key, value in state.items() if f".{name}." in f".{key}"}
+                for name in ("teacher_a", "teacher_b", "student")}
+        for stage, state in ((s, found[f"{s}_checkpoint"]["method"]) for s in
+                             ("warmup", "round_1", "round_2"))
+    }  # fmt: skip
+
+    def changed(name: str, first: str, second: str) -> bool:
+        return any(not value.equal(weights[second][name][key])
+                   for key, value in weights[first][name].items())  # fmt: skip
+
+    for name, in_round_1 in (("teacher_a", True), ("teacher_b", True), ("student", False)):
+        assert changed(name, "warmup", "round_1") == in_round_1, name
+        assert changed(name, "round_1", "round_2") != in_round_1, name
+    history = found["round_1_history"]
+    assert "teacher_a/loss/supervised" in history and "student/loss/supervised" not in history
+    assert "student/loss/supervised" in found["round_2_history"]
+
+
+def test_labels_are_measured_on_people_whom_no_teacher_learns_from(people, monkeypatch):
+    shown, pool = [], stage.make_batches
+
+    def watched(labeled, *others, **more):
+        shown.append(set(labeled.ids.tolist()))
+        return pool(labeled, *others, **more)
+
+    monkeypatch.setattr(stage, "make_batches", watched)
+    found = run(people, 2, method=config("many_view"))
+    everyone = set(people["labeled"].ids.tolist())
+    warm, first, last = shown
+    assert warm == first < everyone == last and len(warm) == 3
+    for number in (1, 2):
+        predictions = found[f"round_{number}_predictions"]
+        assert set(predictions["held_out.ids"].tolist()) == everyone - warm
+        assert predictions["held_out.keypoints"].shape == (2, 3, 17, 2)
+        assert predictions["spread"].shape == predictions["scores"].shape
+        corrected = found[f"round_{number}_corrected"]
+        assert ((corrected["probability"] > 0) & (corrected["probability"] < 1)).all()
+        report = found[f"round_{number}_correction_report"]["calibration"]
+        assert report["people"] == 3
+        assert sum(row["labels"] for row in report["bins"]) == report["labels"] == 3 * 17
 
 
 @pytest.fixture(scope="module", params=["pose_cons", "pose_dual"])
