@@ -21,7 +21,16 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 from sspcm_kedro.conf_files import StrictConfigLoader
 from sspcm_kedro.datasets.whole import replace_file
@@ -121,8 +130,8 @@ class Runner:
     def run(self, cells: Sequence[Cell], what: str = "cells") -> list[Cell]:
         """Runs what is not finished; gives those that failed, which the console names."""
         failed = []
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                   TimeElapsedColumn())  # fmt: skip
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(),
+                   TimeElapsedColumn(), _NamesColumn(self._running))  # fmt: skip
         signals = {number: signal.signal(number, _end) for number in _signals()}
         pool = ThreadPoolExecutor(self._jobs)
         try:
@@ -170,13 +179,25 @@ class Runner:
             code = process.wait()
         with self._lock:
             del self._running[cell.name]
-        if code:
+        if code or not (cell.folder / cell.result).is_file():
             said = cell.log.read_text(errors="replace").split("\n")
             last = next((line for line in reversed(said) if line.strip()), "")
-            return f"[red]{escape(cell.name)}: failed, see {cell.log}[/red]\n{escape(last)}"
+            where = f"[red]{escape(cell.name)}: failed, see {escape(str(cell.log))}[/red]"
+            return f"{where}\n{escape(last)}"
         with replace_file(cell.folder / FINISHED) as file:
             file.write_text(json.dumps(cell.settings(), indent=1))
         return f"{escape(cell.name)}: {(time.monotonic() - began) / 60:.1f} min"
+
+
+class _NamesColumn(ProgressColumn):
+    """The names of what is running."""
+
+    def __init__(self, running: Mapping[str, object]) -> None:
+        super().__init__()
+        self._running = running
+
+    def render(self, task: Task) -> Text:
+        return Text("; ".join(list(self._running)), no_wrap=True, overflow="ellipsis")
 
 
 def _signals() -> list[int]:

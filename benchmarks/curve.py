@@ -131,6 +131,11 @@ def _text(value: Any) -> str:
     return "null" if value is None else str(value).lower()
 
 
+def say(text: str) -> None:
+    """Print as it is."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def plan(
     sources: dict[int, Source], config: SplitConfig, labels: Sequence[Labels]
 ) -> dict[Labels, list[Share]]:
@@ -140,28 +145,26 @@ def plan(
     """
     planned: dict[Labels, list[Share]] = {}
     for asked in labels:
-        reason = ""
+        reasons: list[str] = []
         for alone in (False, True):
             try:
                 shares = [share_of(s, config, seed, asked, alone) for seed, s in sources.items()]
             except BadInput as error:
-                reason = reason or str(error)
+                reasons.append(str(error))
                 continue
             if alone:
-                console.print(
-                    f"{asked} labels: the baseline alone ({reason})",
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                say(f"{asked} labels: the baseline alone ({reasons[0]})")
             counts = [share.people for share in shares]
             same = [other for other in planned if counts == [s.people for s in planned[other]]]
             if same:
-                console.print(f"{asked} labels are {same[0]} labels", highlight=False)
+                say(f"{asked} labels are {same[0]} labels")
             else:
                 planned[asked] = shares
             break
         else:
-            console.print(f"{asked} labels are left out: {reason}", highlight=False, soft_wrap=True)
+            console.print(
+                f"{asked} labels are left out: {reasons[-1]}", highlight=False, soft_wrap=True
+            )
     return dict(sorted(planned.items(), key=lambda item: [share.people for share in item[1]]))
 
 
@@ -283,8 +286,8 @@ def write(target: Path, curve: Curve, rows: dict[Labels, list[Rows]]) -> None:
         with replace_file(target.with_name(target.name + suffix)) as file:
             file.write_text(text)
     FigureDataset(f"{target}.png", DPI).save(label_figure(curve))
-    console.print(markdown(curve), highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{target}.png", highlight=False, soft_wrap=True)
+    say(markdown(curve))
+    say(f"{target}.png")
 
 
 if __name__ == "__main__":
