@@ -157,14 +157,12 @@ def plan(
             counts = [share.people for share in shares]
             same = [other for other in planned if counts == [s.people for s in planned[other]]]
             if same:
-                say(f"{asked} labels are {same[0]} labels")
+                say(f"{asked} labels are {same[0]} labels, measured once")
             else:
                 planned[asked] = shares
             break
         else:
-            console.print(
-                f"{asked} labels are left out: {reasons[-1]}", highlight=False, soft_wrap=True
-            )
+            say(f"{asked} labels are left out: {reasons[-1]}")
     return dict(sorted(planned.items(), key=lambda item: [share.people for share in item[1]]))
 
 
