@@ -17,7 +17,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from cells import PROJECT, Cell, Runner, parameters_of, seeded
@@ -241,8 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if runner.run(list(people.values()), "people"):
         raise SystemExit(1)
     sources = {seed: read_source(cell.folder) for seed, cell in people.items()}
-    asked = dict.fromkeys([config.labeled, *options.labels])
-    planned = plan(sources, config, list(asked))
+    own = cast(Labels, config.labeled)
+    planned = plan(sources, config, list(dict.fromkeys([own, *options.labels])))
     cells = {
         labels: [
             score_cell(env, seed, params, share)
@@ -256,8 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for labels, row in cells.items()
         if not any(cell in failed for cell in row)
     }
-    if config.labeled not in rows:
-        raise SystemExit(f"There is no curve without the cells with {config.labeled} labels")
+    if own not in rows:
+        raise SystemExit(f"There is no curve without the cells with {own} labels")
     score = score_of([cell for row in rows.values() for cell in row])
     shown = f"PCK@{parameters['evaluation']['pck_threshold']:g}" if score == "PCK" else score
     drawn = parameters["source"]["kind"] == "drawn"
@@ -266,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         score=shown,
         seeds=seeds,
         points=tuple(point_of(planned[labels], row, score) for labels, row in rows.items()),
-        own=list(rows).index(config.labeled),
+        own=list(rows).index(own),
     )
     write(PROJECT / "data" / "curve" / env, curve, rows)
     if failed:

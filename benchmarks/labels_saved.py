@@ -14,7 +14,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from sspcm_kedro.figures.style import color_of
 
 STUDENT, BASELINE, GAIN = color_of("student"), color_of("baseline"), "#117733"
-TITLE_WIDTH = 66
+TITLE_WIDTH = 72
 """Characters of the title that fit beside each other."""
 
 ROOM = 0.7
@@ -183,7 +183,7 @@ def label_figure(curve: Curve) -> Figure:
     _draw_axes(ax, curve, labels)
     _draw_gain(ax, curve)
     title = fill(gain_sentence(curve), TITLE_WIDTH)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=15, fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     each = ", ".join(map(str, curve.seeds))
     spread = f"mean of seeds {each}; band: smallest to largest"
     ax.set_title(
