@@ -208,7 +208,10 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--env", default="base")
     parser.add_argument("--root", help="folder of the source, where it is not the default")
-    parser.add_argument("--labels", type=number, nargs="+", default=LABELS)
+    parser.add_argument(
+        "--labels", type=number, nargs="+", default=LABELS,
+        help="numbers of labels; the environment's own is always among them",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="cells at once")
     parser.add_argument("--params", nargs="*", default=[], help="as for kedro run --params")

@@ -5,7 +5,7 @@
 Every cell is a `kedro run` of its own process, one thread each, with data under data/table/<env>.
 SSPCM (rounds) is the default run, whose comparison is the supervised row; the other methods are
 runs of the pipeline `comparison` on the people which that run ingested. Cells that were killed go
-on where they were, and finished ones do not train again. Writes data/table/<env>.json and .md.
+on where they were, and finished ones are not run again. Writes data/table/<env>.json and .md.
 """
 
 import argparse
