@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run lspet repro test check campaign schema table step plans viz ui lock clean
+.PHONY: run lspet repro test check campaign schema table curve step plans viz ui lock clean
 
 run: .venv/ready  ## the whole default run, on drawn people
 	$(BIN)/kedro run
@@ -32,6 +32,9 @@ schema: .venv/ready  ## write conf/parameters.schema.json from the types of the 
 
 table: .venv/ready  ## method x seed on a source: make table ENV=base|lspet [ROOT=...]
 	$(BIN)/python benchmarks/table.py --env $(or $(ENV),base) $(if $(ROOT),--root $(ROOT))
+
+curve: .venv/ready  ## score against number of labels: make curve [ENV=base|lspet] [ROOT=...] [LABELS="20 50 100"] [SEEDS="0 1"] [JOBS=2]
+	$(BIN)/python benchmarks/curve.py --env $(or $(ENV),base) $(if $(ROOT),--root $(ROOT)) $(if $(LABELS),--labels $(LABELS)) $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(or $(JOBS),2)
 
 step: .venv/ready  ## share of a training step that is not network work
 	$(BIN)/python benchmarks/step.py

@@ -5,26 +5,20 @@
 Every cell is a `kedro run` of its own process, one thread each, with data under data/table/<env>.
 SSPCM (rounds) is the default run, whose comparison is the supervised row; the other methods are
 runs of the pipeline `comparison` on the people which that run ingested. Cells that were killed go
-on where they were, and finished ones do not train again. Writes data/table/<env>.json and .md.
+on where they were, and finished ones are not run again. Writes data/table/<env>.json and .md.
 """
 
 import argparse
 import json
-import os
 import re
 import statistics
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+from cells import PROJECT, Cell, Runner, seeded
 from rich.console import Console
 
 from sspcm_kedro.engine.evaluate import METRICS
 
-PROJECT = Path(__file__).parents[1]
 ROUNDS = "SSPCM (rounds)"
 COMPARISONS = {
     "PoseCons": ["comparison.kind=pose_cons"],
@@ -41,39 +35,27 @@ def folder_of(env: str, seed: int, method: str) -> Path:
     return PROJECT / "data" / "table" / env / f"seed_{seed}" / name
 
 
-def run(env: str, seed: int, method: str, params: list[str]) -> None:
-    """One cell."""
-    folder = folder_of(env, seed, method)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = [f"seed={seed}", "machine.device=cpu", *params, *COMPARISONS.get(method, [])]
-    command = [sys.executable, "-m", "kedro", "run", "--env", env, "--params", ",".join(settings)]
-    if method != ROUNDS:
-        command += ["--pipelines", "comparison"]
-        for part in ("01_raw", "03_primary", "05_model_input"):
-            (folder / part).unlink(missing_ok=True)
-            (folder / part).symlink_to(folder_of(env, seed, ROUNDS) / part)
-    environ = {**os.environ, "SSPCM_DATA": str(folder), "OMP_NUM_THREADS": "1"}
-    began = time.monotonic()
-    with (folder / "log.txt").open("a") as log:
-        done = subprocess.run(
-            command, cwd=PROJECT, env=environ, stdout=log, stderr=log, check=False
-        )
-    minutes = (time.monotonic() - began) / 60
-    if done.returncode:
-        raise SystemExit(f"{method}, seed {seed}: failed, see {folder / 'log.txt'}")
-    console.print(f"{env}, seed {seed}, {method}: {minutes:.1f} min")
+def cell_of(env: str, seed: int, method: str, params: list[str]) -> Cell:
+    """The run of a method; all but the first read what the first ingested."""
+    rounds = method == ROUNDS
+    shared = () if rounds else ("01_raw", "03_primary", "05_model_input")
+    return Cell(
+        name=f"{env}, seed {seed}, {method}",
+        folder=folder_of(env, seed, method),
+        env=env,
+        params=seeded(seed, [*params, *COMPARISONS.get(method, [])]),
+        result="08_reporting/metrics.json" if rounds else "07_model_output/comparison_scores.json",
+        pipelines=None if rounds else "comparison",
+        shared={part: folder_of(env, seed, ROUNDS) / part for part in shared},
+    )
 
 
-def scores_of(env: str, seed: int) -> dict[str, dict[str, float]]:
-    """The scores of every method with this seed, from the files of the cells."""
-
-    def read(method: str, name: str) -> dict[str, Any]:
-        return json.loads((folder_of(env, seed, method) / name).read_text())
-
-    rounds = read(ROUNDS, "08_reporting/metrics.json")
+def scores_of(cells: dict[str, Cell]) -> dict[str, dict[str, float]]:
+    """The scores of every method with one seed, from the files of the cells."""
+    rounds = cells[ROUNDS].read()
     others = {}
     for method in COMPARISONS:  # one row each, called by the method's kind
-        (others[method],) = read(method, "07_model_output/comparison_scores.json").values()
+        (others[method],) = cells[method].read().values()
     rows = {"supervised": rounds["baseline"], **others, ROUNDS: rounds["student"]}
     return {
         method: {column: row[column] for column in COLUMNS if column in row}
@@ -117,11 +99,16 @@ def main() -> None:
     parser.add_argument("--params", nargs="*", default=[], help="as for kedro run --params")
     options = parser.parse_args()
     params = options.params + ([f"source.root={options.root}"] if options.root else [])
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for methods in ([ROUNDS], list(COMPARISONS)):  # the others read what the first ingested
-            cells = [(seed, method) for seed in options.seeds for method in methods]
-            list(pool.map(lambda cell: run(options.env, *cell, params), cells))
-    results = {seed: scores_of(options.env, seed) for seed in options.seeds}
+    cells = {
+        seed: {m: cell_of(options.env, seed, m, params) for m in (ROUNDS, *COMPARISONS)}
+        for seed in options.seeds
+    }
+    runner = Runner(options.jobs, console)
+    for methods in ([ROUNDS], list(COMPARISONS)):  # the others read what the first ingested
+        failed = runner.run([cells[seed][method] for seed in options.seeds for method in methods])
+        if failed:
+            raise SystemExit(f"{len(failed)} cells failed: mend what their logs say, and go on")
+    results = {seed: scores_of(cells[seed]) for seed in options.seeds}
     target = PROJECT / "data" / "table" / options.env
     target.with_suffix(".json").write_text(json.dumps(results, indent=1))
     target.with_suffix(".md").write_text(markdown(results))
