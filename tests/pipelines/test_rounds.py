@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from sspcm_kedro.data.loader import Batches
 from sspcm_kedro.data.views import ViewConfig
-from sspcm_kedro.engine import stage
+from sspcm_kedro.engine import stage as stages_of
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.record import stamp
 from sspcm_kedro.engine.stage import MonitorConfig
@@ -167,9 +167,8 @@ def test_what_no_label_teaches_is_not_in_the_correction_report(make_people):
     assert report["kept"] == 1 and report["kept_per_keypoint"] == {"a": 1, "c": 1}
     assert report["pair_shares"]["now_now"] == 1
     assert set(report["inconsistency_quantiles"].values()) == {0}
-    _, all_taught = correction(
-        now, earlier, people, people, Skeleton(("a", "b", "c")), view, method
-    )
+    everything = Skeleton(("a", "b", "c"))
+    _, all_taught = correction(now, earlier, people, people, everything, view, method)
     assert all_taught["kept"] == pytest.approx(2 / 3)
     assert all_taught["inconsistency_quantiles"]["0.9"] > 0.05
 
@@ -304,7 +303,7 @@ def test_rows_of_other_people_are_refused_by_every_reader(outputs, people, train
     reversed_ids = {**now, "ids": now["ids"].flip(0)}
     for table, message in ((others, "6 of 6 rows are of others"), (fewer, "found 6 rows for 5")):
         with pytest.raises(BadInput, match=f"pseudo-labels of this round: .*{message}"):
-            correction(now, now, table, *drawn[:3])
+            correction(now, now, table, table, *drawn[:3])
         with pytest.raises(BadInput, match=f"corrected labels of this round: .*{message}"):
             cut_occlude(corrected, table, *drawn)
         with pytest.raises(BadInput, match=f"pseudo-labels of this round: .*{message}"):
@@ -313,7 +312,7 @@ def test_rows_of_other_people_are_refused_by_every_reader(outputs, people, train
         correction(
             now,
             reversed_ids,
-            *(people[n] for n in ("unlabeled", "skeleton")),
+            *(people[n] for n in ("labeled", "unlabeled", "skeleton")),
             view,
             SETTINGS["method"],
         )
@@ -387,7 +386,7 @@ def test_any_method_goes_through_warmup_and_rounds(people, name, monkeypatch):
 
     monkeypatch.setattr(Batches, "epoch", watched)
     decay = 0.5 if config(name).reads_averages else None
-    training = SETTINGS["training"].model_copy(update={"average_decay": decay})
+    training = SETTINGS["training"].model_copy(update={"average_decay": decay, "rounds": 2})
     found = run(people, 2, method=config(name), training=training)
     n, frozen = len(people["unlabeled"]), FROZEN.get(name, set())
     method = config(name).build(lambda _: torch.nn.Identity(), SETTINGS["view"].codec)
@@ -421,9 +420,12 @@ def test_any_method_goes_through_warmup_and_rounds(people, name, monkeypatch):
         assert changed == (network not in frozen), network
 
 
-def test_the_students_of_many_view_wait_for_the_last_round(people):
+TWO_ROUNDS = SETTINGS["training"].model_copy(update={"rounds": 2})
+
+
+def test_the_student_of_many_view_waits_for_the_last_round(people):
     """Teachers learn until then, the student from there on, as teacher A."""
-    found = run(people, 2, method=config("many_view"))
+    found = run(people, 2, method=config("many_view"), training=TWO_ROUNDS)
     weights = {
         stage: {name: {key: value for key, value in state.items() if f".{name}." in f".{key}"}
                 for name in ("teacher_a", "teacher_b", "student")}
@@ -444,14 +446,14 @@ def test_the_students_of_many_view_wait_for_the_last_round(people):
 
 
 def test_labels_are_measured_on_people_whom_no_teacher_learns_from(people, monkeypatch):
-    shown, pool = [], stage.make_batches
+    shown, pool = [], stages_of.make_batches
 
     def watched(labeled, *others, **more):
         shown.append(set(labeled.ids.tolist()))
         return pool(labeled, *others, **more)
 
-    monkeypatch.setattr(stage, "make_batches", watched)
-    found = run(people, 2, method=config("many_view"))
+    monkeypatch.setattr(stages_of, "make_batches", watched)
+    found = run(people, 2, method=config("many_view"), training=TWO_ROUNDS)
     everyone = set(people["labeled"].ids.tolist())
     warm, first, last = shown
     assert warm == first < everyone == last and len(warm) == 3
