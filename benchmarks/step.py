@@ -26,6 +26,7 @@ from sspcm_kedro.engine.optimizer import adam
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import COCO
 
@@ -56,7 +57,7 @@ class NoiseCrops(Crops):
             zeros, zeros, np.full(n, ""), np.tile(input_hw, (n, 1)), boxes, zeros, zeros,
             keypoints.astype(np.float32), np.full((n, COCO.size), 2),
         )  # fmt: skip
-        self.input_hw, self.border = input_hw, border
+        self.frame, self.border = CropFrame(input_hw), border
         self.matrix = np.tile(np.eye(2, 3), (n, 1, 1))
         size = (n, 3, input_hw[0] + 2 * border, input_hw[1] + 2 * border)
         self._kept = torch.randint(0, 256, size, dtype=torch.uint8)

@@ -52,6 +52,17 @@ def test_evaluation_and_reporting_refuse_them_too(copy, params):
             copy.run(pipeline, **{**TRAINED, **params})
 
 
+def test_a_training_of_before_there_was_another_padding_had_the_usual_one(copy):
+    dataset = CheckpointDataset(str(copy.data / "06_models" / "round_1" / "checkpoint.pt"))
+    state = dataset.load()
+    assert state is not None and state["settings"]["view"].pop("padding") == 1.25
+    assert "padding" not in state["record"]["view"]
+    dataset.save(state)
+    copy.run("annotation_queue", **TRAINED)
+    with pytest.raises(BadInput, match=r"padding was 1.25, is 1.1\. Add --params view.padding"):
+        copy.run("annotation_queue", **TRAINED, view={"padding": 1.1})
+
+
 def test_the_settings_of_the_training_are_taken(copy):
     copy.run("annotation_queue", **TRAINED)
     assert (copy.data / "08_reporting" / "annotation_queue.png").exists()

@@ -194,11 +194,12 @@ def load(item: tuple[str, str, str]) -> str:
 def crops(catalog: Any, image: str, part: str) -> Tensor:
     """What a network sees of the people of one image."""
     from sspcm_kedro.data.crops import Crops  # noqa: PLC0415
+    from sspcm_kedro.pose.geometry import CropFrame  # noqa: PLC0415
 
     tables = {"train": "labeled", "unlabeled": "unlabeled", "val": "validation"}
     people = catalog[tables[part]].load()
     rows = np.array([Path(path).name == image for path in people.paths])
-    return Crops(people.take(rows), (64, 48), border=12, workers=1)[tensor_of(rows)]
+    return Crops(people.take(rows), CropFrame((64, 48)), border=12, workers=1)[tensor_of(rows)]
 
 
 def tensor_of(rows: np.ndarray) -> Tensor:

@@ -80,7 +80,7 @@ def compare(catalog: CatalogProtocol, trained: str, raw: dict[str, Any]) -> None
     if settings is None:
         return
     today = flat(typed({name: raw[name] for name in settings if name in raw}))
-    before = flat(settings)
+    before = flat(record.in_full(settings))
     differ = {k: (before[k], today[k]) for k in before if k in today and before[k] != today[k]}
     if differ:
         values = "; ".join(f"{k} was {_text(a)}, is {_text(b)}" for k, (a, b) in differ.items())

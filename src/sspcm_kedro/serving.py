@@ -36,7 +36,8 @@ class ServedModel:
 
         Args:
             model_input: crops (n, H, W, 3) of one person each, RGB, uint8, of the size that the
-                network was trained with; cut as ``data.crops`` cuts them.
+                network was trained with; cut as ``data.crops`` cuts them, by the model's
+                ``view.frame``.
             params: none are known.
 
         Raises:

@@ -11,9 +11,10 @@ from PIL import Image, ImageOps
 from sspcm_kedro.data.crops import Crops, cut
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.geometry import crop_matrix
+from sspcm_kedro.pose.geometry import CropFrame, crop_matrix
 
 INPUT = (64, 48)
+FRAME = CropFrame(INPUT)
 
 
 def people(paths, boxes) -> Instances:
@@ -40,11 +41,11 @@ def blob(x: float, y: float, hw: tuple[int, int], sigma: float) -> Image.Image:
 
 def cropped(image: Image.Image, box, border: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The crop (H, W) of one channel, and the matrix to crop pixels, its border included."""
-    matrix = crop_matrix(np.array([box]), INPUT)[0]
+    matrix = crop_matrix(np.array([box]), FRAME)[0]
     out_hw = (INPUT[0] + 2 * border, INPUT[1] + 2 * border)
     pixels = cut(image, matrix, out_hw, border)
     assert pixels.shape == (*out_hw, 3) and pixels.dtype == np.uint8
-    return pixels[..., 0].astype(float), crop_matrix(np.array([box]), INPUT, border=border)[0]
+    return pixels[..., 0].astype(float), crop_matrix(np.array([box]), FRAME, border=border)[0]
 
 
 def center_of_mass(plane: np.ndarray) -> np.ndarray:
@@ -115,34 +116,55 @@ def folder(tmp_path):
 
 
 def test_crops_are_the_cuts_in_order(folder):
-    crops = Crops(folder, INPUT, border=5)
+    crops = Crops(folder, FRAME, border=5)
     rows = torch.tensor([4, 0, 3, 3, 1])
     assert len(crops) == 6
     assert crops[rows].shape == (5, 3, 74, 58) and crops[rows].dtype == torch.uint8
     for crop, row in zip(crops[rows], rows.tolist(), strict=True):
         image = Image.open(folder.paths[row]).convert("RGB")
-        expected = cut(image, crop_matrix(folder.boxes, INPUT)[row], (74, 58), 5)
+        expected = cut(image, crop_matrix(folder.boxes, FRAME)[row], (74, 58), 5)
         assert (crop.permute(1, 2, 0).numpy() == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("padding", "box"),
+    [
+        (0.5, (-14, -12, 82, 116)),
+        (1.0, (10, 20, 58, 84)),
+        (1.2, (14, 27, 54, 77)),  # wide: 40 x 50 grows in height
+        (1.5, (18, 32, 50, 72)),
+        (2.0, (22, 36, 46, 68)),
+    ],
+)
+@pytest.mark.parametrize("border", [0, 3])
+def test_the_padding_decides_which_pixels_are_cut(tmp_path, padding, box, border):
+    """Boxes about (34, 52) whose crop is 48 x 64 pixels of the image, so that none is resampled."""
+    pixels = np.random.default_rng(6).integers(0, 256, (100, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    crops = Crops(people([tmp_path / "a.png"], [box]), CropFrame(INPUT, padding), border=border)
+    expected = pixels[20 - border : 84 + border, 10 - border : 58 + border]
+    assert (crops[torch.tensor([0])][0].permute(1, 2, 0).numpy() == expected).all()
+    assert crops.input_hw == INPUT and crops.frame.padding == padding
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_crops_read_anew_are_those_kept_in_memory(folder, workers):
-    kept = Crops(folder, INPUT, border=5)
-    read = Crops(folder, INPUT, border=5, workers=workers, memory=0)
+    kept = Crops(folder, FRAME, border=5)
+    read = Crops(folder, FRAME, border=5, workers=workers, memory=0)
     rows = torch.tensor([5, 1, 1, 0, 3])
     assert kept[rows].equal(read[rows])
     assert kept.matrix == pytest.approx(read.matrix)
 
 
 def test_kept_crops_do_not_need_the_files_again(folder):
-    kept, read = Crops(folder, INPUT, border=0), Crops(folder, INPUT, border=0, memory=0)
+    kept, read = Crops(folder, FRAME, border=0), Crops(folder, FRAME, border=0, memory=0)
     Image.new("RGB", (90, 60)).save(folder.paths[0])
     assert kept[torch.tensor([0])].any()
     assert not read[torch.tensor([0])].any()
 
 
 def test_batches_are_all_people_in_order(folder):
-    crops = Crops(folder, INPUT, border=2)
+    crops = Crops(folder, FRAME, border=2)
     parts = torch.arange(len(crops)).split(4)
     assert [len(crops[rows]) for rows in parts] == [4, 2]
     assert torch.cat([crops[rows] for rows in parts]).equal(crops[torch.arange(6)])
@@ -159,7 +181,7 @@ def test_exif_orientation_is_ignored(tmp_path):
     with Image.open(tmp_path / "turned.jpg") as file:
         assert ImageOps.exif_transpose(file).size == (60, 90)
     both = people([tmp_path / "turned.jpg", tmp_path / "plain.jpg"], [[10, 10, 60, 55]] * 2)
-    turned, plain = Crops(both, INPUT, border=0)[torch.arange(2)]
+    turned, plain = Crops(both, FRAME, border=0)[torch.arange(2)]
     assert turned.equal(plain) and turned.any()
 
 
@@ -167,7 +189,7 @@ def test_exif_orientation_is_ignored(tmp_path):
 def test_every_image_becomes_rgb(mode, tmp_path):
     path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     Image.new("RGB", (40, 40), (200, 200, 200)).convert(mode).save(path)
-    (crop,) = Crops(people([path], [[5, 5, 25, 25]]), INPUT, border=0)[torch.tensor([0])]
+    (crop,) = Crops(people([path], [[5, 5, 25, 25]]), FRAME, border=0)[torch.tensor([0])]
     assert crop.shape == (3, 64, 48)
     assert (crop[:, 32, 24].int() - 200).abs().max() <= 6, "a palette has few greys"
 
@@ -176,13 +198,13 @@ def test_an_empty_box_is_refused(folder):
     broken = folder.take([0, 1])
     broken.boxes[1] = 7
     with pytest.raises(ValueError, match="box 1"):
-        Crops(broken, INPUT, border=0)
+        Crops(broken, FRAME, border=0)
 
 
 def test_a_broken_image_is_named_by_the_crops(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"cut")
     with pytest.raises(BadInput, match=r"a\.jpg: the image must decode"):
-        Crops(people([tmp_path / "a.jpg"], [[5, 5, 25, 25]]), INPUT, border=0)[torch.tensor([0])]
+        Crops(people([tmp_path / "a.jpg"], [[5, 5, 25, 25]]), FRAME, border=0)[torch.tensor([0])]
 
 
 @pytest.mark.parametrize("memory", [0, 2**30])
@@ -194,7 +216,7 @@ def test_an_image_that_is_not_the_verified_one_is_refused(tmp_path, memory):
     known = replace(people([file], [(0, 0, 50, 50)]), checksums=np.array([zlib.crc32(whole)]))
 
     def read():
-        return Crops(known, INPUT, border=0, memory=memory)[torch.tensor([0])]
+        return Crops(known, FRAME, border=0, memory=memory)[torch.tensor([0])]
 
     assert int(read().max()) == 9
     file.write_bytes(whole + b"\0")

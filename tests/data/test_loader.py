@@ -17,11 +17,12 @@ from sspcm_kedro.data.loader import (
     shuffled_rows,
 )
 from sspcm_kedro.data.views import normalize, plain_view, weak_view
-from sspcm_kedro.pose.geometry import move_points
+from sspcm_kedro.pose.geometry import CropFrame, move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec, decode_heatmaps
 from sspcm_kedro.pose.skeleton import Skeleton
 
 INPUT, BORDER = (128, 96), 12
+FRAME = CropFrame(INPUT)
 SKELETON = Skeleton(names=("left_hand", "right_hand", "nose"), flip_pairs=((0, 1),))
 CPU = torch.device("cpu")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -61,7 +62,7 @@ def pools(tmp_path_factory) -> tuple[InstancePool, InstancePool]:
     """Five labeled and seven unlabeled people; the latter's labels are there to be ignored."""
     folder = tmp_path_factory.mktemp("pictures")
     return tuple(
-        InstancePool.from_crops(Crops(make_people(folder, n, seed), INPUT, border=BORDER))
+        InstancePool.from_crops(Crops(make_people(folder, n, seed), FRAME, border=BORDER))
         for n, seed in ((5, 1), (7, 2))
     )
 
@@ -142,7 +143,7 @@ def test_the_same_seed_and_epoch_give_the_same_batches(pools):
 def test_each_epoch_has_views_of_its_own(pools):
     """One person of each kind: nothing but the views can differ."""
     one = tuple(
-        InstancePool.from_crops(Crops(pool.crops.instances.take([0]), INPUT, border=BORDER))
+        InstancePool.from_crops(Crops(pool.crops.instances.take([0]), FRAME, border=BORDER))
         for pool in pools
     )
     epochs = [next(make_batches(one, size=(1, 1), steps=1).epoch(epoch)) for epoch in range(4)]
@@ -162,7 +163,7 @@ def test_labeled_and_unlabeled_people_are_shuffled_apart(pools):
 
 def test_batches_do_not_depend_on_whether_crops_are_kept(pools):
     slow = tuple(
-        replace(pool, crops=Crops(pool.crops.instances, INPUT, border=BORDER, memory=0))
+        replace(pool, crops=Crops(pool.crops.instances, FRAME, border=BORDER, memory=0))
         for pool in pools
     )
     assert equal(make_batches(pools).epoch(1), make_batches(slow).epoch(1))
@@ -374,7 +375,7 @@ def test_channels_are_red_green_blue_in_training_and_in_prediction(tmp_path):
     """The order that the statistics of ImageNet, and networks trained on it, have."""
     people = make_people(tmp_path, 1, seed=0)
     Image.new("RGB", (130, 150), (255, 102, 0)).save(people.paths[0])
-    crops = Crops(people, INPUT, border=BORDER)
+    crops = Crops(people, FRAME, border=BORDER)
     expected = [(c - m) / s for c, m, s in zip((1, 0.4, 0), MEAN, STD, strict=True)]
     rows = torch.arange(1)
     weak = weak_view(crops, rows, torch.eye(2, 3)[None], CPU)

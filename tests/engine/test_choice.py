@@ -12,10 +12,11 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine import choice as choosing
 from sspcm_kedro.engine.choice import Choice, Predicted, choose, resample
 from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
+from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.skeleton import MPII, Skeleton
 
 SKELETON = Skeleton(names=("a", "b", "c"), sigmas=(0.1, 0.1, 0.1))
-HW = (64, 48)
+FRAME = CropFrame((64, 48))
 PCK = EvaluationConfig(protocol="pck")
 
 
@@ -69,7 +70,7 @@ def test_it_is_the_bootstrap_over_images(protocol, metric, names, monkeypatch):
         there = replace(of.take(rows), image_ids=images)
         points, scores = own.keypoints[rows], own.scores[rows]
         nobody = of.take(slice(0))
-        return evaluate(points, scores, there, HW, skeleton, config, nobody).scores[metric]
+        return evaluate(points, scores, there, FRAME, skeleton, config, nobody).scores[metric]
 
     whole = [value(own, np.arange(60), of.image_ids) for own in pair]
     gains = []
@@ -78,7 +79,7 @@ def test_it_is_the_bootstrap_over_images(protocol, metric, names, monkeypatch):
         rows = np.concatenate([np.flatnonzero(of.image_ids == image) for image, _ in drawn])
         images = np.repeat([100 * image + copy for image, copy in drawn], 3)
         gains.append(value(pair[0], rows, images) - value(pair[1], rows, images))
-    found = choose(*pair, of, of.take(slice(0)), HW, skeleton, config, 7)
+    found = choose(*pair, of, of.take(slice(0)), FRAME, skeleton, config, 7)
     assert (found.metric, found.images, found.people, found.resamples) == (metric, 20, 59, 30)
     assert [found.value, found.comparison_value] == pytest.approx(whole, abs=1e-12)
     assert found.gain == pytest.approx(whole[0] - whole[1], abs=1e-12) and whole[0] != whole[1]
@@ -95,7 +96,7 @@ def test_the_interval_of_a_known_distribution():
     far = np.full((100, 3), 60.0)
     off = [np.where(np.arange(100)[:, None] < 60, *ends) for ends in ((0, far), (far, 0))]
     pair = [predicted(n, of, o) for n, o in zip(("student", "baseline"), off, strict=True)]
-    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
     assert found.gain == pytest.approx(0.2) and found.ships == "student"
     ends = (2 * binom.ppf([0.025, 0.975], 100, 0.6) - 100) / 100
     assert [found.low, found.high] == pytest.approx(ends, abs=0.021)
@@ -120,7 +121,7 @@ def test_the_better_one_ships_and_the_reason_says_by_how_much(better):
     pair = [
         predicted(n, of, 0 * one_off if n == better else one_off) for n in ("student", "baseline")
     ]
-    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
     sign, other = (1, "baseline") if better == "student" else (-1, "student")
     assert [found.gain, found.low, found.high] == pytest.approx([sign / 3] * 3)
     assert found.better == (better == "student") == found.ships_network
@@ -134,7 +135,7 @@ def test_the_better_one_ships_and_the_reason_says_by_how_much(better):
 def test_of_equal_ones_the_method_s_network_ships_and_nothing_is_sure():
     of = people(60)
     pair = [predicted(name, of, np.zeros((60, 3))) for name in ("teacher_a", "pose_dual")]
-    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
     assert (found.ships, found.gain, found.low, found.high) == ("teacher_a", 0, 0, 0)
     assert found.better == 0.5 and not found.trusted
     assert found.reason == (
@@ -155,7 +156,7 @@ def test_few_people_are_not_to_be_trusted(count, trusted):
         predicted("student", of, np.zeros((60, 3))),
         predicted("baseline", of, np.full((60, 3), 60.0)),
     ]
-    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
     assert (found.people, found.images, found.trusted) == (count, 60, trusted)
     doubt = "Not to be trusted: these are fewer than 50 people."
     assert found.doubt == ("" if trusted else doubt)
@@ -166,7 +167,7 @@ def test_without_any_number_the_method_s_network_ships_and_the_reason_says_so():
     of = people(60)
     of.visibility[:] = 0
     for config in (PCK, EvaluationConfig()):
-        found = choose(*two(of), of, None, HW, SKELETON, config, 0)
+        found = choose(*two(of), of, None, FRAME, SKELETON, config, 0)
         assert found.ships == "student" and found.metric is None and not found.trusted
         numbers = (found.value, found.comparison_value, found.gain, found.low, found.better)
         assert set(numbers) == {None} and (found.people, found.images) == (0, 60)
@@ -181,14 +182,14 @@ def test_resamples_without_a_number_do_not_count():
     pair = [
         predicted(n, of, np.full((60, 3), off)) for n, off in (("student", 0), ("baseline", 60))
     ]
-    found = choose(*pair, of, None, HW, SKELETON, PCK, 0)
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
     assert [found.gain, found.low, found.high, found.better] == [1, 1, 1, 1]
 
 
 def test_where_there_is_no_ap_pck_is_compared():
     of = people(60)
     bare = replace(SKELETON, sigmas=())
-    assert choose(*two(of), of, None, HW, bare, EvaluationConfig(), 0).metric == "PCK"
+    assert choose(*two(of), of, None, FRAME, bare, EvaluationConfig(), 0).metric == "PCK"
 
 
 def test_where_both_have_the_same_ap_pck_tells_them_apart():
@@ -197,10 +198,10 @@ def test_where_both_have_the_same_ap_pck_tells_them_apart():
     pair = [
         predicted(n, of, np.full((60, 3), off)) for n, off in (("student", 60), ("baseline", 9))
     ]
-    found = choose(*pair, of, None, HW, sharp, EvaluationConfig(), 0)
+    found = choose(*pair, of, None, FRAME, sharp, EvaluationConfig(), 0)
     assert (found.metric, found.ships) == ("PCK", "baseline")
     assert (found.value, found.comparison_value) == (0, 1)
-    same = choose(pair[0], pair[0]._replace(name="baseline"), of, None, HW, sharp,
+    same = choose(pair[0], pair[0]._replace(name="baseline"), of, None, FRAME, sharp,
                   EvaluationConfig(), 0)  # fmt: skip
     assert (same.metric, same.ships, same.gain) == ("AP", "student", 0)
 
@@ -209,6 +210,6 @@ def test_it_is_the_same_again_from_json():
     of = people(60)
     blank = replace(of, visibility=np.zeros_like(of.visibility))
     for table in (of, blank):
-        found = choose(*two(of), table, None, HW, SKELETON, EvaluationConfig(), 0)
+        found = choose(*two(of), table, None, FRAME, SKELETON, EvaluationConfig(), 0)
         text = json.dumps(found.to_dict(), allow_nan=False)
         assert Choice.from_dict(json.loads(text)) == found

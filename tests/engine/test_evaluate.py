@@ -18,9 +18,10 @@ from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
 from sspcm_kedro.pose.coco_ap import Detections
+from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.skeleton import Skeleton, UnionTraining
 
-HW = (64, 48)
+FRAME = CropFrame((64, 48))
 SIGMAS = (0.05, 0.1, 0.08, 0.07)
 SKELETON = Skeleton(names=("a", "b", "c", "d"), sigmas=SIGMAS, torso=(0, 3))
 N = 24
@@ -49,10 +50,10 @@ def people() -> Instances:
     )
 
 
-def scale_of(box) -> float:
-    """Image pixels per pixel of the 64 x 48 view: the box grown to 4:3, then by a quarter."""
+def scale_of(box, padding: float = 1.25) -> float:
+    """Image pixels per pixel of the 64 x 48 view: the box grown to 4:3, then by the padding."""
     width, height = box[2] - box[0], box[3] - box[1]
-    return 1.25 * max(width, height * 48 / 64) / 48
+    return padding * max(width, height * 48 / 64) / 48
 
 
 def predictions(people, spread: float):
@@ -81,7 +82,7 @@ def test_people_are_suppressed_by_the_area_of_the_padded_box(people):
     for distance, kept in ((28, [0]), (33, [0, 1])):
         predicted = np.full((2, 4, 2), 120.0)
         predicted[1, :, 0] += distance
-        rows, _ = detect(predicted, scores, twins, HW, np.full(4, 0.5), EvaluationConfig())
+        rows, _ = detect(predicted, scores, twins, FRAME, np.full(4, 0.5), EvaluationConfig())
         assert rows.tolist() == kept
 
 
@@ -89,7 +90,7 @@ def test_people_are_suppressed_by_the_area_of_the_padded_box(people):
 def test_pck_is_that_of_the_loop(people, threshold):
     keypoints, scores, image = predictions(people, 12)
     config = EvaluationConfig(pck_threshold=threshold)
-    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, config)
+    evaluated = evaluate(keypoints, scores, people, FRAME, SKELETON, config)
     hits, count = np.zeros(4), np.zeros(4)
     for i in range(N):
         truth, seen = people.keypoints[i], people.visibility[i] > 0
@@ -151,7 +152,7 @@ def pycoco(people, image, kept, scores) -> list[float]:
 
 def test_ap_is_that_of_pycocotools(people):
     keypoints, scores, image = predictions(people, 6)
-    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    evaluated = evaluate(keypoints, scores, people, FRAME, SKELETON, EvaluationConfig()).scores
     by_person = [
         person_score(float(s), row)
         for s, row in zip(people.box_scores, scores.numpy(), strict=True)
@@ -172,7 +173,7 @@ def test_people_seen_twice_on_an_image_count_once(people):
     keypoints[1] = torch.tensor((image[1] - center) / scale_of(box) + [24, 32])
     people.box_scores[:2] = 0.5, 0.9
     scores[:2] = 0.9
-    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    evaluated = evaluate(keypoints, scores, people, FRAME, SKELETON, EvaluationConfig()).scores
     by_person = [
         person_score(float(s), row)
         for s, row in zip(people.box_scores, scores.numpy(), strict=True)
@@ -181,9 +182,9 @@ def test_people_seen_twice_on_an_image_count_once(people):
     assert evaluated["AP"] == pytest.approx(without[0], abs=1e-6)
     every = EvaluationConfig(nms_threshold=1.0)
     both = pycoco(people, image, set(range(N)), by_person)
-    assert evaluate(keypoints, scores, people, HW, SKELETON, every).scores["AP"] == pytest.approx(
-        both[0], abs=1e-6
-    )
+    assert evaluate(keypoints, scores, people, FRAME, SKELETON, every).scores[
+        "AP"
+    ] == pytest.approx(both[0], abs=1e-6)
     assert without[0] != pytest.approx(both[0], abs=1e-4)
 
 
@@ -191,7 +192,7 @@ def test_keypoints_below_the_threshold_do_not_rescore(people):
     """Only the order of people matters to AP; a threshold of 0 counts every keypoint."""
     keypoints, scores, image = predictions(people, 9)
     config = EvaluationConfig(score_threshold=0.0)
-    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, config).scores
+    evaluated = evaluate(keypoints, scores, people, FRAME, SKELETON, config).scores
     plain = (people.box_scores * scores.numpy().mean(axis=1)).tolist()
     assert evaluated["AP"] == pytest.approx(
         pycoco(people, image, set(range(N)), plain)[0], abs=1e-6
@@ -201,7 +202,7 @@ def test_keypoints_below_the_threshold_do_not_rescore(people):
 def test_perfect_predictions_score_one(people):
     keypoints, scores, _ = predictions(people, 0)
     people.visibility[:] = 2
-    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    evaluated = evaluate(keypoints, scores, people, FRAME, SKELETON, EvaluationConfig()).scores
     assert evaluated["AP"] == pytest.approx(1) and evaluated["AR"] == 1 and evaluated["PCK"] == 1
 
 
@@ -227,18 +228,49 @@ def test_suppression_measures_by_the_crop(people):
         keypoints[i] = torch.tensor((image[i] - [130, 160]) / scale_of(people.boxes[i]) + [24, 32])
     scores[:2] = 0.9
     config = EvaluationConfig(nms_threshold=0.6)
-    predicted = to_image(keypoints, people, HW)
-    rows, found = detect(predicted, scores, people, HW, np.array(SIGMAS), config)
+    predicted = to_image(keypoints, people, FRAME)
+    rows, found = detect(predicted, scores, people, FRAME, np.array(SIGMAS), config)
     assert 1 in rows and 0 not in rows
     assert found.scores[rows.tolist().index(1)] == pytest.approx(0.81)
     np.testing.assert_allclose(found.keypoints, image[rows], atol=1e-3)
 
 
+def test_suppression_measures_by_the_crop_as_the_network_sees_it(people):
+    """Two people 10 pixels apart, one by a crop with the usual padding and two by a tighter one."""
+    people.image_ids[:2] = 700
+    people.boxes[:2] = [100, 100, 160, 220]
+    scores = torch.full((N, 4), 0.9)
+    predicted = people.keypoints.copy()
+    predicted[1] = predicted[0] + np.array([6.0, 8.0])
+    wide, tight = (
+        float(np.mean([np.exp(-100 / (2 * area * (2 * sigma) ** 2)) for sigma in SIGMAS]))
+        for area in ((1.25 * 90) ** 2 * 4 / 3, 90**2 * 4 / 3)
+    )
+    config = EvaluationConfig(nms_threshold=(wide + tight) / 2)
+    for padding, stay in ((1.25, 1), (1.0, 2)):
+        frame = CropFrame((64, 48), padding)
+        rows, _ = detect(predicted, scores, people, frame, np.array(SIGMAS), config)
+        assert len({0, 1} & set(rows.tolist())) == stay
+
+
+@pytest.mark.parametrize("padding", [1.0, 1.25, 2.0])
+def test_predictions_are_read_in_the_frame_of_their_crops(people, padding):
+    """The labels themselves, in input pixels, have no error in their own frame, and in another."""
+    centers = (people.boxes[:, :2] + people.boxes[:, 2:]) / 2
+    scales = np.array([scale_of(box, padding) for box in people.boxes])
+    view = (people.keypoints - centers[:, None]) / scales[:, None, None] + [24, 32]
+    args = torch.tensor(view), torch.ones(N, 4), people
+    own = evaluate(*args, CropFrame((64, 48), padding), SKELETON, EvaluationConfig()).scores
+    assert own["error_px"] == pytest.approx(0, abs=1e-3) and own["AP"] == pytest.approx(1)
+    other = evaluate(*args, CropFrame((64, 48), 1.1), SKELETON, EvaluationConfig()).scores
+    assert other["error_px"] > 1
+
+
 def test_rows_that_stay_are_grouped_by_image_best_first(people):
     keypoints, scores, _ = predictions(people, 6)
     config = EvaluationConfig(nms_threshold=1.0)
-    predicted = to_image(keypoints, people, HW)
-    rows, found = detect(predicted, scores, people, HW, np.array(SIGMAS), config)
+    predicted = to_image(keypoints, people, FRAME)
+    rows, found = detect(predicted, scores, people, FRAME, np.array(SIGMAS), config)
     assert sorted(rows) == list(range(N))
     assert found.image_ids.tolist() == people.image_ids[rows].tolist()
     pairs = list(zip(found.image_ids.tolist(), (-found.scores).tolist(), strict=True))
@@ -247,28 +279,30 @@ def test_rows_that_stay_are_grouped_by_image_best_first(people):
 
 def test_protocol_pck_counts_no_people(people):
     keypoints, scores, _ = predictions(people, 6)
-    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig(protocol="pck"))
+    evaluated = evaluate(
+        keypoints, scores, people, FRAME, SKELETON, EvaluationConfig(protocol="pck")
+    )
     assert set(evaluated.scores) == {"PCK", *ERRORS}
 
 
 def test_protocol_aic_is_its_score_of_what_stays(people):
     keypoints, scores, image = predictions(people, 3)
     config = EvaluationConfig(protocol="aic")
-    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, config)
+    evaluated = evaluate(keypoints, scores, people, FRAME, SKELETON, config)
     found = Detections(people.image_ids, image, np.ones(N))
     assert set(evaluated.scores) == {"AIC_AP", "PCK", *ERRORS}
     assert 0.1 < evaluated.scores["AIC_AP"] < 0.9
     assert evaluated.scores["AIC_AP"] == pytest.approx(aic_ap(people, found, SIGMAS))
     bare = Skeleton(names=SKELETON.names, torso=(0, 3))
     with pytest.raises(BadInput, match="protocol = aic: the skeleton must have OKS sigmas"):
-        evaluate(keypoints, scores, people, HW, bare, config)
+        evaluate(keypoints, scores, people, FRAME, bare, config)
 
 
 def test_fisheye_is_coco_over_areas_that_are_a_share_of_the_box(people):
     """The fisheye evaluator reads 0.53 of the annotated box as OKS scale and as size."""
     people.areas[:] = 0.53 * np.prod(people.boxes[:, 2:] - people.boxes[:, :2], axis=1)
     keypoints, scores, image = predictions(people, 6)
-    evaluated = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    evaluated = evaluate(keypoints, scores, people, FRAME, SKELETON, EvaluationConfig()).scores
     by_person = [
         person_score(float(s), row)
         for s, row in zip(people.box_scores, scores.numpy(), strict=True)
@@ -327,19 +361,21 @@ def test_protocol_pckh_measures_by_heads(people):
     skeleton = Skeleton(names=MPII, torso=(13, 2))
     config = EvaluationConfig(protocol="pckh")
     scores = torch.ones(N, 16)
-    evaluated = evaluate(keypoints, scores, people, HW, skeleton, config).scores
+    evaluated = evaluate(keypoints, scores, people, FRAME, skeleton, config).scores
     assert evaluated["PCKh"] == evaluated["PCKh_knee"] == pytest.approx(np.mean(heads > 12))
     assert evaluated["PCKh0.1"] == pytest.approx(np.mean(heads > 60))
     assert 0 <= evaluated["PCK"] <= 1
     for missing in (np.full(N, np.nan), np.where(np.arange(N) == 3, np.nan, heads)):
         with pytest.raises(BadInput, match="protocol = pckh: every person must have a head size"):
-            evaluate(keypoints, scores, replace(people, head_sizes=missing), HW, skeleton, config)
+            evaluate(
+                keypoints, scores, replace(people, head_sizes=missing), FRAME, skeleton, config
+            )
 
 
 def test_without_sigmas_there_is_only_pck(people):
     keypoints, scores, _ = predictions(people, 6)
     bare = Skeleton(names=SKELETON.names, torso=(0, 3))
-    evaluated = evaluate(keypoints, scores, people, HW, bare, EvaluationConfig())
+    evaluated = evaluate(keypoints, scores, people, FRAME, bare, EvaluationConfig())
     assert set(evaluated.scores) == {"PCK", *ERRORS}
 
 
@@ -347,7 +383,7 @@ def test_of_a_union_only_the_evaluated_keypoints_count(people):
     """Noise in the other channels changes nothing; the order is the set's own."""
     keypoints, scores, _ = predictions(people, 8)
     config = EvaluationConfig()
-    alone = evaluate(keypoints, scores, people, HW, SKELETON, config)
+    alone = evaluate(keypoints, scores, people, FRAME, SKELETON, config)
     channels = (5, 0, 3, 6)
     wide, wide_scores = torch.full((N, 7, 2), -500.0), torch.ones(N, 7)
     wide[:, channels], wide_scores[:, channels] = keypoints, scores
@@ -356,7 +392,7 @@ def test_of_a_union_only_the_evaluated_keypoints_count(people):
         torso=(5, 6),
         union=UnionTraining(tuple(range(7)), SKELETON, channels),
     )
-    evaluated = evaluate(wide, wide_scores, people.scatter(channels, 7), HW, union, config)
+    evaluated = evaluate(wide, wide_scores, people.scatter(channels, 7), FRAME, union, config)
     assert evaluated.scores == alone.scores
     assert evaluated.pck.per_keypoint.tolist() == alone.pck.per_keypoint.tolist()
 
@@ -372,7 +408,7 @@ def test_the_table_of_metrics_names_what_each_protocol_gives(people, protocol):
         )
         keypoints, scores = torch.ones(N, 16, 2), torch.ones(N, 16)
     config = EvaluationConfig(protocol=protocol)
-    found = evaluate(keypoints, scores, people, HW, skeleton, config).scores
+    found = evaluate(keypoints, scores, people, FRAME, skeleton, config).scores
     assert list(found) == [m.name for m in METRICS if m.protocol in (protocol, None)]
 
 
@@ -390,7 +426,7 @@ def test_errors_are_in_image_pixels_of_labeled_keypoints_alone(people):
     people.visibility[7] = 0
     keypoints, scores, image = predictions(people, 9)
     keypoints[torch.tensor(people.visibility == 0)] = 1e4
-    found = evaluate(keypoints, scores, people, HW, SKELETON, EvaluationConfig()).scores
+    found = evaluate(keypoints, scores, people, FRAME, SKELETON, EvaluationConfig()).scores
     distances, shares = [], []
     for i in range(N):
         x0, y0, x1, y1 = people.boxes[i].tolist()

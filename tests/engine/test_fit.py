@@ -19,6 +19,7 @@ from sspcm_kedro.engine.optimizer import StepDecay, adam
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -62,7 +63,7 @@ def people(tmp_path_factory) -> Instances:
 @pytest.fixture(scope="module")
 def batches(people) -> Batches:
     pools = [
-        InstancePool.from_crops(Crops(people.take(rows), INPUT, border=4))
+        InstancePool.from_crops(Crops(people.take(rows), CropFrame(INPUT), border=4))
         for rows in (slice(0, 4), slice(4, 10))
     ]
     guesses = torch.rand((2, 6, 2, 2), generator=torch.Generator().manual_seed(1))

@@ -12,11 +12,11 @@ from torch import nn
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.predict import predict, to_image
-from sspcm_kedro.pose.geometry import crop_matrix
+from sspcm_kedro.pose.geometry import CropFrame, crop_matrix
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
 
-INPUT = (128, 96)
+FRAME = CropFrame((128, 96))
 SKELETON = Skeleton(names=("left_hand", "right_hand"), flip_pairs=((0, 1),))
 
 
@@ -45,7 +45,7 @@ def people(tmp_path_factory) -> Instances:
     size = rng.uniform((60, 80), (160, 200), (5, 2))
     boxes = np.concatenate([corner, corner + size], axis=1)
     keypoints = np.empty((5, 2, 2))
-    for i, matrix in enumerate(crop_matrix(boxes, INPUT)):
+    for i, matrix in enumerate(crop_matrix(boxes, FRAME)):
         view = rng.uniform((64, 30), (76, 98), (2, 2))  # in input pixels
         view[1, 0] = 95 - view[1, 0]
         keypoints[i] = (view - matrix[:, 2]) / matrix[0, 0]
@@ -77,14 +77,14 @@ def predicted(people, net=None, **more):
         **{"refinement": "dark", "blur": 11} | {k: more.pop(k) for k in CODEC & more.keys()}
     )
     settings = {"flip_test": False, "device": torch.device("cpu"), **more}
-    crops = Crops(people, INPUT, border=6)
+    crops = Crops(people, FRAME, border=6)
     keypoints, scores = predict(net or Eye(), crops, SKELETON, codec, **settings)
-    return keypoints, scores, to_image(keypoints, people, INPUT)
+    return keypoints, scores, to_image(keypoints, people, FRAME)
 
 
 def error(people, found: np.ndarray) -> np.ndarray:
     """(n, k) distances in input pixels."""
-    factor = crop_matrix(people.boxes, INPUT)[:, 0, 0]
+    factor = crop_matrix(people.boxes, FRAME)[:, 0, 0]
     return np.linalg.norm(found - people.keypoints, axis=2) * factor[:, None]
 
 
@@ -157,9 +157,9 @@ def test_the_stride_is_that_of_the_network(people):
 
 
 def test_to_image_undoes_the_crop(people):
-    matrix = crop_matrix(people.boxes, INPUT)
+    matrix = crop_matrix(people.boxes, FRAME)
     view = np.einsum("nij,nkj->nki", matrix[:, :, :2], people.keypoints) + matrix[:, None, :, 2]
-    found = to_image(torch.from_numpy(view).float(), people, INPUT)
+    found = to_image(torch.from_numpy(view).float(), people, FRAME)
     assert found.dtype == np.float32
     assert found == pytest.approx(people.keypoints, abs=1e-3)
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.fingerprint import fingerprint
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.record import (
     COMPARISON,
@@ -96,6 +97,43 @@ def test_a_record_is_json_and_says_what_is_read():
     record = as_record({"view": ViewConfig().model_dump(), "unlabeled": None, "seed": 3})
     assert record == json.loads(json.dumps(record)) and "unlabeled" not in record
     assert record["view"]["input_hw"] == [64, 48]
+
+
+def test_the_usual_padding_is_not_in_a_record():
+    """So what was trained before there was another is of the same record, and stays."""
+    view = ViewConfig()
+    record = as_record({"view": view.model_dump(mode="json")})
+    assert set(record["view"]) == {
+        "input_hw", "border", "stride", "sigma", "sub_cell", "refinement", "blur", "weak", "color"
+    }  # fmt: skip
+    tight = as_record({"view": view.model_copy(update={"padding": 1.1}).model_dump(mode="json")})
+    assert tight == {"view": {**record["view"], "padding": 1.1}}
+    assert fingerprint(tight) != fingerprint(record)
+    said = {"view": {**record["view"], "padding": 1.25}}
+    assert differences(record, said) == [] and differences(said, record) == []
+    assert differences(record, tight) == ["view.padding was 1.25, is 1.1"]
+    assert differences(tight, record) == ["view.padding was 1.1, is 1.25"]
+    assert differences({"seed": 0}, {"seed": 0}) == []
+
+
+@pytest.mark.parametrize("padding", [None, 1.25, 1.1])
+def test_networks_predict_with_the_padding_that_they_were_trained_with(padding):
+    """A checkpoint of before (None) was trained with 1.25."""
+    view = ViewConfig()
+    record = as_record({
+        "stage": "warmup", "network": NETWORK.model_dump(), "skeleton": SKELETON.to_dict(),
+    })  # fmt: skip
+    seen = view.model_dump(mode="json", exclude={"padding"})
+    record["view"] = seen if padding is None else {**seen, "padding": padding}
+    trained = padding or 1.25
+    for now in (1.1, 1.25, 2.0):
+        asked = view.model_copy(update={"padding": now})
+        if now == trained:
+            check_network({"record": record}, SKELETON, asked, NETWORK)
+            continue
+        message = rf"view.padding was {trained}, is {now}\. Give"
+        with pytest.raises(BadInput, match=message):
+            check_network({"record": record}, SKELETON, asked, NETWORK)
 
 
 def test_a_previous_stage_of_other_settings_is_refused():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import torchvision
+from PIL import Image
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
@@ -30,6 +31,7 @@ from sspcm_kedro.pipelines.evaluation.nodes import (
     score_networks,
     score_pseudo_labels,
 )
+from sspcm_kedro.pipelines.prediction.nodes import PredictionConfig, predict_people, write_keypoints
 from sspcm_kedro.pipelines.reporting.tables import comparison_table
 from sspcm_kedro.pose.skeleton import MPII, Skeleton
 from sspcm_kedro.tracking.log import score_points
@@ -180,6 +182,40 @@ def test_a_checkpoint_is_evaluated_on_people_of_its_own_ingestion(people):
     view = VIEW.model_copy(update={"border": 3})
     with pytest.raises(BadInput, match=r"^checkpoint of round_1: .*view.border was"):
         predict_validation(checkpoint, people, SKELETON, view, *rest[2:])
+
+
+@pytest.mark.parametrize("padding", [1.0, 1.25, None])
+def test_an_exported_model_cuts_people_as_it_was_trained(people, tmp_path, padding):
+    """Predicting with the file gives what evaluation saw; a file of before (None) means 1.25."""
+    rng = np.random.default_rng(4)
+    for i in range(N):
+        pixels = rng.integers(0, 256, (300, 500, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    people = replace(people, paths=np.array([str(tmp_path / f"{i}.png") for i in range(N)], object))
+    network = NetworkConfig.model_validate(SMALL)
+    view = VIEW.model_copy(update={"padding": padding or 1.25})
+    record = as_record({"stage": "round_1", "network": network.model_dump(),
+                        "view": view.model_dump(), "skeleton": SKELETON.to_dict()})  # fmt: skip
+    config = MethodConfig.model_validate({"kind": "supervised"})
+    maker = network_maker(network, SKELETON.size, 0)
+    learner = Learner(config, maker, view.codec, TrainingConfig(), torch.device("cpu"))
+    checkpoint = learner.state({"record": record, "unit": people.unit, "fingerprint": "a"})
+    machine, protocol = MachineConfig(device="cpu"), EvaluationConfig(flip_test=False)
+    seen = predict_validation(checkpoint, people, SKELETON, view, network, protocol, machine)
+
+    saved = TrainedModel.from_checkpoint(checkpoint, SKELETON, view, network).to_tensors()
+    if padding is None:
+        own = json.loads(saved["view"])
+        assert own.pop("padding") == 1.25
+        saved["view"] = json.dumps(own)
+    model = TrainedModel.from_tensors(saved, "model")
+    found = predict_people(model, people, protocol, machine)
+    written = write_keypoints(found, people, model, PredictionConfig(images=tmp_path), protocol)
+    points = np.array([p["keypoints"] for p in written["annotations"]]).reshape(N, 3, 3)[..., :2]
+    centers = people.boxes[:, None, :2] + [45, 60]
+    scale = (padding or 1.25) * 90 / 48
+    expected = (seen["student.keypoints"].numpy() - [24, 32]) * scale + centers
+    np.testing.assert_allclose(points, expected, atol=0.02)
 
 
 def test_unknown_truth_gives_no_rows(people):

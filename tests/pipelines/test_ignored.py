@@ -178,7 +178,7 @@ def seen(case: Case, tables: dict[str, Any]) -> dict[str, torch.Tensor]:
         tall = people.boxes[row, 3] - people.boxes[row, 1]
         off = rng.normal(0, tall * rng.uniform(0.005, 0.06), place.shape)
         points[row, channels] = place + (0 if second else off)
-    matrix = torch.from_numpy(crop_matrix(people.boxes, VIEW.input_hw))
+    matrix = torch.from_numpy(crop_matrix(people.boxes, VIEW.frame))
     scores = rng.uniform(0.3, 0.6, (n, skeleton.size)) + 0.3 * (np.arange(n) % 2)[:, None]
     return {
         "student.keypoints": move_points(torch.from_numpy(points), matrix).float(),
@@ -190,9 +190,9 @@ def by_hand(case: Case, tables: dict[str, Any], found: dict[str, torch.Tensor]) 
     """What pycocotools says of the annotation file and a file of results."""
     people, skeleton = tables["validation"], tables["skeleton"]
     channels, sigmas = list(skeleton.evaluated_channels), np.array(skeleton.evaluated.sigmas)
-    places = to_image(found["student.keypoints"][:, channels], people, VIEW.input_hw)
+    places = to_image(found["student.keypoints"][:, channels], people, VIEW.frame)
     rows, detections = detect(
-        places, found["student.scores"][:, channels], people, VIEW.input_hw, sigmas, EVALUATION
+        places, found["student.scores"][:, channels], people, VIEW.frame, sigmas, EVALUATION
     )
     images = people.source_image_ids.astype(int)
     results = [

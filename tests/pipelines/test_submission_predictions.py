@@ -8,9 +8,10 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pipelines.submission.predictions import coco_submission, mpii_submission
+from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.skeleton import COCO, MPII, UNION, Skeleton, trained_union, union_channels
 
-HW = (64, 48)
+FRAME = CropFrame((64, 48))
 
 
 def people(joints: int) -> Instances:
@@ -34,8 +35,9 @@ def test_coco_gets_the_surer_of_two_and_the_sets_own_image_ids():
     keypoints = torch.tensor([[[24.0, 32], [8, 8]]] * 3)
     scores = torch.tensor([[0.8, 0.4], [0.8, 0.4], [0.5, 0.125]])
     results = coco_submission(
-        keypoints, scores, people(2), np.array([785, 785, 40083]), HW, skeleton, EvaluationConfig()
-    )
+        keypoints, scores, people(2), np.array([785, 785, 40083]), FRAME, skeleton,
+        EvaluationConfig(),
+    )  # fmt: skip
     assert [record["image_id"] for record in results] == [785, 40083]
     assert [record["score"] for record in results] == pytest.approx([0.75 * 0.6, 0.5])
     first, second = (np.reshape(record["keypoints"], (2, 3)) for record in results)
@@ -50,7 +52,7 @@ def test_coco_needs_sigmas_to_suppress():
     bare = Skeleton(names=("a", "b"))
     with pytest.raises(BadInput, match="OKS sigmas"):
         coco_submission(
-            torch.zeros(3, 2, 2), torch.ones(3, 2), people(2), np.arange(3), HW, bare,
+            torch.zeros(3, 2, 2), torch.ones(3, 2), people(2), np.arange(3), FRAME, bare,
             EvaluationConfig(),
         )  # fmt: skip
 
@@ -58,7 +60,8 @@ def test_coco_needs_sigmas_to_suppress():
 def test_mpii_gets_everybody_at_his_place_counted_from_one():
     keypoints = torch.full((3, 16, 2), 0.0) + torch.tensor([24.0, 32])
     pred = mpii_submission(
-        keypoints, people(16), HW, MPII, images=["a.jpg", "b.jpg", "c.jpg"], rectangles=[2, 1, 0],
+        keypoints, people(16), FRAME, MPII, images=["a.jpg", "b.jpg", "c.jpg"],
+        rectangles=[2, 1, 0],
         image=np.array([0, 0, 1]), rectangle=np.array([1, 0, 0]),
     )  # fmt: skip
     assert [len(image["annorect"]) for image in pred] == [2, 1, 0]
@@ -72,7 +75,7 @@ def test_of_a_union_the_sets_own_keypoints_are_handed_in():
     assert union.names == UNION.names
     keypoints = torch.arange(24.0).reshape(1, 24, 1).expand(3, 24, 2)
     pred = mpii_submission(
-        keypoints, people(24), HW, union, images=["a.jpg", "b.jpg"], rectangles=[2, 1],
+        keypoints, people(24), FRAME, union, images=["a.jpg", "b.jpg"], rectangles=[2, 1],
         image=np.array([0, 0, 1]), rectangle=np.array([1, 0, 0]),
     )  # fmt: skip
     points = pred[1]["annorect"][0]["annopoints"]["point"]
@@ -85,7 +88,7 @@ def test_of_a_union_the_sets_own_keypoints_are_handed_in():
 
     mixed = trained_union([COCO, MPII], COCO)
     results = coco_submission(
-        keypoints, torch.arange(24.0).expand(3, 24) + 1, people(24), np.array([7, 7, 8]), HW,
+        keypoints, torch.arange(24.0).expand(3, 24) + 1, people(24), np.array([7, 7, 8]), FRAME,
         mixed, EvaluationConfig(),
     )  # fmt: skip
     scores = np.reshape(results[0]["keypoints"], (17, 3))[:, 2]
@@ -95,6 +98,6 @@ def test_of_a_union_the_sets_own_keypoints_are_handed_in():
 def test_mpii_takes_no_other_keypoints():
     with pytest.raises(BadInput, match="MPII's keypoints, found nose"):
         mpii_submission(
-            torch.zeros(3, 17, 2), people(17), HW, COCO, images=[], rectangles=[],
+            torch.zeros(3, 17, 2), people(17), FRAME, COCO, images=[], rectangles=[],
             image=np.arange(3), rectangle=np.arange(3),
         )  # fmt: skip

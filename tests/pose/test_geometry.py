@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sspcm_kedro.pose.geometry import (
+    CropFrame,
     at_stride,
     crop_extents,
     crop_matrix,
@@ -18,6 +19,7 @@ from sspcm_kedro.pose.geometry import (
 )
 
 INPUT = (64, 48)
+FRAME = CropFrame(INPUT)
 
 
 def one(scale: float = 1.0, rotation: float = 0.0, flip: bool = False, hw=INPUT) -> torch.Tensor:
@@ -44,32 +46,54 @@ def center_of_mass(image: torch.Tensor) -> torch.Tensor:
 def test_crop_has_the_published_numbers():
     """Method.md 2.1: box (x, y, w, h) = (100, 50, 60, 200) on a 256x192 input."""
     box = np.array([[100, 50, 160, 250]])
-    centers, extents = crop_extents(box, (256, 192))
+    centers, extents = crop_extents(box, CropFrame((256, 192)))
     assert centers.tolist() == [[130, 150]]
     assert extents.tolist() == [[187.5, 250]]
-    matrix = crop_matrix(box, (256, 192))[0]
+    matrix = crop_matrix(box, CropFrame((256, 192)))[0]
     assert matrix == pytest.approx(
         np.array([[1.024, 0, 96 - 130 * 1.024], [0, 1.024, 128 - 150 * 1.024]])
     )
 
 
+@pytest.mark.parametrize(
+    ("padding", "factor", "offset"),
+    [(1.0, 1.28, (-70.4, -64.0)), (1.25, 1.024, (-37.12, -25.6)), (2.0, 0.64, (12.8, 32.0))],
+)
+def test_the_padding_is_on_both_sides_of_the_grown_box(padding, factor, offset):
+    """60 x 200 about (130, 150) grows to 150 x 200: 192 input pixels show 150 times the padding."""
+    matrix = crop_matrix(np.array([[100, 50, 160, 250]]), CropFrame((256, 192), padding))[0]
+    expected = [[factor, 0, offset[0]], [0, factor, offset[1]]]
+    np.testing.assert_allclose(matrix, expected, atol=1e-12)
+
+
 def test_a_wide_box_grows_in_height():
-    _, extents = crop_extents(np.array([[0, 0, 60, 20]]), INPUT)
+    _, extents = crop_extents(np.array([[0, 0, 60, 20]]), FRAME)
     assert extents.tolist() == [[75, 100]]
+    _, extents = crop_extents(np.array([[0, 0, 60, 20]]), CropFrame(INPUT, 1.5))
+    assert extents.tolist() == [[90, 120]]
+
+
+def test_another_height_shows_the_same_region():
+    box, frame = np.array([[100, 50, 160, 250]]), CropFrame((96, 64), 1.1)
+    larger = frame.with_height(384)
+    assert larger == CropFrame((384, 256), 1.1)
+    np.testing.assert_allclose(crop_extents(box, larger), crop_extents(box, frame))
+    assert frame.with_height(100) == CropFrame((100, 67), 1.1)  # 66.7
 
 
 def test_the_border_moves_the_origin_and_changes_nothing_else():
     box = np.array([[3.5, 7, 60, 91], [0, 0, 30, 10]])
-    expected = crop_matrix(box, INPUT)
+    expected = crop_matrix(box, FRAME)
     expected[:, :, 2] += 9
-    assert crop_matrix(box, INPUT, border=9) == pytest.approx(expected)
+    assert crop_matrix(box, FRAME, border=9) == pytest.approx(expected)
 
 
-def test_image_to_crop_and_back_is_the_identity():
+@pytest.mark.parametrize("padding", [0.5, 1.0, 1.07, 1.25, 4.0])
+def test_image_to_crop_and_back_is_the_identity(padding):
     rng = np.random.default_rng(0)
     corner = rng.uniform(-50, 200, (6, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(5, 300, (6, 2))], axis=1)
-    matrix = torch.from_numpy(crop_matrix(boxes, INPUT))
+    matrix = torch.from_numpy(crop_matrix(boxes, CropFrame(INPUT, padding)))
     points = torch.from_numpy(rng.uniform(-100, 400, (6, 5, 2)))
     torch.testing.assert_close(move_points(move_points(points, matrix), invert(matrix)), points)
 
@@ -87,7 +111,7 @@ def test_points_move_row_by_row():
 )
 def test_empty_and_unfinite_boxes_are_refused(box):
     with pytest.raises(ValueError, match=r"boxes must be finite .* box 1 is"):
-        crop_matrix(np.array([[0, 0, 1, 1], box]), INPUT)
+        crop_matrix(np.array([[0, 0, 1, 1], box]), FRAME)
 
 
 @pytest.mark.parametrize("flip", [False, True])

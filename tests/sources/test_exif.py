@@ -20,6 +20,7 @@ from formats import (
     write_mpii_mat,
 )
 from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.sources import SourceConfig
 from sspcm_kedro.sources.checks import verify_images
 
@@ -51,11 +52,11 @@ def turn(path: Path) -> None:
 def test_orientation_is_ignored(tmp_path, kind):
     record = WRITERS[kind](tmp_path)
     before = SourceConfig.model_validate(record).root.read().annotated
-    pixels = Crops(before, (64, 48), border=0, workers=1)[[0]]
+    pixels = Crops(before, CropFrame((64, 48)), border=0, workers=1)[[0]]
     for path in tmp_path.rglob("*.jpg"):
         turn(path)
     people = SourceConfig.model_validate(record).root.read().annotated
     assert people.image_hw.tolist() == before.image_hw.tolist() == [[96, 128]]
     assert people.boxes.tolist() == before.boxes.tolist()
     verify_images(people)
-    assert (Crops(people, (64, 48), border=0, workers=1)[[0]] == pixels).all()
+    assert (Crops(people, CropFrame((64, 48)), border=0, workers=1)[[0]] == pixels).all()

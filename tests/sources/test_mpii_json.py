@@ -10,7 +10,7 @@ from PIL import Image
 
 from formats import pictures, save_gt_valid, write_mpii
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.pose.geometry import crop_extents
+from sspcm_kedro.pose.geometry import CropFrame, crop_extents
 from sspcm_kedro.pose.skeleton import MPII
 from sspcm_kedro.sources.mpii import MpiiSource
 from sspcm_kedro.sources.mpii_json import read_mpii
@@ -46,7 +46,7 @@ def test_coordinates_count_from_0(write):
     assert people.keypoints[0, [0, 9]].tolist() == [[90, 100], [101, 20.5]]
     # Published: center (101, 61 + 15 * 0.5) - 1 and a side of 200 * 0.5, before padding.
     assert people.boxes.tolist() == [[50, 17.5, 150, 117.5]]
-    centers, extents = crop_extents(people.boxes, (256, 256))
+    centers, extents = crop_extents(people.boxes, CropFrame((256, 256)))
     assert centers.tolist() == [[100, 67.5]]
     assert extents.tolist() == [[125, 125]]  # 200 * 1.25 * 0.5
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.datasets.instances import InstancesDataset
+from sspcm_kedro.pose.geometry import CropFrame
 
 from .conftest import SHORT
 
@@ -154,7 +155,7 @@ def served(staged, run):
 def crops_of_validation(staged) -> np.ndarray:
     file = staged.project.data / "05_model_input" / "validation.parquet"
     people = InstancesDataset(filepath=str(file)).load()
-    crops = Crops(people, (64, 48), border=0)
+    crops = Crops(people, CropFrame((64, 48)), border=0)
     return crops[torch.arange(len(people))].permute(0, 2, 3, 1).numpy()
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sspcm_kedro.data.image_file import read_rgb
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.pose.geometry import crop_matrix
+from sspcm_kedro.pose.geometry import CropFrame, crop_matrix
 
 
 class Crops:
@@ -21,24 +21,29 @@ class Crops:
 
     Args:
         instances: the people (n).
-        input_hw: (height, width) of the network's input, in input pixels.
+        frame: (height, width) of the network's input, in input pixels, and the padding of boxes.
         border: input pixels of context on each side.
         workers: decoding threads.
         memory: bytes that may be kept.
     """
 
     def __init__(
-        self, instances: Instances, input_hw: tuple[int, int], *, border: int, workers: int = 2,
+        self, instances: Instances, frame: CropFrame, *, border: int, workers: int = 2,
         memory: int = 2 * 2**30,
     ) -> None:  # fmt: skip
         self.instances, self.workers = instances, workers
-        self.input_hw, self.border = input_hw, border
-        self.matrix = crop_matrix(instances.boxes, input_hw)
-        height, width = (size + 2 * border for size in input_hw)
+        self.frame, self.border = frame, border
+        self.matrix = crop_matrix(instances.boxes, frame)
+        height, width = (size + 2 * border for size in frame.hw)
         self._shape = (3, height, width)
         self._kept: Tensor | None = None
         if len(instances) * 3 * height * width <= memory:
             self._kept = self._read(np.arange(len(instances)))
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """(height, width) of the network's input, in input pixels."""
+        return self.frame.hw
 
     def __len__(self) -> int:
         return len(self.instances)

@@ -15,7 +15,7 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import ROLES, NetworkConfig
-from sspcm_kedro.pose.geometry import warp
+from sspcm_kedro.pose.geometry import BOX_PADDING, CropFrame, warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec, Refinement
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -34,6 +34,13 @@ class ViewConfig(Settings):
 
     input_hw: tuple[Side, Side] = Field(
         default=(64, 48), description="(height, width) of a person's crop, in input pixels"
+    )
+    padding: float = Field(
+        default=BOX_PADDING,
+        ge=0.5,
+        le=4,
+        description="factor on both sides of a person's box, grown to the input's aspect; the "
+        "default is SimpleBaseline's",
     )
     border: int = Field(
         default=12,
@@ -104,6 +111,11 @@ class ViewConfig(Settings):
         return self.weak.flip_probability > 0
 
     @property
+    def frame(self) -> CropFrame:
+        """The crop of a person."""
+        return CropFrame(self.input_hw, self.padding)
+
+    @property
     def codec(self) -> HeatmapCodec:
         """Keypoints to heatmaps and back."""
         return HeatmapCodec(self.stride, self.sigma, self.sub_cell, self.refinement, self.blur)
@@ -112,7 +124,7 @@ class ViewConfig(Settings):
 def crops_of(people: Instances, view: ViewConfig, machine: MachineConfig) -> Crops:
     """The pixels of people, read once and kept if the machine's limit allows."""
     return Crops(
-        people, view.input_hw, border=view.border, workers=machine.workers,
+        people, view.frame, border=view.border, workers=machine.workers,
         memory=int(machine.crop_memory_gib * 2**30),
     )  # fmt: skip
 

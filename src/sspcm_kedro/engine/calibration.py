@@ -13,6 +13,7 @@ from torch import Tensor
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.metrics import pck_hits, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -40,7 +41,7 @@ def judge_labels(
     keypoints: Tensor,
     people: Instances,
     skeleton: Skeleton,
-    input_hw: tuple[int, int],
+    frame: CropFrame,
     tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which labels are right, (n, k), and of which that is known, (n, k).
@@ -49,11 +50,11 @@ def judge_labels(
         keypoints: the labels (n, k, 2), in canonical input pixels.
         people: those people with the truth.
         skeleton: gives the PCK unit.
-        input_hw: size of the input, in input pixels.
+        frame: the crops that the labels are of.
         tolerance: of right labels, as a share of the PCK unit.
     """
     reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
-    predicted = to_image(keypoints, people, input_hw)
+    predicted = to_image(keypoints, people, frame)
     return pck_hits(
         predicted, people.keypoints, people.visibility, reference, threshold=tolerance
     )  # fmt: skip
@@ -83,7 +84,7 @@ def calibrate(
     corrected: Mapping[str, Tensor],
     people: Instances,
     skeleton: Skeleton,
-    input_hw: tuple[int, int],
+    frame: CropFrame,
     tolerance: float,
 ) -> tuple[Calibration, dict[str, Any]]:
     """The model, and how true probabilities are, each by a model that has not seen its person.
@@ -92,13 +93,13 @@ def calibrate(
         corrected: labels of people whom no labeler learned from, as ``correct`` gives.
         people: they, with the truth.
         skeleton: gives the PCK unit.
-        input_hw: size of the input, in input pixels.
+        frame: the crops that the labels are of.
         tolerance: of right labels, as a share of the PCK unit.
 
     Raises:
         BadInput: of none of them the truth is known, or of a single person.
     """
-    right, known = judge_labels(corrected["keypoints"], people, skeleton, input_hw, tolerance)
+    right, known = judge_labels(corrected["keypoints"], people, skeleton, frame, tolerance)
     groups = np.nonzero(known)[0]
     if len(np.unique(groups)) < 2:
         rule = "at least two must have labels (and the two keypoints of the PCK unit, where there "

@@ -17,6 +17,7 @@ from sspcm_kedro.engine.evaluate import (
 )
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.pose.aic_ap import aic_counts
+from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.metrics import pck_hits, pck_reference, pckh_visibility
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.pose.weighted import WeightedAP, WeightedScore, WeightedShare
@@ -105,7 +106,7 @@ def choose(
     comparison: Predicted,
     people: Instances,
     ignored: Instances | None,
-    input_hw: tuple[int, int],
+    frame: CropFrame,
     skeleton: Skeleton,
     config: EvaluationConfig,
     seed: int,
@@ -121,7 +122,7 @@ def choose(
         comparison: the comparison's for the same people.
         people: with their labels; neither network has learned from them.
         ignored: people on the same images whom protocol ``coco`` ignores.
-        input_hw: (height, width) of the frame of the predictions.
+        frame: the crops that the predictions are of.
         skeleton: the k keypoints.
         config: the protocol.
         seed: of the run.
@@ -130,7 +131,7 @@ def choose(
         BadInput: the protocol needs what the people or their skeleton do not have.
     """
     mine, other = (
-        weighted_scores(of, people, ignored, input_hw, skeleton, config)
+        weighted_scores(of, people, ignored, frame, skeleton, config)
         for of in (network, comparison)
     )
     labeled = people.gather(list(skeleton.evaluated_channels)).visibility > 0
@@ -169,7 +170,7 @@ def weighted_scores(
     predicted: Predicted,
     people: Instances,
     ignored: Instances | None,
-    input_hw: tuple[int, int],
+    frame: CropFrame,
     skeleton: Skeleton,
     config: EvaluationConfig,
 ) -> dict[str, WeightedScore]:
@@ -180,7 +181,7 @@ def weighted_scores(
     channels = list(skeleton.evaluated_channels)
     scores = predicted.scores[:, channels]
     people, skeleton = people.gather(channels), skeleton.evaluated
-    points = to_image(predicted.keypoints[:, channels], people, input_hw)
+    points = to_image(predicted.keypoints[:, channels], people, frame)
     counted: dict[str, WeightedScore] = {}
     if config.protocol == "pckh":
         visibility = pckh_visibility(people.visibility, skeleton.names)
@@ -188,7 +189,7 @@ def weighted_scores(
         counted["PCKh"] = WeightedShare.of_keypoints(people.image_ids, *hits)
     elif config.protocol == "aic" or (config.protocol == "coco" and skeleton.sigmas):
         sigmas = sigmas_of(skeleton, config)
-        _, detections = detect(points, scores, people, input_hw, sigmas, config)
+        _, detections = detect(points, scores, people, frame, sigmas, config)
         if config.protocol == "coco":
             others = ignored_instances(ignored)
             counted["AP"] = WeightedAP.of_people(people, detections, sigmas, others)

@@ -14,7 +14,7 @@ from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.aic_ap import aic_ap
 from sspcm_kedro.pose.coco_ap import Detections, IgnoredInstances, coco_ap
-from sspcm_kedro.pose.geometry import crop_extents
+from sspcm_kedro.pose.geometry import CropFrame, crop_extents
 from sspcm_kedro.pose.metrics import (
     PCKH_GROUPS,
     PckScores,
@@ -135,7 +135,7 @@ def evaluate(
     keypoints: Tensor,
     scores: Tensor,
     people: Instances,
-    input_hw: tuple[int, int],
+    frame: CropFrame,
     skeleton: Skeleton,
     config: EvaluationConfig,
     ignored: Instances | None = None,
@@ -148,7 +148,7 @@ def evaluate(
         keypoints: predictions (n, k, 2), canonical input pixels.
         scores: (n, k) heatmap maxima.
         people: the labels (n).
-        input_hw: (height, width) of the network's input, the frame of the predictions.
+        frame: the crops that the predictions are of.
         skeleton: the k keypoints. Without OKS sigmas protocol ``coco`` has no AP.
         config: the protocol and its thresholds.
         ignored: people without labels on the same images, for protocol ``coco``; those of the
@@ -160,7 +160,7 @@ def evaluate(
     channels = list(skeleton.evaluated_channels)
     keypoints, scores = keypoints[:, channels], scores[:, channels]
     people, skeleton = people.gather(channels), skeleton.evaluated
-    predicted = to_image(keypoints, people, input_hw)
+    predicted = to_image(keypoints, people, frame)
     reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
     hits = pck(
         predicted, people.keypoints, people.visibility, reference, threshold=config.pck_threshold
@@ -171,7 +171,7 @@ def evaluate(
         counted = pckh(predicted, people.keypoints, people.visibility, sizes, skeleton.names)
     elif protocol == "aic" or (protocol == "coco" and skeleton.sigmas):
         sigmas = sigmas_of(skeleton, config)
-        _, detections = detect(predicted, scores, people, input_hw, sigmas, config)
+        _, detections = detect(predicted, scores, people, frame, sigmas, config)
         if protocol == "coco":
             counted = coco_ap(people, detections, sigmas, ignored_instances(ignored))
         else:
@@ -184,7 +184,7 @@ def detect(
     predicted: np.ndarray,
     scores: Tensor,
     people: Instances,
-    input_hw: tuple[int, int],
+    frame: CropFrame,
     sigmas: np.ndarray,
     config: EvaluationConfig,
 ) -> tuple[np.ndarray, Detections]:
@@ -196,7 +196,7 @@ def detect(
         predicted: (n, k, 2) image pixels.
         scores: (n, k) heatmap maxima.
         people: whose boxes were predicted on (n).
-        input_hw: size of the network's input, which gives the crops their aspect.
+        frame: the crops that they were predicted on.
         sigmas: (k) OKS sigmas.
         config: the thresholds.
 
@@ -204,7 +204,7 @@ def detect(
         The rows that stay, image by image, best first; and what they are.
     """
     rescored = rescore(people.box_scores, scores.numpy(), threshold=config.score_threshold)
-    areas = crop_extents(people.boxes, input_hw)[1].prod(axis=1)
+    areas = crop_extents(people.boxes, frame)[1].prod(axis=1)
     order = np.argsort(people.image_ids, kind="stable")
     borders = np.flatnonzero(np.diff(people.image_ids[order])) + 1
     rows = np.concatenate([

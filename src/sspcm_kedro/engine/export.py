@@ -122,7 +122,7 @@ class TrainedModel:
         """Keypoints (n, k, 3), float32: x and y in input pixels, and the score.
 
         Args:
-            images: uint8 RGB (n, H, W, 3), a person each, cut at ``view.input_hw``.
+            images: uint8 RGB (n, H, W, 3), a person each, cut as ``view.frame`` says.
             flip_test: average with the mirrored images.
             device: where to compute; the network is moved there.
         """

@@ -13,7 +13,7 @@ from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.data.views import plain_view, weak_view
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.methods.base import eval_mode
-from sspcm_kedro.pose.geometry import crop_matrix, invert, move_points
+from sspcm_kedro.pose.geometry import CropFrame, crop_matrix, invert, move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec, flip_back
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -114,7 +114,7 @@ def predict_views(
     return keypoints, scores, spread
 
 
-def to_image(keypoints: Tensor, people: Instances, input_hw: tuple[int, int]) -> np.ndarray:
+def to_image(keypoints: Tensor, people: Instances, frame: CropFrame) -> np.ndarray:
     """Keypoints (n, k, 2) of people's canonical input pixels, in image pixels."""
-    matrix = torch.from_numpy(crop_matrix(people.boxes, input_hw))
+    matrix = torch.from_numpy(crop_matrix(people.boxes, frame))
     return move_points(keypoints.double(), invert(matrix)).float().numpy()

@@ -10,10 +10,15 @@ from sspcm_kedro.engine.fingerprint import PACKAGE, fingerprint
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.geometry import BOX_PADDING
 from sspcm_kedro.pose.skeleton import Skeleton
 
 Record = dict[str, Any]
 """Nested tables of numbers, text and lists, as JSON has them."""
+
+USUAL: Record = {"view": {"padding": BOX_PADDING}}
+"""Settings that a record leaves out where they have these values, which they had in every training
+before they could be set: its record and fingerprint stay what they were."""
 
 SHOWN = 5
 """Differences that a message names; it counts the others."""
@@ -88,9 +93,20 @@ COMPARISON = Stage("comparison", None)
 
 def as_record(values: dict[str, Any]) -> Record:
     """The values as a checkpoint keeps them: tuples become lists. Those that are None are left
-    out at the top, since that stage does not read them."""
+    out at the top, since that stage does not read them, and settings that are as ``USUAL``."""
     kept = {key: value for key, value in values.items() if value is not None}
-    return json.loads(json.dumps(kept, default=str))
+    record = json.loads(json.dumps(kept, default=str))
+    for table in USUAL.keys() & record:
+        for key, usual in USUAL[table].items():
+            if record[table].get(key) == usual:
+                del record[table][key]
+    return record
+
+
+def in_full(record: Record) -> Record:
+    """A record, or settings of a checkpoint, with those of ``USUAL`` that it leaves out."""
+    full = {table: {**USUAL[table], **record[table]} for table in USUAL.keys() & record}
+    return {**record, **full}
 
 
 def differences(was: Record, now: Record, *, without: tuple[str, ...] = ()) -> list[str]:
@@ -101,7 +117,9 @@ def differences(was: Record, now: Record, *, without: tuple[str, ...] = ()) -> l
         now: another.
         without: keys of the top that are not compared.
     """
-    before, after = (flat({k: v for k, v in r.items() if k not in without}) for r in (was, now))
+    before, after = (
+        flat({k: v for k, v in in_full(r).items() if k not in without}) for r in (was, now)
+    )
     return [
         f"{key} was {_shown(before, key)}, is {_shown(after, key)}"
         for key in {**before, **after}

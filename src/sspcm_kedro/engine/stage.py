@@ -246,7 +246,7 @@ def make_monitor(
                 flip_test=flip_test,
                 device=machine.pick(),
             )
-            own = evaluate(*predictions, crops.instances, view.input_hw, skeleton, config).scores
+            own = evaluate(*predictions, crops.instances, view.frame, skeleton, config).scores
             scores |= {f"{name}/{metric}": own[metric] for metric in HEADLINES if metric in own}
         return scores
 

@@ -4,6 +4,7 @@ A (2, 3) matrix M maps a point (x, y) to M[:, :2] (x, y) + M[:, 2].
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,12 +15,29 @@ BOX_PADDING = 1.25
 """Factor on both sides of a person's box, for context, as in SimpleBaseline."""
 
 
+@dataclass(frozen=True)
+class CropFrame:
+    """Which region around a person's box is cut out, and at what size.
+
+    Attributes:
+        hw: (height, width) of the network's input, in input pixels.
+        padding: factor on both sides of a box, once it has grown to the aspect of ``hw``.
+    """
+
+    hw: tuple[int, int]
+    padding: float = BOX_PADDING
+
+    def with_height(self, height: int) -> "CropFrame":
+        """A frame of about the same region, at another height (pixels); the width is rounded."""
+        return CropFrame((height, round(height * self.hw[1] / self.hw[0])), self.padding)
+
+
 def crop_extents(
-    boxes: Real[np.ndarray, "n 4"], input_hw: tuple[int, int]
+    boxes: Real[np.ndarray, "n 4"], frame: CropFrame
 ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2"]]:
     """Centers (x, y) and padded (width, height) of the crops of boxes, all in image pixels.
 
-    A box grows to the aspect of the input (size in input pixels), then by ``BOX_PADDING``.
+    A box grows to the aspect of the frame, then by its padding.
 
     Raises:
         ValueError: a box is empty or not finite.
@@ -31,14 +49,14 @@ def crop_extents(
         bad = int(wrong[0])
         rule = "boxes must be finite with x1 > x0 and y1 > y0"
         raise ValueError(f"{rule}, box {bad} is {boxes[bad]}")
-    aspect = input_hw[1] / input_hw[0]
+    aspect = frame.hw[1] / frame.hw[0]
     width = np.maximum(sizes[:, 0], sizes[:, 1] * aspect)
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return centers, BOX_PADDING * np.stack([width, width / aspect], axis=1)
+    return centers, frame.padding * np.stack([width, width / aspect], axis=1)
 
 
 def crop_matrix(
-    boxes: Real[np.ndarray, "n 4"], input_hw: tuple[int, int], *, border: int = 0
+    boxes: Real[np.ndarray, "n 4"], frame: CropFrame, *, border: int = 0
 ) -> Float[np.ndarray, "n 2 3"]:
     """Maps from image pixels to input pixels, similarities driven by the width.
 
@@ -46,17 +64,17 @@ def crop_matrix(
 
     Args:
         boxes: in image pixels.
-        input_hw: size of the network's input, in pixels.
+        frame: size of the network's input, and the padding of boxes.
         border: input pixels of context on each side of the crop; the origin moves with it.
 
     Raises:
         ValueError: a box is empty or not finite.
     """
-    centers, extents = crop_extents(boxes, input_hw)
-    factor = input_hw[1] / extents[:, 0]
+    centers, extents = crop_extents(boxes, frame)
+    factor = frame.hw[1] / extents[:, 0]
     matrix = np.zeros((len(boxes), 2, 3))
     matrix[:, 0, 0] = matrix[:, 1, 1] = factor
-    half_wh = np.array(input_hw[::-1]) / 2
+    half_wh = np.array(frame.hw[::-1]) / 2
     matrix[:, :, 2] = half_wh + border - centers * factor[:, None]
     return matrix
 

@@ -15,7 +15,7 @@ from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.data.whose import check_people
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.figures.overlays import draw_overlays, tile_size
+from sspcm_kedro.figures.overlays import draw_overlays, tile_frame
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources.annotation_import import flat_names
@@ -81,7 +81,7 @@ def select_people(
         raise BadInput("unlabeled people", rule, "Add people to the source")
     people = unlabeled.take(rows)
     names = flat_names(unlabeled.paths)
-    points = to_image(corrected["keypoints"][rows], people, view.input_hw)
+    points = to_image(corrected["keypoints"][rows], people, view.frame)
     kept = corrected["kept"][rows].numpy().astype(bool)
     known = np.isin(np.arange(skeleton.size), taught)
     drafts = np.where(known[:, None], inside(points, people), 0)
@@ -96,10 +96,10 @@ def select_people(
         f"{place} ({inconsistency[row]:.2f}) {names[path]}"
         for place, (row, path) in enumerate(zip(rows, people.paths, strict=True), start=1)
     ]
-    first = people.take(shown)
-    crops = Crops(first, tile_size(view.input_hw), border=0, workers=machine.workers)
+    first, tile = people.take(shown), tile_frame(view.frame)
+    crops = Crops(first, tile, border=0, workers=machine.workers)
     sheet = draw_overlays(
-        crops[torch.arange(len(first))].numpy(), first.boxes,
+        crops[torch.arange(len(first))].numpy(), first.boxes, tile,
         np.where(known[:, None], points, np.nan)[shown], titles[shown], skeleton, kept=kept[shown],
     )  # fmt: skip
     return {"annotations": annotations, "images": images}, sheet

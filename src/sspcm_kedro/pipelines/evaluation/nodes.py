@@ -126,7 +126,7 @@ def score_networks(
     for name in networks:
         evaluated = evaluate(
             predictions[f"{name}.keypoints"], predictions[f"{name}.scores"], validation,
-            view.input_hw, skeleton, evaluation, ignored,
+            view.frame, skeleton, evaluation, ignored,
         )  # fmt: skip
         hits = evaluated.pck.per_keypoint.tolist()
         per_keypoint = dict(zip(skeleton.evaluated.names, hits, strict=True))
@@ -174,7 +174,7 @@ def score_pseudo_labels(
     reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
 
     def quality(keypoints: Tensor, among: np.ndarray | bool = True) -> float:
-        predicted = to_image(keypoints, people, view.input_hw)
+        predicted = to_image(keypoints, people, view.frame)
         visibility = people.visibility * np.asarray(among)
         threshold = evaluation.pck_threshold
         return pck(predicted, people.keypoints, visibility, reference, threshold=threshold).mean
@@ -228,7 +228,7 @@ def choose_network(
     check_people(predictions, validation, STORED, REMEDY)
     check_people(comparison, validation, STORED, REMEDY)
     choice = choose(
-        _deployed(predictions), _deployed(comparison), validation, ignored, view.input_hw,
+        _deployed(predictions), _deployed(comparison), validation, ignored, view.frame,
         skeleton, evaluation, seed,
     )  # fmt: skip
     return choice.to_dict()

@@ -20,7 +20,7 @@ from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.figures.overlays import draw_overlays, tile_size
+from sspcm_kedro.figures.overlays import draw_overlays, tile_frame
 from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.metrics import rescore
@@ -106,7 +106,7 @@ def write_keypoints(
     scores = predictions["scores"].numpy()
     names = {path: _below(path, str(config.images)) for path in people.paths}
     persons = rescore(people.box_scores, scores, threshold=evaluation.score_threshold)
-    keypoints = to_image(predictions["keypoints"], people, model.view.input_hw)
+    keypoints = to_image(predictions["keypoints"], people, model.view.frame)
     return coco_content(
         people, names, keypoints, np.full(scores.shape, 2), model.skeleton,
         description=f"Predicted keypoints; {'boxes were given' if config.boxes else WHOLE}",
@@ -132,9 +132,10 @@ def draw_predictions(
     """Some of the people with their keypoints, over the name of their image."""
     check_people(predictions, people, "predictions", REMEDY)
     rows = evenly_spaced(len(people), config.shown)
-    shown, input_hw = people.take(rows), model.view.input_hw
-    points = to_image(predictions["keypoints"][rows], shown, input_hw)
+    shown, frame = people.take(rows), model.view.frame
+    points = to_image(predictions["keypoints"][rows], shown, frame)
     titles = [Path(path).name for path in shown.paths]
-    crops = Crops(shown, tile_size(input_hw), border=0, workers=machine.workers)
+    tile = tile_frame(frame)
+    crops = Crops(shown, tile, border=0, workers=machine.workers)
     pixels = crops[torch.arange(len(shown))].numpy()
-    return draw_overlays(pixels, shown.boxes, points, titles, model.skeleton)
+    return draw_overlays(pixels, shown.boxes, tile, points, titles, model.skeleton)

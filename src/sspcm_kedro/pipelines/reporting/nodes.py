@@ -108,7 +108,7 @@ def draw_predictions(
         name = networks["deployed"]
         points = networks[f"{name}.keypoints"][rows][:, channels]
         shown[name] = points.numpy() + view.border
-        errors[name] = person_errors(to_image(points, people, view.input_hw), people)
+        errors[name] = person_errors(to_image(points, people, view.frame), people)
     truth = label_points(people, view) + view.border
     return prediction_sheet(
         bordered_crops(validation.take(rows), view, machine), shown, truth, people.visibility,
@@ -233,5 +233,5 @@ def bordered_crops(people: Instances, view: ViewConfig, machine: MachineConfig) 
 
 def label_points(people: Instances, view: ViewConfig) -> np.ndarray:
     """Labels (n, k, 2) in canonical input pixels."""
-    matrix = torch.from_numpy(crop_matrix(people.boxes, view.input_hw))
+    matrix = torch.from_numpy(crop_matrix(people.boxes, view.frame))
     return move_points(torch.from_numpy(people.keypoints).double(), matrix).numpy()

@@ -137,7 +137,7 @@ def correction(
     if rules.held_out:
         people = labeled.take(np.isin(labeled.ids, now[f"{HELD_OUT}ids"].numpy()))
         calibration, measured["calibration"] = calibrate(
-            agree(HELD_OUT), people, skeleton, view.input_hw, rules.tolerance
+            agree(HELD_OUT), people, skeleton, view.frame, rules.tolerance
         )
         likely = torch.from_numpy(calibration(features(corrected))).float()
         likely *= torch.isin(torch.arange(skeleton.size), torch.tensor(taught))

@@ -73,7 +73,7 @@ def submit_coco(
     check_people(predictions, people, "test_predictions", REMEDY)
     return coco_submission(
         predictions["keypoints"], predictions["scores"], people, _images(people, submission),
-        model.view.input_hw, model.skeleton, evaluation,
+        model.view.frame, model.skeleton, evaluation,
     )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def submit_mpii(
         rule = f"must list every test person's image, and annolist {strange[0]} is no test image"
         raise BadInput(submission.release, rule, "Name the mat that the source reads too")
     return mpii_submission(
-        predictions["keypoints"], people, model.view.input_hw, model.skeleton,
+        predictions["keypoints"], people, model.view.frame, model.skeleton,
         images=images.names, rectangles=images.people,
         image=np.array([row_of[place] for place in places.tolist()]), rectangle=rectangles - 1,
     )  # fmt: skip

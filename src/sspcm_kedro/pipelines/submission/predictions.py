@@ -9,6 +9,7 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.evaluate import EvaluationConfig, detect, sigmas_of
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.skeleton import MPII, Skeleton
 from sspcm_kedro.pose.submission import coco_results, mpii_predictions
 
@@ -18,7 +19,7 @@ def coco_submission(
     scores: Tensor,
     people: Instances,
     image_ids: np.ndarray,
-    input_hw: tuple[int, int],
+    frame: CropFrame,
     skeleton: Skeleton,
     config: EvaluationConfig,
 ) -> list[dict[str, Any]]:
@@ -31,21 +32,21 @@ def coco_submission(
         scores: (n, k) heatmap maxima.
         people: whose boxes were predicted on (n), usually detected ones.
         image_ids: (n) what COCO calls their images.
-        input_hw: the frame of the predictions.
+        frame: the crops that the predictions are of.
         skeleton: their keypoints, with OKS sigmas.
         config: the thresholds.
     """
     channels = list(skeleton.evaluated_channels)
-    predicted, scores = to_image(keypoints[:, channels], people, input_hw), scores[:, channels]
+    predicted, scores = to_image(keypoints[:, channels], people, frame), scores[:, channels]
     sigmas = sigmas_of(skeleton.evaluated, config)
-    rows, kept = detect(predicted, scores, people, input_hw, sigmas, config)
+    rows, kept = detect(predicted, scores, people, frame, sigmas, config)
     return coco_results(image_ids[rows], kept.keypoints, scores.numpy()[rows], kept.scores)
 
 
 def mpii_submission(
     keypoints: Tensor,
     people: Instances,
-    input_hw: tuple[int, int],
+    frame: CropFrame,
     skeleton: Skeleton,
     *,
     images: list[str],
@@ -58,7 +59,7 @@ def mpii_submission(
     Args:
         keypoints: (n, k, 2) predictions, canonical input pixels.
         people: whose they are (n).
-        input_hw: the frame of the predictions.
+        frame: the crops that the predictions are of.
         skeleton: MPII's keypoints, or a union of which those are evaluated.
         images: names of all test images in the order of the release.
         rectangles: how many people each of them lists.
@@ -72,5 +73,5 @@ def mpii_submission(
         names = ", ".join(skeleton.evaluated.names)
         rule = f"must be predictions of MPII's keypoints, found {names}"
         raise BadInput("submission.kind = mpii", rule, "Use a source that is evaluated on MPII")
-    predicted = to_image(keypoints[:, list(skeleton.evaluated_channels)], people, input_hw)
+    predicted = to_image(keypoints[:, list(skeleton.evaluated_channels)], people, frame)
     return mpii_predictions(images, rectangles, image, rectangle, predicted)
