@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sspcm_kedro.data.source import Source
-from sspcm_kedro.data.split import SplitConfig, split
+from sspcm_kedro.data.split import SplitConfig, held_out_rows, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -141,3 +141,19 @@ def test_frames_survive(source):
     parts = split(source, SplitConfig(labeled=3), seed=0)
     back = type(parts.labeled).from_frame(parts.labeled.to_frame())
     np.testing.assert_array_equal(back.keypoints, parts.labeled.keypoints)
+
+
+@pytest.mark.parametrize(
+    ("people", "share", "count"),
+    [(10, 0.2, 2), (20, 0.25, 5), (4, 0.2, 1), (2, 0.5, 1), (3, 0.9, 2), (1, 0.5, 0), (50, 0.0, 0)],
+)
+def test_some_labeled_people_are_held_out_and_never_all(people, share, count):
+    rows = held_out_rows(people, share, seed=3)
+    assert len(rows) == len(set(rows.tolist())) == count
+    assert rows.tolist() == sorted(rows) and set(rows.tolist()) <= set(range(people))
+    assert rows.tolist() == held_out_rows(people, share, seed=3).tolist()
+
+
+def test_whom_is_held_out_follows_the_seed():
+    chosen = {tuple(held_out_rows(40, 0.2, seed)) for seed in range(5)}
+    assert len(chosen) == 5

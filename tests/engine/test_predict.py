@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from sspcm_kedro.augment.fixed_views import FixedViews
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.engine.predict import predict, to_image
+from sspcm_kedro.engine.predict import predict, predict_views, to_image
 from sspcm_kedro.pose.geometry import CropFrame, crop_matrix
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -171,3 +172,52 @@ def test_the_kernel_of_dark_is_the_one_asked_for(people):
     assert torch.equal(predicted(people, blur=11)[0], predicted(people)[0])
     same = [predicted(people, refinement="shift", blur=blur)[0] for blur in (5, 17)]
     assert torch.equal(*same)
+
+
+def test_many_views_come_back_to_the_same_points(people):
+    """Of a network that sees the same spots in every view: no spread, and the planted points."""
+    crops, codec = Crops(people, FRAME, border=6), HeatmapCodec(refinement="dark", blur=11)
+    views = FixedViews(scales=(0.9, 1.1), rotations=(-8, 8), mirrored=True)
+    net = Eye()
+    keypoints, scores, spread = predict_views(
+        net, crops, SKELETON, codec, views, mirrored=True, device=torch.device("cpu"), batch=2
+    )
+    assert keypoints.shape == (5, 2, 2) and scores.shape == spread.shape == (5, 2)
+    assert error(people, to_image(keypoints, people, FRAME)).max() < 1.5
+    assert len(net.batches) == 8 * 3 and not any(training for _, training in net.batches)
+    assert spread.max() < 0.02 and scores.min() > 0.7
+
+
+def test_views_that_disagree_are_spread():
+    """Hand-computed: two views, one of which is mirrored, of a network that sees one fixed cell."""
+
+    class Fixed(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            maps = torch.zeros(len(images), 1, 16, 12)
+            maps[:, :, 8, 2] = 1.0
+            return maps
+
+    codec = HeatmapCodec(refinement="none")
+    crops = StillCrops()
+    found = predict_views(
+        Fixed(), crops, Skeleton(("nose",)), codec, FixedViews(), mirrored=True,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    keypoints, scores, spread = (part.squeeze().tolist() for part in found)
+    # The views' peaks: cells (2, 8) and (9, 8), in the mean of equal height 1/2; the first wins.
+    here, there = codec.decode(Fixed()(torch.zeros(1, 3, 64, 48)))[0].squeeze().tolist(), 9 * 4
+    assert keypoints == pytest.approx(here, abs=1e-4) and scores == pytest.approx(0.5)
+    assert spread == pytest.approx((there - here[0]) / 2 / (64**2 + 48**2) ** 0.5, abs=0.01)
+
+
+class StillCrops(Crops):
+    """One gray person of 64 x 48 input pixels."""
+
+    def __init__(self) -> None:
+        self.frame, self.border = CropFrame((64, 48)), 0
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, rows):
+        return torch.full((len(rows), 3, 64, 48), 128, dtype=torch.uint8)

@@ -352,3 +352,20 @@ def test_a_draft_that_nobody_looked_at_stops_the_run(handed_out):
     draft = json.loads((folder / ANNOTATIONS).read_text())
     with pytest.raises(BadInput, match=r"same.json, annotation .*still the draft.*2 more like it"):
         project.run("ingestion", **come_back(folder, draft, "same.json"))
+
+
+def test_the_least_likely_right_go_out_first_where_that_is_measured(ingested):
+    """Against the inconsistency, which would ask for others."""
+    corrected = ingested.corrected()
+    probability = 1 - corrected["inconsistency"].flip(0)
+    written, _ = ingested.queue(3, corrected={**corrected, "probability": probability})
+    wrong = (1 - probability).double().mean(dim=1).tolist()
+    worst = sorted(range(len(wrong)), key=lambda row: -wrong[row])[:3]
+    people = written["annotations"]["annotations"]
+    assert [person["id"] for person in people] == ingested.unlabeled.ids[worst].tolist()
+    for row, person in zip(worst, people, strict=True):
+        assert person["probability_of_being_wrong"] == pytest.approx(wrong[row], abs=1e-4)
+        assert "inconsistency" not in person
+    by_pair, _ = ingested.queue(3)
+    others = [person["id"] for person in by_pair["annotations"]["annotations"]]
+    assert others != [person["id"] for person in people]

@@ -20,16 +20,17 @@ from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.record import as_record
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.charts import learning_curves
+from sspcm_kedro.figures.reliability import reliability_diagram
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pipelines.evaluation.labels import measure_probabilities, score_pseudo_labels
 from sspcm_kedro.pipelines.evaluation.nodes import (
     choose_network,
     collect,
     export,
     predict_validation,
     score_networks,
-    score_pseudo_labels,
 )
 from sspcm_kedro.pipelines.prediction.nodes import PredictionConfig, predict_people, write_keypoints
 from sspcm_kedro.pipelines.reporting.tables import comparison_table
@@ -334,3 +335,36 @@ def test_predictions_of_other_people_choose_nothing(people):
     for pair in (({**own, **others}, own), (own, {**own, **others})):
         with pytest.raises(BadInput, match=rf"validation people: .*{N} of {N} rows"):
             choose_network(*pair, *tables)
+
+
+def test_probabilities_are_measured_on_held_out_and_on_unlabeled_people(people):
+    """One unit is the longer side of the box; keypoint b of everybody is 0.3 units off."""
+    bare = replace(SKELETON, torso=None)
+    method = MethodConfig.model_validate({"kind": "many_view", "tolerance": 0.25})
+    sides = (people.boxes[:, 2:] - people.boxes[:, :2]).max(axis=1)
+    shifted = replace(people, keypoints=people.keypoints.copy())
+    shifted.keypoints[:, 1, 0] += 0.3 * sides
+    probability = torch.tensor([[0.9, 0.2, 0.7]]).expand(N, 3)
+    corrected = {**whose(people), "keypoints": in_view(shifted), "probability": probability}
+    report = {"calibration": {"labels": 4}}
+    found = measure_probabilities(people, bare, VIEW, method, corrected, report)
+    assert found["tolerance"] == 0.25 and found["held_out"] == {"labels": 4}
+    assert found["unlabeled"]["labels"] == 3 * N
+    assert found["unlabeled"]["right"] == pytest.approx(2 / 3)
+    assert found["unlabeled"]["brier"] == pytest.approx((0.1**2 + 0.2**2 + 0.3**2) / 3, abs=1e-6)
+    assert [row["right"] for row in found["unlabeled"]["bins"]] == [0, 1, 1]
+    errors = [row["error"] for row in found["unlabeled"]["bins"]]
+    assert errors == pytest.approx([0.3, 0, 0], abs=1e-3)
+    figure = reliability_diagram(found | {"held_out": found["unlabeled"]}, bare.pck_unit)
+    assert [ax.get_ylabel() for ax in figure.axes] == [
+        "share right (within 0.25 box)", "median error (box)"
+    ]  # fmt: skip
+
+    blank = replace(people, visibility=np.zeros_like(people.visibility))
+    assert set(measure_probabilities(blank, bare, VIEW, method, corrected, report)) == {
+        "tolerance", "held_out"
+    }  # fmt: skip
+    assert measure_probabilities(people, bare, VIEW, method, corrected, {}) == {}
+    with pytest.raises(BadInput, match=r"corrected labels of the last round: .*rows are of others"):
+        other = replace(people, ids=people.ids + 1)
+        measure_probabilities(other, bare, VIEW, method, corrected, report)

@@ -14,7 +14,7 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import CropFrame
-from sspcm_kedro.pose.metrics import pck_hits, pck_reference
+from sspcm_kedro.pose.metrics import pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
 
 SMALL = 0.005
@@ -37,27 +37,21 @@ def features(corrected: Mapping[str, Tensor]) -> np.ndarray:
     return np.stack([score, np.log(score), *map(np.log, apart)], axis=-1)
 
 
-def judge_labels(
-    keypoints: Tensor,
-    people: Instances,
-    skeleton: Skeleton,
-    frame: CropFrame,
-    tolerance: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which labels are right, (n, k), and of which that is known, (n, k).
+def label_errors(
+    keypoints: Tensor, people: Instances, skeleton: Skeleton, frame: CropFrame
+) -> np.ndarray:
+    """How far labels lie from the truth (n, k), in PCK units; nan where that is not known.
 
     Args:
         keypoints: the labels (n, k, 2), in canonical input pixels.
         people: those people with the truth.
         skeleton: gives the PCK unit.
         frame: the crops that the labels are of.
-        tolerance: of right labels, as a share of the PCK unit.
     """
-    reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
-    predicted = to_image(keypoints, people, frame)
-    return pck_hits(
-        predicted, people.keypoints, people.visibility, reference, threshold=tolerance
-    )  # fmt: skip
+    unit = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
+    distance = np.linalg.norm(to_image(keypoints, people, frame) - people.keypoints, axis=2)
+    known = (people.visibility > 0) & (unit > 0)[:, None]  # nan > 0 is False
+    return np.divide(distance, unit[:, None], out=np.full(distance.shape, np.nan), where=known)
 
 
 class Calibration:
@@ -99,18 +93,19 @@ def calibrate(
     Raises:
         BadInput: of none of them the truth is known, or of a single person.
     """
-    right, known = judge_labels(corrected["keypoints"], people, skeleton, frame, tolerance)
+    errors = label_errors(corrected["keypoints"], people, skeleton, frame)
+    known = np.isfinite(errors)
     groups = np.nonzero(known)[0]
     if len(np.unique(groups)) < 2:
-        rule = "at least two must have labels (and the two keypoints of the PCK unit, where there "
-        rule += (
-            f"is one), to measure pseudo-labels on; {len(np.unique(groups))} of {len(people)} do"
-        )
+        rule = "at least two must have labels (and the two keypoints of the PCK unit, where it is "
+        rule += f"the torso) to measure pseudo-labels on; of {len(people)}, "
+        rule += f"{len(np.unique(groups))} do"
         remedy = "Label more people, raise method.held_out, or choose another method"
         raise BadInput("held-out labeled people", rule, remedy)
-    of_known, right = features(corrected)[known], right[known]
-    honest = reliability(cross_probabilities(of_known, right, groups), right)
-    return Calibration(of_known, right), {"people": len(people), **honest}
+    of_known, right = features(corrected)[known], errors[known] <= tolerance
+    honest = cross_probabilities(of_known, right, groups)
+    report = reliability(honest, errors[known], tolerance)
+    return Calibration(of_known, right), {"people": len(people), **report}
 
 
 def cross_probabilities(features: np.ndarray, right: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -128,19 +123,25 @@ def cross_probabilities(features: np.ndarray, right: np.ndarray, groups: np.ndar
     return found
 
 
-def reliability(probability: np.ndarray, right: np.ndarray) -> dict[str, Any]:
-    """How well probabilities (m) say which labels (m) are right.
+def reliability(probability: np.ndarray, errors: np.ndarray, tolerance: float) -> dict[str, Any]:
+    """How well probabilities (m) say which labels are right.
+
+    Args:
+        probability: of labels.
+        errors: their distances from the truth (m), in PCK units.
+        tolerance: the error up to which a label is right.
 
     Returns:
         ``labels``, their number; ``right``, the share; ``brier``, the mean squared error of the
         probabilities; ``bins``, ten equal ranges of probability that hold labels: the mean
-        ``probability``, the share ``right`` and the number of ``labels``.
+        ``probability``, the share ``right``, the median ``error`` and the number of ``labels``.
     """
+    right = errors <= tolerance
     place = np.minimum((probability * BINS).astype(int), BINS - 1)
     bins = [
-        {"probability": float(probability[place == i].mean()),
-         "right": float(right[place == i].mean()), "labels": int((place == i).sum())}
-        for i in range(BINS) if (place == i).any()
+        {"probability": float(probability[there].mean()), "right": float(right[there].mean()),
+         "error": float(np.median(errors[there])), "labels": int(there.sum())}
+        for there in (place == number for number in range(BINS)) if there.any()
     ]  # fmt: skip
     brier = float(((probability - right) ** 2).mean())
     return {"labels": len(right), "right": float(right.mean()), "brier": brier, "bins": bins}

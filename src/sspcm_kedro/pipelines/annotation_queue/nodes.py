@@ -29,7 +29,7 @@ class QueueConfig(Settings):
     """Who is asked for labels.
 
     Attributes:
-        people: how many at most; the most inconsistent first.
+        people: how many at most; those whose labels are the least likely right first.
         shown: how many of them the contact sheet shows.
     """
 
@@ -46,7 +46,9 @@ def select_people(
     config: QueueConfig,
     machine: MachineConfig,
 ) -> tuple[dict[str, Any], Figure]:
-    """The people whose pairs of predictions lie furthest apart, mean of their keypoints.
+    """The people whose labels are the least likely right, mean of their keypoints.
+
+    Where that is not measured, those whose pairs of predictions lie furthest apart.
 
     Args:
         corrected: corrected labels of the last round, a row an unlabeled person.
@@ -62,18 +64,19 @@ def select_people(
         file of each of its file names; and a sheet with the same people in the same order.
 
     Raises:
-        BadInput: the labels are of other people, all pairs coincide, or nobody is unlabeled.
+        BadInput: the labels are of other people, nothing tells them apart, or nobody is unlabeled.
     """
     where = "corrected labels of the last round"
     remedy = "Run the rounds again: kedro run --pipelines warmup,rounds"
     check_people(corrected, unlabeled, where, remedy)
     taught = list(skeleton.trained)  # the other channels of a union are noise
-    if not corrected["inconsistency"][:, taught].any():
+    what, doubt = doubt_of(corrected)
+    if not doubt[:, taught].any():
         rule = "must disagree somewhere, to tell who needs labels; one network has no second "
         rule += "opinion in its first round"
         raise BadInput(where, rule, "Train more rounds: training.rounds=2")
-    inconsistency = corrected["inconsistency"][:, taught].double().mean(dim=1).numpy()
-    order = np.argsort(-inconsistency, kind="stable")
+    doubtful = doubt[:, taught].double().mean(dim=1).numpy()
+    order = np.argsort(-doubtful, kind="stable")
     unknown = ~np.isin(unlabeled.ids[order], labeled.ids)
     rows = order[unknown][: config.people]
     if not len(rows):
@@ -87,13 +90,13 @@ def select_people(
     drafts = np.where(known[:, None], inside(points, people), 0)
     annotations = coco_content(
         people, names, drafts, np.where(kept, VISIBLE, DOUBTFUL) * known, skeleton,
-        description="Drafts: pseudo-labels, the most inconsistent person first",
-        further={"inconsistency": inconsistency[rows].round(4).tolist()},
+        description=f"Drafts: pseudo-labels, the person of the highest {what} first",
+        further={what.replace(" ", "_"): doubtful[rows].round(4).tolist()},
     )  # fmt: skip
     images = {names[path]: path for path in dict.fromkeys(people.paths)}
     shown = slice(config.shown)
     titles = [
-        f"{place} ({inconsistency[row]:.2f}) {names[path]}"
+        f"{place} ({doubtful[row]:.2f}) {names[path]}"
         for place, (row, path) in enumerate(zip(rows, people.paths, strict=True), start=1)
     ]
     first, tile = people.take(shown), tile_frame(view.frame)
@@ -103,6 +106,14 @@ def select_people(
         np.where(known[:, None], points, np.nan)[shown], titles[shown], skeleton, kept=kept[shown],
     )  # fmt: skip
     return {"annotations": annotations, "images": images}, sheet
+
+
+def doubt_of(corrected: dict[str, Tensor]) -> tuple[str, Tensor]:
+    """What is doubtful of labels, and how much (n, k): their probability of being wrong where it
+    is measured, else the pair's inconsistency."""
+    if "probability" in corrected:
+        return "probability of being wrong", 1 - corrected["probability"]
+    return "inconsistency", corrected["inconsistency"]
 
 
 def inside(points: np.ndarray, people: Instances) -> np.ndarray:

@@ -4,9 +4,6 @@ import logging
 import math
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_people, check_unit, whose
@@ -14,12 +11,11 @@ from sspcm_kedro.engine.choice import Choice, Predicted, choose
 from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import State, is_averaged, networks_of
-from sspcm_kedro.engine.predict import predict, to_image
+from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.engine.record import check_network
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import ROLES, NetworkConfig
-from sspcm_kedro.pose.metrics import pck, pck_reference
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.seeds import Seed
 
@@ -140,63 +136,6 @@ def score_networks(
         logger.warning("PCK has no value: of no validation person are both %s labeled, which its "
                        "unit needs; source.torso may name two others", ends)  # fmt: skip
     return scores
-
-
-def score_pseudo_labels(
-    hidden_truth: Instances,
-    skeleton: Skeleton,
-    view: ViewConfig,
-    evaluation: EvaluationConfig,
-    *rounds: dict[str, Any],
-) -> list[dict[str, float]]:
-    """PCK of the unlabeled people's pseudo-labels in each round, where their truth is known.
-
-    Args:
-        hidden_truth: the unlabeled people with their labels, which nothing else reads.
-        skeleton: their keypoints.
-        view: the frame of the predictions.
-        evaluation: the PCK threshold.
-        rounds: predictions and corrected labels of round 1, of round 2, ...
-
-    Returns:
-        A row a round: teacher_a and teacher_b, where two networks label; the mean of all that do;
-        corrected (all keypoints), kept_corrected and kept_mean (corrected labels and plain mean,
-        over the kept keypoints alone), rejected, and the share kept of the keypoints whose truth is
-        known. Empty where no truth is known.
-
-    Raises:
-        BadInput: the labels of a round are of other people.
-    """
-    people = hidden_truth
-    check_unit(skeleton.to_dict(), hidden_truth=people)
-    if not (people.visibility > 0).any():
-        return []
-    reference = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
-
-    def quality(keypoints: Tensor, among: np.ndarray | bool = True) -> float:
-        predicted = to_image(keypoints, people, view.frame)
-        visibility = people.visibility * np.asarray(among)
-        threshold = evaluation.pck_threshold
-        return pck(predicted, people.keypoints, visibility, reference, threshold=threshold).mean
-
-    rows = []
-    pairs = zip(rounds[::2], rounds[1::2], strict=True)
-    for number, (predictions, corrected) in enumerate(pairs, start=1):
-        for what, stored in (("pseudo-labels", predictions), ("corrected labels", corrected)):
-            remedy = "Make them again: kedro run --pipelines rounds"
-            check_people(stored, people, f"{what} of round {number}", remedy)
-        labelers, label = predictions["keypoints"], corrected["keypoints"]
-        names = ("teacher_a", "teacher_b") if len(labelers) == 2 else ()
-        mean, kept = labelers.mean(dim=0), corrected["kept"].numpy().astype(bool)
-        rows.append({
-            "round": number,
-            **{name: quality(own) for name, own in zip(names, labelers, strict=False)},
-            "mean": quality(mean), "corrected": quality(label),
-            "kept_corrected": quality(label, kept), "kept_mean": quality(mean, kept),
-            "rejected": quality(label, ~kept),
-            "kept": float(kept[people.visibility > 0].mean()),
-        })  # fmt: skip
-    return rows
 
 
 def choose_network(

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from sspcm_kedro.pipelines import by_name
+from sspcm_kedro.pipelines.evaluation.labels import measure_probabilities, score_pseudo_labels
 from sspcm_kedro.pipelines.evaluation.nodes import (
     choose_network,
     collect,
@@ -10,7 +11,6 @@ from sspcm_kedro.pipelines.evaluation.nodes import (
     predict_comparison,
     predict_validation,
     score_networks,
-    score_pseudo_labels,
 )
 
 NETWORK = by_name("skeleton", "params:view", "params:network")
@@ -51,6 +51,11 @@ def create_pipeline(rounds: int) -> Pipeline:
         Node(score_pseudo_labels,
              ["hidden_truth", "skeleton", "params:view", "params:evaluation", *labels],
              "pseudo_label_scores", name="score_pseudo_labels"),
+        Node(measure_probabilities,
+             by_name("hidden_truth", "skeleton", "params:view", "params:method",
+                     corrected=f"round_{rounds}_corrected",
+                     report=f"round_{rounds}_correction_report"),
+             "label_reliability", name="measure_probabilities"),
         Node(collect, ["network_scores", "comparison_scores", "pseudo_label_scores",
                        "choice"], "metrics", name="collect"),
     ], tags="evaluation")  # fmt: skip

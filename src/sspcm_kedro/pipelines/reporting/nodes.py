@@ -16,6 +16,7 @@ from sspcm_kedro.data.whose import check_people, check_unit
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
+from sspcm_kedro.figures.reliability import reliability_diagram
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
 from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
@@ -128,8 +129,19 @@ def draw_quality(rounds: list[dict[str, float]], skeleton: Skeleton) -> Figure:
     """Accuracy of the pseudo-labels round by round; says so where no truth is known."""
     if rounds:
         return pseudo_label_quality(rounds, skeleton.pck_unit)
+    return _says("No truth is known of the unlabeled people.")
+
+
+def draw_reliability(measured: dict[str, Any], skeleton: Skeleton) -> Figure:
+    """Share of right labels, and their error, by probability; says so where there is none."""
+    if measured:
+        return reliability_diagram(measured, skeleton.pck_unit)
+    return _says("The method does not measure how likely its pseudo-labels are right.")
+
+
+def _says(text: str) -> Figure:
     figure = Figure(figsize=(6, 2))
-    figure.text(0.5, 0.5, "No truth is known of the unlabeled people.", ha="center", va="center")
+    figure.text(0.5, 0.5, text, ha="center", va="center")
     return figure
 
 

@@ -9,6 +9,7 @@ from sspcm_kedro.pipelines.reporting.nodes import (
     draw_predictions,
     draw_pseudo_labels,
     draw_quality,
+    draw_reliability,
     report,
 )
 
@@ -24,6 +25,7 @@ def create_pipeline(rounds: int) -> Pipeline:
         "metrics", "learning_curves", "params:published", comparison="comparison_scores",
         predictions="prediction_sheet", per_keypoint="per_keypoint_pck",
         pseudo_labels="pseudo_label_sheet", pseudo_label_quality="pseudo_label_quality",
+        reliability="reliability_diagram",
     )  # fmt: skip
     return Pipeline([
         Node(draw_curves, ["params:method", "comparison_scores", "comparison_history", *stages],
@@ -35,5 +37,7 @@ def create_pipeline(rounds: int) -> Pipeline:
         Node(draw_keypoints, "metrics", "per_keypoint_pck", name="draw_keypoints"),
         Node(draw_quality, ["pseudo_label_scores", "skeleton"], "pseudo_label_quality",
              name="draw_quality"),
+        Node(draw_reliability, ["label_reliability", "skeleton"], "reliability_diagram",
+             name="draw_reliability"),
         Node(report, page, "report", name="report"),
     ], tags="figures")  # fmt: skip
