@@ -1,5 +1,6 @@
 """Videos: frames decoded one by one, and few of them chosen that differ."""
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from PIL import Image
 
 from sspcm_kedro.data.instances import evenly_spaced
 from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.errors import BadInput
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 
@@ -106,6 +110,8 @@ def choose_frames(videos: Mapping[Path, Collection[int]], most: int) -> dict[Pat
     for row in choose_different(np.array(thumbnails).reshape(len(places), SIDE**2), known, most):
         video, index = places[row]
         chosen[video].append(index)
+    for video, indices in chosen.items():
+        logger.info("%s: %d of %d frames", video.name, len(indices), counts[video])
     return chosen
 
 
@@ -124,7 +130,7 @@ def choose_different(thumbnails: np.ndarray, known: np.ndarray, most: int) -> np
     def take(row: int) -> None:
         np.minimum(nearest, squares + squares[row] - 2 * (levels @ levels[row]), out=nearest)
 
-    for row in np.flatnonzero(known):
+    for row in np.flatnonzero(known).tolist():
         take(row)
     chosen: list[int] = []
     while len(chosen) < min(most, len(levels)):
@@ -168,6 +174,6 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
             if not container.streams.video:
                 raise BadInput(video, "must be a video, and has no pictures", _REMEDY)
             yield container, container.streams.video[0]
-    except av.FFmpegError as error:
+    except FFmpegError as error:
         rule = f"the video must decode, but {error.strerror or error}"
         raise BadInput(video, rule, _REMEDY) from error

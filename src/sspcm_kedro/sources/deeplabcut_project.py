@@ -90,7 +90,8 @@ def read_project(root: Path) -> Project:
     key = "multianimalbodyparts" if several else "bodyparts"
     bodyparts = _names(file, key, config.get(key))
     videos = config.get("video_sets")
-    names = [re.split(r"[\\/]", str(path))[-1] for path in videos or ()]
+    listed = videos if isinstance(videos, dict) else {}
+    names = [re.split(r"[\\/]", str(path))[-1] for path in listed]
     scorer = config.get("scorer")
     return Project(
         root,
