@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -13,6 +14,7 @@ from formats import save_video
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.sources import DeepLabCutSource, UnionSource
+from sspcm_kedro.sources.deeplabcut_table import read_label_table
 
 HEAD = """\
 scorer,ann,ann,ann,ann,ann,ann
@@ -125,6 +127,28 @@ def test_rows_name_images_in_many_ways(tmp_path, style):
     for name in ("keypoints", "visibility", "paths", "boxes", "ids"):
         np.testing.assert_array_equal(getattr(found.annotated, name),
                                       getattr(expected.annotated, name))  # fmt: skip
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("levels", [1, 3])
+def test_tables_that_pandas_writes_as_deeplabcut_does(tmp_path, several, levels):
+    """Every bit of every coordinate comes back, and every empty cell."""
+    animals, parts = (["a", "b"] if several else ["ann"]), ["tail", "snout"]
+    points = np.random.default_rng(0).uniform(0, 500, (4, len(animals), 2, 2))
+    points[0, -1], points[2, 0, 1] = np.nan, np.nan
+    names = ["scorer", *(["individuals"] if several else []), "bodyparts", "coords"]
+    columns = pd.MultiIndex.from_product(
+        [["ann"], *([animals] if several else []), parts, ["x", "y"]], names=names
+    )
+    rows = [("labeled-data", "run", f"img{number}.png") for number in (7, 3, 10, 1)]
+    index = pd.MultiIndex.from_tuples(rows) if levels == 3 else ["/".join(row) for row in rows]
+    file = tmp_path / "run" / "CollectedData_ann.csv"
+    file.parent.mkdir()
+    pd.DataFrame(points.reshape(4, -1), index, columns).to_csv(file)
+    table = read_label_table(file, "ann", ["snout", "tail"])
+    np.testing.assert_array_equal(table.points, points[:, :, ::-1])
+    assert table.images == ("img7.png", "img3.png", "img10.png", "img1.png")
+    assert table.animals == (("a", "b") if several else ("",))
 
 
 def test_body_parts_are_those_of_the_config_in_its_order(tmp_path):
@@ -257,6 +281,22 @@ def test_of_several_scorers_the_right_one_is_read(tmp_path):
     refused(source, "must be of the project's scorer, None, found ann, bob")
     people = source.model_copy(update={"scorer": "bob"}).read().annotated
     assert people.keypoints[1, 1, 0] == 13.25
+
+
+def test_labels_in_hdf5_alone_are_not_passed_over(tmp_path):
+    source, folder = write(tmp_path / "p"), tmp_path / "p/labeled-data/reach"
+    (folder / "CollectedData_ann.h5").write_bytes(b"the twin")
+    assert len(source.read().annotated) == 2
+    (folder / "CollectedData_ann.csv").unlink()
+    refused(source, r"CollectedData_ann\.h5: .*only HDF5.*to_csv\('CollectedData_ann\.csv'\)")
+
+
+def test_copies_of_editors_are_no_labels(tmp_path):
+    source = write(tmp_path / "p")
+    hidden = tmp_path / "p/labeled-data/.ipynb_checkpoints"
+    save_image(hidden / "img1.png")
+    (hidden / "CollectedData_ann.csv").write_text("a copy")
+    assert len(source.read().annotated) == 2
 
 
 def test_odd_values_in_a_config_change_nothing(tmp_path):

@@ -128,6 +128,12 @@ def _find_table(folder: Path, scorer: str | None) -> tuple[Path, str] | None:
     """The folder's table and whose it is; None where nobody has labeled."""
     tables = {path.stem.removeprefix(_PREFIX): path
               for path in sorted(folder.glob(f"{_PREFIX}*.csv"))}  # fmt: skip
+    twins = [] if tables else sorted(folder.glob(f"{_PREFIX}*.h5"))
+    if twins:
+        rule = "labels must be in a CSV file too, and only HDF5 is there, which is not read"
+        csv = twins[0].with_suffix(".csv").name
+        remedy = f"Write it: pandas.read_hdf({twins[0].name!r}).to_csv({csv!r})"
+        raise BadInput(twins[0], rule, remedy)
     if scorer is None and len(tables) == 1:
         scorer = next(iter(tables))
     if tables and scorer not in tables:

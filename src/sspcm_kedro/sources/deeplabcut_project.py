@@ -43,11 +43,13 @@ class Project:
     videos: tuple[str, ...]
 
     def label_folders(self) -> list[Path]:
-        """The folders of labeled-data, by name, but those in which DeepLabCut has drawn points."""
+        """The folders of labeled-data, by name, but hidden ones (of editors) and those in which
+        DeepLabCut has drawn points."""
         parent = self.root / "labeled-data"
         checks.need_folder(parent)
         folders = sorted(path for path in parent.iterdir() if path.is_dir())
-        return [path for path in folders if not path.name.endswith(_DRAWN_ON)]
+        return [path for path in folders if not path.name.startswith(".")
+                and not path.name.endswith(_DRAWN_ON)]  # fmt: skip
 
     def find_videos(self, folder: Path) -> list[Path]:
         """The videos of a folder, by name, but those that DeepLabCut has drawn points in.
