@@ -37,7 +37,7 @@ def render(page: str) -> str:
 
 
 def _keypoints(kind: str, source: type[BaseSource]) -> str:
-    return "its own" if kind == "coco" else str(source.skeleton.size)
+    return "its own" if kind in ("coco", "deeplabcut") else str(source.skeleton.size)
 
 
 def _summary(source: type[BaseSource]) -> str:

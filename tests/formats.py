@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import scipy.io
 from PIL import Image, ImageDraw
@@ -448,6 +449,60 @@ def write_lsp(root: Path, train: Sequence[Picture], test: Sequence[Picture]) -> 
     return {"kind": "lsp", "root": str(root)}
 
 
+# DeepLabCut --------------------------------------------------------------------------------------
+
+TEMPLATE = {"bodypart1": "nose", "bodypart2": "pelvis", "bodypart3": "left_knee",
+            "objectA": "head_top"}  # fmt: skip
+"""The body parts of a project as DeepLabCut makes it, and keypoints of the union for them."""
+
+
+def write_deeplabcut(
+    root: Path, shown: Sequence[Picture], bodyparts: dict[str, str] = TEMPLATE, scorer: str = "ann"
+) -> Record:
+    """A DeepLabCut project of one animal: its first people are labeled; no videos."""
+    folder = "labeled-data/reach"
+    names = [f"img{7 * place:03d}.png" for place in range(len(shown))]
+    save_images(root / folder, shown, names)
+    head = [["scorer"], ["bodyparts"], ["coords"]]
+    for part in bodyparts:
+        for axis in "xy":
+            for row, cell in zip(head, (scorer, part, axis), strict=True):
+                row.append(cell)
+    rows = []
+    for picture, name in zip(shown, names, strict=True):
+        person = picture.people[0]
+        row = [f"{folder}/{name}"]
+        for keypoint in bodyparts.values():
+            channel = UNION.names.index(keypoint)
+            seen = person.visibility[channel] > 0
+            row += [str(xy) if seen else "" for xy in person.joints[channel].tolist()]
+        rows.append(row)
+    table = "".join(",".join(row) + "\n" for row in head + rows)
+    (root / folder / f"CollectedData_{scorer}.csv").write_text(table)
+    lines = ["Task: reach", f"scorer: {scorer}", "multianimalproject: false", "video_sets:",
+             "  C:\\Users\\ann\\reach.avi:", "    crop: 0, 128, 0, 96", "skeleton:",
+             "- - bodypart1", "  - bodypart2", "bodyparts:",
+             *(f"- {name}" for name in bodyparts)]  # fmt: skip
+    (root / "config.yaml").write_text("\n".join(lines) + "\n")
+    return {"kind": "deeplabcut", "root": str(root), "frames": 0}
+
+
+def save_video(
+    file: Path, frames: Sequence[np.ndarray], codec: str = "ffv1", rate: int = 10, turned: int = 0
+) -> None:
+    """A video of RGB frames (h, w, 3), without loss by default; players turn it so many degrees."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "bgr0" if codec == "ffv1" else "yuv420p"
+        if turned:
+            stream.set_display_rotation(turned)
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+
 # Every format ------------------------------------------------------------------------------------
 
 SHOWN = [pictures(2, seed) for seed in range(4)]
@@ -461,4 +516,5 @@ WRITERS = {
     "fisheye": lambda root: write_fisheye(root, *SHOWN[:2]),
     "crowdpose": lambda root: write_crowdpose(root, *SHOWN[:2]),
     "ochuman": lambda root: write_ochuman(root, SHOWN[0]),
+    "deeplabcut": lambda root: write_deeplabcut(root, SHOWN[0]),
 }

@@ -35,8 +35,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     """
     parameters = PipelineShape.parameters or base_parameters()
     count = number_of_rounds(parameters)
+    kind = kind_of_source(parameters)
     stages = {
-        "ingestion": ingestion.create_pipeline(drawn=kind_of_source(parameters) == "drawn"),
+        "ingestion": ingestion.create_pipeline(kind == "drawn", kind == "deeplabcut"),
         "warmup": warmup.create_pipeline(),
         "rounds": rounds.create_pipeline(count),
         "comparison": comparison.create_pipeline() + evaluation.create_comparison_pipeline(),

@@ -16,7 +16,7 @@ from sspcm_kedro.datasets.skeleton import SkeletonDataset
 from sspcm_kedro.drawn import DrawnSettings
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pipelines.ingestion import create_pipeline
-from sspcm_kedro.pipelines.ingestion.nodes import draw_people
+from sspcm_kedro.pipelines.ingestion.nodes import choose_frames, draw_people
 from sspcm_kedro.pose.skeleton import COCO
 from sspcm_kedro.sources import CocoSource, DrawnSource, SourceConfig
 from sspcm_kedro.sources.annotation_import import AnnotationImportConfig
@@ -109,12 +109,23 @@ def test_only_drawn_sources_are_drawn():
         draw_people(SourceConfig.model_validate(record), 0)
 
 
+def test_only_sources_with_videos_have_frames():
+    record = {"kind": "lspet", "root": "."}
+    with pytest.raises(BadInput, match=r"parameter source: .*got 'lspet'.*videos=False"):
+        choose_frames(SourceConfig.model_validate(record))
+
+
 def test_wiring_matches_the_catalog():
     catalog = yaml.safe_load((CONF / "catalog_ingestion.yml").read_text())
-    pipeline = create_pipeline(drawn=True)
+    pipeline = create_pipeline(drawn=True) + create_pipeline(videos=True).only_nodes(
+        "choose_frames"
+    )
     params = {f"params:{name}" for name in ("source", "seed", "split", "annotation_import")}
     assert pipeline.datasets() - set(catalog) == params
-    assert [node.short_name for node in pipeline.nodes] == ["draw", "read", "split"]
+    assert [node.short_name for node in create_pipeline(drawn=True).nodes] == [
+        "draw", "read", "split"]  # fmt: skip
+    assert [node.short_name for node in create_pipeline(videos=True).nodes] == [
+        "choose_frames", "read", "split"]  # fmt: skip
     assert [node.short_name for node in create_pipeline(drawn=False).nodes] == ["read", "split"]
 
 

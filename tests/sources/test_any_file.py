@@ -50,7 +50,8 @@ def test_files_that_are_something_else(tmp_path, kind):
     record = WRITERS[kind](tmp_path)
     source = SourceConfig.model_validate(record).root
     source.read()
-    for file in [*tmp_path.rglob("*.json"), *tmp_path.rglob("*.mat")]:
+    files = [file for file in tmp_path.rglob("*") if file.suffix in (".json", ".mat", ".yaml")]
+    for file in files:
         whole = file.read_bytes()
         broken = [b"", b"{}", b"[]", b"null", b"3", b"[3]", b"\xff\xfe", whole[: len(whole) // 2]]
         for content in broken:

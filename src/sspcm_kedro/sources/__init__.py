@@ -15,6 +15,7 @@ from sspcm_kedro.sources.aic import AicSource
 from sspcm_kedro.sources.base import BaseSource
 from sspcm_kedro.sources.coco import CocoSource
 from sspcm_kedro.sources.crowdpose import CrowdposeSource
+from sspcm_kedro.sources.deeplabcut import DeepLabCutSource
 from sspcm_kedro.sources.drawn import DrawnSource
 from sspcm_kedro.sources.fisheye import FisheyeSource
 from sspcm_kedro.sources.lsp import LspetSource, LspSource
@@ -22,12 +23,12 @@ from sspcm_kedro.sources.mpii import MpiiMatSource, MpiiSource
 from sspcm_kedro.sources.ochuman import OchumanSource
 from sspcm_kedro.sources.union import unite
 
-__all__ = ["KINDS", "SETS", "CocoSource", "DrawnSource", "LspetSource", "SourceConfig",
-           "UnionSource"]  # fmt: skip
+__all__ = ["KINDS", "SETS", "CocoSource", "DeepLabCutSource", "DrawnSource", "LspetSource",
+           "SourceConfig", "UnionSource"]  # fmt: skip
 
 FolderSource = (
     CocoSource | LspetSource | LspSource | MpiiSource | MpiiMatSource | AicSource | FisheyeSource
-    | CrowdposeSource | OchumanSource
+    | CrowdposeSource | OchumanSource | DeepLabCutSource
 )  # fmt: skip
 """Every source that reads a folder somebody else made."""
 
@@ -64,7 +65,7 @@ class UnionSource(BaseSource):
             )
         return self
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         read = {name: source.read() for name, source in self.sources.items()}
         return unite(read, self.labeled, self.unlabeled, self.validation)
 

@@ -60,7 +60,7 @@ class AicSource(BaseSource):
     )
     validation: CocoPart | None = None
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         train, validation = (
             read_aic(self.root / part.annotations, self.root / part.images)[0] if part else None
             for part in (self.train, self.validation)

@@ -30,8 +30,10 @@ class BaseSource(Settings, ABC):
     published: ClassVar[tuple[PublishedSet, ...]] = ()
 
     @abstractmethod
-    def read(self, drawn_folder: Path | None = None) -> Source:
-        """The people of the source; only kind ``drawn`` needs the folder.
+    def read(self, made_folder: Path | None = None) -> Source:
+        """The people of the source; ``made_folder`` is what ingestion has made of it before.
+
+        Kind ``drawn`` needs it, and ``deeplabcut`` for the frames of its videos.
 
         Raises:
             BadInput: a file breaks a rule; says the file, the record, the rule and the remedy.

@@ -157,7 +157,7 @@ class CocoSource(BaseSource):
         names = (self.category,) if isinstance(self.category, str) else self.category
         return {"category": names, "as_published": self.as_published}
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         annotated, skeleton, ignored = self._labeled(self.train, None, self.validation is None)
         validation = None
         if self.validation:

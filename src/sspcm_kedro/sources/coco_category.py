@@ -12,6 +12,7 @@ from sspcm_kedro.pose.skeleton import COCO, DEFAULT_SIGMA, Skeleton, plain_name,
 from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.checks import Record
 from sspcm_kedro.sources.coco_checks import same_id
+from sspcm_kedro.sources.own_skeleton import torso_from_names
 
 
 def person_category(skeleton: Skeleton) -> Record:
@@ -98,15 +99,13 @@ def parse_skeleton(file: Path, category: Record, wanted: Skeleton | None) -> Ske
     known = published(names)
     if known is not None:
         return replace(known, category=called)
-    index = {coco_name(name): i for i, name in enumerate(names)}
-    torso = (index.get("left_shoulder"), index.get("right_hip"))
     measured = dict(zip(COCO.names, COCO.sigmas, strict=True))
     return Skeleton(
         names=names,
         flip_pairs=flip_pairs_from_names(names),
         sigmas=tuple(measured.get(coco_name(name), DEFAULT_SIGMA) for name in names),
         limbs=_limbs(category.get("skeleton"), len(names)),
-        torso=None if torso[0] is None or torso[1] is None else (torso[0], torso[1]),
+        torso=torso_from_names(names),
         category=called,
     )
 

@@ -10,7 +10,6 @@ import numpy as np
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.coco_ap import PERSON
-from sspcm_kedro.pose.sides import lone_sides
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.checks import Record
@@ -26,6 +25,7 @@ from sspcm_kedro.sources.coco_records import (
     select_people,
     size_of,
 )  # fmt: skip
+from sspcm_kedro.sources.own_skeleton import adjust_skeleton, warn_of_lone_sides
 
 logger = logging.getLogger(__name__)
 
@@ -73,23 +73,9 @@ def read_coco(
     categories = find_person_categories(annotation_file, coco["categories"], category)
     given = skeleton is not None
     skeleton = parse_skeleton(annotation_file, categories[0], skeleton)
-    try:
-        skeleton = replace(
-            skeleton,
-            sigmas=skeleton.sigmas if sigmas is None else tuple(sigmas),
-            flip_pairs=skeleton.flip_pairs if flip_pairs is None else tuple(flip_pairs),
-            torso=torso or skeleton.torso,
-        )
-    except ValueError as error:
-        remedy = f"Count from 0 in {skeleton.names}"
-        raise BadInput("source, sigmas, flip_pairs, torso", str(error), remedy) from error
-    lone = lone_sides(skeleton.names)
-    if not given and flip_pairs is None and (lone or not skeleton.flip_pairs):
-        logger.warning(
-            "%s: by name no keypoint is the other side of one of %s, which stay in place in a "
-            "mirror image; if some must swap, set source.flip_pairs (if none, to []), or mirror "
-            "nobody: view.weak.flip_probability=0", annotation_file, lone or skeleton.names,
-        )  # fmt: skip
+    skeleton = adjust_skeleton(skeleton, sigmas=sigmas, flip_pairs=flip_pairs, torso=torso)
+    if not given and flip_pairs is None:
+        warn_of_lone_sides(annotation_file, skeleton)
     if detections:
         people = read_detections(detections, images, [entry["id"] for entry in categories])
     else:

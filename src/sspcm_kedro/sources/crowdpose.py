@@ -51,7 +51,7 @@ class CrowdposeSource(BaseSource):
     validation: CocoPart | None = _part("test")
     test: DetectedPart | None = None
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         annotated, ignored = self._people(self.train)
         validation = test = None
         if self.validation:

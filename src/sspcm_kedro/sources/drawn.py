@@ -53,8 +53,8 @@ class DrawnSource(BaseSource):
         }
         return DrawnPeople(self.look, seed, counts, self.processes)
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
-        if drawn_folder is None:
+    def read(self, made_folder: Path | None = None) -> Source:
+        if made_folder is None:
             rule = "a drawn source is read from the folder that node 'draw' writes, got none"
             raise BadInput("source", rule, "Run node 'draw' first")
         unlabeled = UnlabeledPart(
@@ -63,7 +63,7 @@ class DrawnSource(BaseSource):
             truth=Path(TRUTH_FILE),
         )
         return CocoSource(
-            root=drawn_folder,
+            root=made_folder,
             train=_drawn_part("train"),
             validation=_drawn_part("val"),
             unlabeled=unlabeled,

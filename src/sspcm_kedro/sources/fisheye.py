@@ -55,7 +55,7 @@ class FisheyeSource(BaseSource):
     )
     unlabeled: CocoPart | None = None
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         annotated, validation, truth = (
             read_fisheye(self.root / part.annotations, self.root / part.images)[0] if part else None
             for part in (self.train, self.validation, self.unlabeled)

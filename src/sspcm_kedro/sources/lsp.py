@@ -48,7 +48,7 @@ class LspetSource(BaseSource):
     kind: Literal["lspet"] = "lspet"
     root: Path
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         people, skeleton = read_lspet(self.root)
         return assemble(skeleton, people)
 
@@ -66,7 +66,7 @@ class LspSource(BaseSource):
     kind: Literal["lsp"] = "lsp"
     root: Path
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         people, skeleton = read_lsp(self.root)
         train = people.ids <= TRAINING_IMAGES
         if not train.any():

@@ -50,7 +50,7 @@ class MpiiSource(BaseSource):
     test: Path | None = None
     images: Path = Path("images")
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         images = self.root / self.images
         train, _ = read_mpii(self.root / self.train, images)
         validation = test = None
@@ -89,7 +89,7 @@ class MpiiMatSource(BaseSource):
     validation_images: Path | None = None
     test: bool = False
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         file, images = self.root / self.annotations, self.root / self.images
         people, test = read_mpii_mat(file, images, test=self.test)
         validation = None

@@ -32,7 +32,7 @@ class OchumanSource(BaseSource):
     annotations: Path = Path(FILE)
     images: Path = Path("images")
 
-    def read(self, drawn_folder: Path | None = None) -> Source:
+    def read(self, made_folder: Path | None = None) -> Source:
         file, images = self.root / self.annotations, self.root / self.images
         coco = read_coco_json(file)
         people, _ = read_coco(file, images, coco=coco, skeleton=COCO, as_published=True)

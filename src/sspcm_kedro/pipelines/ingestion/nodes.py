@@ -13,10 +13,11 @@ from sspcm_kedro.data.whose import as_unit
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.seeds import Seed
-from sspcm_kedro.sources import DrawnSource, SourceConfig
+from sspcm_kedro.sources import DeepLabCutSource, DrawnSource, SourceConfig
 from sspcm_kedro.sources.annotation_import import AnnotationImportConfig, merge
 from sspcm_kedro.sources.checks import verify_images
 from sspcm_kedro.sources.drawn_folder import DrawnPeople
+from sspcm_kedro.sources.video_frames import VideoFrames
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,19 @@ def draw_people(source: SourceConfig, seed: Seed) -> DrawnPeople:
     return source.root.people(seed)
 
 
+def choose_frames(source: SourceConfig) -> VideoFrames:
+    """Of which videos frames are to be chosen; the catalog entry that saves it chooses them."""
+    if not isinstance(source.root, DeepLabCutSource):
+        rule = f"node 'choose_frames' needs a source with videos, got '{source.root.kind}'"
+        raise BadInput("parameter source", rule, "Build the pipeline with videos=False")
+    return source.root.video_frames()
+
+
 def read_people(
-    source: SourceConfig, drawn_folder: Path | None = None
+    source: SourceConfig, made_folder: Path | None = None
 ) -> tuple[dict[str, Instances], Skeleton]:
     """The people of a source by part, and their skeleton."""
-    read = source.root.read(drawn_folder)
+    read = source.root.read(made_folder)
     parts = {name: getattr(read, name) for name in PARTS}
     known = {name: people for name, people in parts.items() if people is not None}
     verified = verify_images(Instances.join(list(known.values())))

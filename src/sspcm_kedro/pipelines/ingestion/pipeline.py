@@ -2,17 +2,27 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sspcm_kedro.pipelines.ingestion.nodes import draw_people, read_people, split_people
+from sspcm_kedro.pipelines.ingestion.nodes import (
+    choose_frames,
+    draw_people,
+    read_people,
+    split_people,
+)
 
 
-def create_pipeline(drawn: bool) -> Pipeline:
-    """Source to split; a drawn source is drawn first.
+def create_pipeline(drawn: bool = False, videos: bool = False) -> Pipeline:
+    """Source to split; a drawn source is drawn first, and of videos frames are chosen.
 
     Args:
         drawn: whether ``source`` is of kind "drawn".
+        videos: whether it is of a kind with videos ("deeplabcut").
     """
-    draw = Node(draw_people, ["params:source", "params:seed"], "drawn_folder", name="draw")
-    inputs = ["params:source", "drawn_folder"] if drawn else ["params:source"]
+    made: list[Node] = []
+    if drawn:
+        made = [Node(draw_people, ["params:source", "params:seed"], "drawn_folder", name="draw")]
+    elif videos:
+        made = [Node(choose_frames, "params:source", "video_frames", name="choose_frames")]
+    inputs = ["params:source", *(name for node in made for name in node.outputs)]
     read = Node(read_people, inputs, ["instances", "skeleton"], name="read")
     split = Node(
         split_people,
@@ -20,4 +30,4 @@ def create_pipeline(drawn: bool) -> Pipeline:
         ["labeled", "unlabeled", "validation", "hidden_truth", "ignored"],
         name="split",
     )
-    return Pipeline([draw, read, split] if drawn else [read, split], tags="people")
+    return Pipeline([*made, read, split], tags="people")
