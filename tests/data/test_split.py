@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.source import Source
-from sspcm_kedro.data.split import SplitConfig, held_out_rows, split
+from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 

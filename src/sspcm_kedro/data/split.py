@@ -9,7 +9,6 @@ from sspcm_kedro.config import Count, Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.seeds import Stream, stream_seed
 
 
 class SplitConfig(Settings):
@@ -86,21 +85,6 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
         hidden_truth=hidden_truth,
         ignored=ignored,
     )
-
-
-def held_out_rows(people: int, share: float, seed: int) -> np.ndarray:
-    """Rows, ascending, of the labeled people on whom pseudo-labels are measured.
-
-    At least one person is held out and at least one is not, where there are two; of one, nobody.
-
-    Args:
-        people: how many are labeled.
-        share: of them that is held out; 0 holds out nobody.
-        seed: of the experiment.
-    """
-    count = min(max(1, round(share * people)), people - 1) if share else 0
-    rng = np.random.default_rng(stream_seed(seed, Stream.HELD_OUT))
-    return np.sort(rng.permutation(people)[:count])
 
 
 def _image_order(people: Instances, order: str, seed: int) -> np.ndarray:

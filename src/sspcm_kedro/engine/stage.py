@@ -10,9 +10,9 @@ import pandas as pd
 from pydantic import Field
 
 from sspcm_kedro.batch import Batch
+from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
-from sspcm_kedro.data.split import held_out_rows
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_unit
 from sspcm_kedro.engine.evaluate import HEADLINES, EvaluationConfig, evaluate

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from torch import Generator
 
 from sspcm_kedro.augment.occlude import Donors
+from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import PseudoLabels
-from sspcm_kedro.data.split import held_out_rows
 from sspcm_kedro.data.views import ViewConfig, crops_of, plain_view
 from sspcm_kedro.data.whose import check_people, check_unit, whose
 from sspcm_kedro.engine.calibration import calibrate, features
