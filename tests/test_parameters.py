@@ -38,7 +38,7 @@ def read(parameters: dict[str, Any], types: dict[str, Any]) -> dict[str, Any]:
 
 def test_base_is_right(base, types):
     typed = read(base, types)
-    assert typed["seed"] == 0 and typed["training"].rounds == 3 and set(typed) == set(base)
+    assert typed["seed"] == 0 and typed["training"].rounds == 2 and set(typed) == set(base)
 
 
 NAN, INF = math.nan, math.inf
@@ -140,7 +140,10 @@ def test_a_gpu_that_is_not_there(monkeypatch, device):
 
 @pytest.mark.parametrize(
     "change",
-    [{"view.border": 1024, "training.batch": 8192}, {"network.width": 1024, "network.blocks": 64}],
+    [
+        {"view.border": 1024, "training.batch": 8192},
+        {"network": {"kind": "small_baseline", "width": 1024, "blocks": 64}},
+    ],
 )
 def test_sizes_that_no_memory_holds_are_refused_before_it_is_taken(
     base, types, monkeypatch, change

@@ -469,7 +469,7 @@ def test_labels_are_measured_on_people_whom_no_teacher_learns_from(people, monke
         assert sum(row["labels"] for row in report["bins"]) == report["labels"] == 3 * 17
 
 
-@pytest.fixture(scope="module", params=["pose_cons", "pose_dual"])
+@pytest.fixture(scope="module", params=["pose_cons", "pose_dual", "many_view"])
 def whole_run(request, make_project, drawn_project):
     """The smoke environment's whole default run, and its annotation queue, of another method."""
     project = make_project(request.param)
@@ -481,10 +481,13 @@ def whole_run(request, make_project, drawn_project):
 
 def test_a_whole_run_of_another_method_ends_in_its_own_networks_scores(whole_run):
     kind, data = whole_run[0], whole_run[1].data
-    networks = {"pose_cons": ("student",), "pose_dual": ("teacher_a", "teacher_b")}[kind]
+    pair = ("teacher_a", "teacher_b")
+    networks = {
+        "pose_cons": ("student",), "pose_dual": pair, "many_view": (*pair, "student")
+    }[kind]  # fmt: skip
     metrics = json.loads((data / "08_reporting" / "metrics.json").read_text())
     assert list(metrics) == ["baseline", *networks, "choice", "pseudo_labels"]
-    teachers = {"teacher_a", "teacher_b"} if len(networks) == 2 else set()
+    teachers = set(pair) if len(networks) > 1 else set()
     for row in metrics["pseudo_labels"].values():
         assert {"mean", "corrected", "kept"} <= set(row)
         assert set(row) & {"teacher_a", "teacher_b"} == teachers
@@ -496,7 +499,7 @@ def test_a_whole_run_of_another_method_ends_in_its_own_networks_scores(whole_run
 def test_the_network_that_it_ships_is_exported(whole_run):
     """The better one of the network that the method deploys and the comparison's."""
     kind, data = whole_run[0], whole_run[1].data
-    deployed = {"pose_cons": "student", "pose_dual": "teacher_a"}[kind]
+    deployed = {"pose_dual": "teacher_a"}.get(kind, "student")
     metrics = json.loads((data / "08_reporting" / "metrics.json").read_text())
     choice = metrics["choice"]
     better = metrics[deployed][choice["metric"]] >= metrics["baseline"][choice["metric"]]

@@ -29,6 +29,10 @@ class FixedViews(Settings):
         default=True, description="mirrored views as well, where training mirrors"
     )
 
+    def count(self, *, mirrors: bool) -> int:
+        """How many views an image has; ``mirrors`` says whether mirrored ones mean anything."""
+        return len(self.scales) * len(self.rotations) * (2 if self.mirrored and mirrors else 1)
+
     def maps(
         self, input_hw: tuple[int, int], flip_order: tuple[int, ...] | None, device: torch.device
     ) -> tuple[Float[Tensor, "views 2 3"], list[bool]]:

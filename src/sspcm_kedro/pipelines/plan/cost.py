@@ -128,18 +128,20 @@ def blank_batch(
     unlabeled: bool,
     stored: bool,
     mirrors: bool = True,
+    others: int | None = None,
     device: torch.device = META,
 ) -> Batch:
     """A batch of noise, or on the meta device of nothing.
 
     Args:
-        size: people of each kind.
+        size: labeled people.
         keypoints: keypoints, k.
         input_hw: size of the images.
         codec: whose heatmaps are learned.
         unlabeled: whether there are unlabeled people.
         stored: whether they come with predictions and limbs of an earlier period, as in a round.
         mirrors: whether training mirrors people.
+        others: unlabeled people; as many as labeled ones by default.
         device: where.
     """
     with device:
@@ -148,13 +150,16 @@ def blank_batch(
         labeled = Labeled(torch.randn(size, 3, *input_hw), torch.rand(heatmaps), weights)
         if not unlabeled:
             return Batch(labeled)
-        images = torch.randn(size, 3, *input_hw)
+        size = others or size
+        images, weights = torch.randn(size, 3, *input_hw), torch.ones(size, keypoints)
+        heatmaps = (size, *heatmaps[1:])
         flip_order = tuple(range(keypoints)) if mirrors else None
         if not stored:
             return Batch(labeled, Unlabeled(images, weights, flip_order=flip_order))
         donors = Donors(torch.randn(size, 3, *input_hw), torch.full((size, 1, 2), 8.0))
         earlier = (torch.rand(heatmaps), torch.rand(heatmaps))
-        return Batch(labeled, Unlabeled(images, weights, earlier, donors, flip_order))
+        corrected = torch.rand(heatmaps)
+        return Batch(labeled, Unlabeled(images, weights, earlier, donors, flip_order, corrected))
 
 
 class _Undrawn(Generator):
@@ -247,13 +252,19 @@ def checkpoint_bytes(method: Method) -> int:
     return _bytes(method.state_dict().values()) + _adam_bytes(method)
 
 
-def label_bytes(people: int, keypoints: int, labelers: int = 2) -> dict[str, int]:
+def label_bytes(
+    people: int, keypoints: int, labelers: int = 2, *, views: bool = False
+) -> dict[str, int]:
     """What a round stores about unlabeled people, of whom so many networks predict the keypoints;
-    of the occluders the most that there can be."""
+    of the occluders the most that there can be.
+
+    With ``views`` also how these spread, and how likely labels are right.
+    """
     number, index = 4, 8
+    seen, told = (4, 5 + 2) if views else (3, 5)  # numbers a keypoint
     return {
-        "predictions": people * (index + labelers * keypoints * 3 * number),
-        "corrected": people * (index + keypoints * (2 + 1 + 1 + 1) * number + keypoints),
+        "predictions": people * (index + labelers * keypoints * seen * number),
+        "corrected": people * (index + keypoints * told * number + keypoints),
         "occluders": people * (index + keypoints * 3 * number),
     }
 

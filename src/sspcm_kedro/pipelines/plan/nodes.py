@@ -17,7 +17,7 @@ from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import ComparisonConfig, MethodConfig
-from sspcm_kedro.methods.base import Method
+from sspcm_kedro.methods.base import LabelRules, Method
 from sspcm_kedro.nets import ROLES, NetworkConfig, OneNetwork, parameter_count
 from sspcm_kedro.pipelines.plan.cost import (
     blank_batch,
@@ -96,7 +96,7 @@ def count_cost(
                 config, network, keypoints, view.codec, average_decay=training.average_decay
             ),
             keypoints, view, training, monitor, evaluation, people, per_image,
-            stored=name == "method",
+            rules=config.label_rules() if name == "method" else None,
         )
         for name, config in (("method", method), ("comparison", comparison))
     }  # fmt: skip
@@ -137,33 +137,49 @@ def people_of(split: SplitConfig, facts: PeopleFacts) -> dict[str, int | None]:
 def _training(
     learner: Method, keypoints: int, view: ViewConfig, training: TrainingConfig,
     monitor: MonitorConfig, evaluation: EvaluationConfig, people: Mapping[str, int | None],
-    per_image: Mapping[str, int], *, stored: bool,
+    per_image: Mapping[str, int], *, rules: LabelRules | None,
 ) -> dict[str, Any]:  # fmt: skip
-    """All about one training: with ``stored`` one in rounds, which labels before it learns."""
-    sizes = (training.batch, keypoints, view.input_hw, view.codec)
-    first = later = step_cost(learner, blank_batch(*sizes, unlabeled=False, stored=False))
+    """All about one training: with ``rules`` one in rounds, which labels before it learns."""
+    stored = rules is not None
+    labeled, unlabeled = training.sizes
+    sizes = (keypoints, view.input_hw, view.codec)
+    first = last = later = step_cost(
+        learner, blank_batch(training.batch, *sizes, unlabeled=False, stored=False)
+    )
     if learner.needs_unlabeled:
-        later = step_cost(learner, blank_batch(*sizes, unlabeled=True, stored=stored,
-                                               mirrors=view.mirrors))  # fmt: skip
-    step, memory = {"warmup": first, "rest": later}, memory_of(learner, (first, later))
-    steps = {
-        "warmup": training.warmup_epochs * training.steps,
-        "rest": (training.epochs - training.warmup_epochs) * training.steps,
-    }
+        mixed = blank_batch(labeled, *sizes, unlabeled=True, stored=stored, mirrors=view.mirrors,
+                            others=unlabeled)  # fmt: skip
+        later = step_cost(learner, mixed)
+        learner.begin(last=True)
+        last = step_cost(learner, mixed)
+    step, memory = {"warmup": first, "rest": later}, memory_of(learner, (first, later, last))
+    ends = training.round_epochs if stored else 0  # of the last stage, which may train other nets
+    epochs = {"warmup": training.warmup_epochs, "rest": training.epochs - training.warmup_epochs}
+    steps = {stage: count * training.steps for stage, count in epochs.items()}
     inference = sum(per_image[net] for net in learner.networks)
+    watched = sum(
+        count * sum(per_image[net] for net in learner.learners(last=is_last))
+        for is_last, count in ((False, training.epochs - ends), (True, ends))
+    )
     per_network = min(monitor.people, people["validation"] or monitor.people)
     flops: dict[str, int | None] = {
-        **{stage: steps[stage] * step[stage].flops for stage in steps},
-        "monitor": training.epochs * inference * _views(monitor) * per_network,
+        "warmup": steps["warmup"] * first.flops,
+        "rest": (steps["rest"] - ends * training.steps) * later.flops
+        + ends * training.steps * last.flops,
+        "monitor": watched * _views(monitor) * per_network,
         "evaluation": _known(inference * _views(evaluation), people["validation"]),
     }
     files: dict[str, int | None] = {"checkpoints": checkpoint_bytes(learner)}
-    if stored:  # the labelers look at every unlabeled person, and at its mirror image if trained
+    if rules:  # the labelers look at every unlabeled person, and at its mirror image if trained
         views = 2 if view.mirrors else 1
+        if rules.views is not None:
+            views = rules.views.count(mirrors=view.mirrors)
         labelers = sum(per_image[net] for net in learner.labelers)
         flops["pseudo_labels"] = _known(training.rounds * views * labelers, people["unlabeled"])
         files["checkpoints"] = (training.rounds + 1) * checkpoint_bytes(learner)
-        for name, size in label_bytes(1, keypoints, len(learner.labelers)).items():
+        several = rules.views is not None
+        stores = label_bytes(1, keypoints, len(learner.labelers), views=several)
+        for name, size in stores.items():
             files[name] = _known(training.rounds * size, people["unlabeled"])
     return {
         "networks": len(learner.networks),
