@@ -512,14 +512,16 @@ def test_the_network_that_it_ships_is_exported(whole_run):
         assert value.equal(trained[f"networks.{name}.{key}"]), key
 
 
-def test_its_annotation_queue_asks_for_the_most_inconsistent_first(whole_run):
-    data = whole_run[1].data
+def test_its_annotation_queue_asks_for_the_most_doubtful_first(whole_run):
+    kind, data = whole_run[0], whole_run[1].data
     queue = data / "08_reporting" / "annotation_queue" / "annotations"
     content = json.loads((queue / "person_keypoints_default.json").read_text())
-    asked = [person["inconsistency"] for person in content["annotations"]]
+    doubt = "probability_of_being_wrong" if kind == "many_view" else "inconsistency"
+    asked = [person[doubt] for person in content["annotations"]]
     stored = load_file(data / "07_model_output" / "round_2" / "corrected.safetensors")
     assert asked == sorted(asked, reverse=True) and asked[0] > 0
-    means = stored["inconsistency"].double().mean(dim=1)
+    doubts = 1 - stored["probability"] if kind == "many_view" else stored["inconsistency"]
+    means = doubts.double().mean(dim=1)
     assert asked[0] == pytest.approx(means.max().item(), abs=1e-4)
 
 
@@ -532,7 +534,7 @@ def test_one_network_cannot_tell_after_its_first_round_who_needs_labels(whole_ru
         inputs = {name: context.catalog.load(name) for name in names}
         inputs |= {name: context.params[name] for name in ("view", "machine")}
         corrected = context.catalog.load("round_1_corrected")
-    if kind == "pose_dual":
+    if kind != "pose_cons":
         select_people(corrected, config=QueueConfig(), **inputs)
         return
     with pytest.raises(BadInput, match=r"must disagree somewhere.*training\.rounds=2"):
