@@ -1,11 +1,13 @@
 """The table method x seed: every method on the same people, with the same optimizer steps.
 
     python benchmarks/table.py [--env base] [--root DIR] [--seeds 0 1 2] [--jobs 2] [--params ...]
+        [--methods many_view "SSPCM (rounds)" PoseDual ...]
 
 Every cell is a `kedro run` of its own process, one thread each, with data under data/table/<env>.
-SSPCM (rounds) is the default run, whose comparison is the supervised row; the other methods are
-runs of the pipeline `comparison` on the people which that run ingested. Cells that were killed go
-on where they were, and finished ones are not run again. Writes data/table/<env>.json and .md.
+Ours ingests the people, and its comparison is the supervised row. The other methods in rounds are
+whole runs, too, and those alone are runs of the pipeline `comparison`, on the same people. Cells
+that were killed go on where they were, and finished ones are not run again. Writes
+data/table/<env>.json and .md.
 """
 
 import argparse
@@ -19,12 +21,23 @@ from rich.console import Console
 
 from sspcm_kedro.engine.evaluate import METRICS
 
-ROUNDS = "SSPCM (rounds)"
-COMPARISONS = {
+OURS = "many_view"
+ROUNDS = {OURS: ["method.kind=many_view"], "SSPCM (rounds)": ["method.kind=sspcm"]}
+ALONE = {
+    "PseudoPose": ["comparison.kind=pseudo_pose"],
+    "DataDistill": ["comparison.kind=data_distill"],
     "PoseCons": ["comparison.kind=pose_cons"],
     "PoseDual": ["comparison.kind=pose_dual"],
     "SSPCM (snapshots)": ["comparison.kind=sspcm", "comparison.snapshot_every=100"],
+    "MultiAugs": ["comparison.kind=multi_augs"],
+    "MultiAugs (dual)": ["comparison.kind=multi_augs", "comparison.dual=true"],
+    "UBPL": ["comparison.kind=ubpl"],
+    "ScarceNet": ["comparison.kind=scarce_net"],
+    "Denoise and select": ["comparison.kind=denoise_select"],
+    "Teacher-Reviewer-Student": ["comparison.kind=teacher_reviewer"],
 }
+"""Those that averages of weights teach need ``training.average_decay``: the environments have it."""
+METHODS = {**ROUNDS, **ALONE}
 COLUMNS = tuple(metric.name for metric in METRICS if metric.shown != "report")
 console = Console()
 
@@ -36,27 +49,28 @@ def folder_of(env: str, seed: int, method: str) -> Path:
 
 
 def cell_of(env: str, seed: int, method: str, params: list[str]) -> Cell:
-    """The run of a method; all but the first read what the first ingested."""
-    rounds = method == ROUNDS
-    shared = () if rounds else ("01_raw", "03_primary", "05_model_input")
+    """The run of a method; all but ours read what ours ingested."""
+    rounds = method in ROUNDS
+    shared = () if method == OURS else ("01_raw", "03_primary", "05_model_input")
+    without = "warmup,rounds,comparison,evaluation" if rounds and shared else None
     return Cell(
         name=f"{env}, seed {seed}, {method}",
         folder=folder_of(env, seed, method),
         env=env,
-        params=seeded(seed, [*params, *COMPARISONS.get(method, [])]),
+        params=seeded(seed, [*params, *METHODS[method]]),
         result="08_reporting/metrics.json" if rounds else "07_model_output/comparison_scores.json",
-        pipelines=None if rounds else "comparison",
-        shared={part: folder_of(env, seed, ROUNDS) / part for part in shared},
+        pipelines=without if rounds else "comparison",
+        shared={part: folder_of(env, seed, OURS) / part for part in shared},
     )
 
 
 def scores_of(cells: dict[str, Cell]) -> dict[str, dict[str, float]]:
     """The scores of every method with one seed, from the files of the cells."""
-    rounds = cells[ROUNDS].read()
-    others = {}
-    for method in COMPARISONS:  # one row each, called by the method's kind
-        (others[method],) = cells[method].read().values()
-    rows = {"supervised": rounds["baseline"], **others, ROUNDS: rounds["student"]}
+    rows = {"supervised": cells[OURS].read()["baseline"]}
+    for method, cell in cells.items():
+        found = cell.read()
+        # A comparison alone has one row, called by its kind.
+        (rows[method],) = [found["student"]] if method in ROUNDS else found.values()
     return {
         method: {column: row[column] for column in COLUMNS if column in row}
         for method, row in rows.items()
@@ -97,15 +111,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="cells at once")
     parser.add_argument("--params", nargs="*", default=[], help="as for kedro run --params")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS),
+                        help="ours is always among them")  # fmt: skip
     options = parser.parse_args()
     params = options.params + ([f"source.root={options.root}"] if options.root else [])
     cells = {
-        seed: {m: cell_of(options.env, seed, m, params) for m in (ROUNDS, *COMPARISONS)}
+        seed: {
+            method: cell_of(options.env, seed, method, params)
+            for method in METHODS
+            if method in (OURS, *options.methods)
+        }
         for seed in options.seeds
     }
     runner = Runner(options.jobs, console)
-    for methods in ([ROUNDS], list(COMPARISONS)):  # the others read what the first ingested
-        failed = runner.run([cells[seed][method] for seed in options.seeds for method in methods])
+    for first in (True, False):  # the others read what ours ingested
+        failed = runner.run([
+            cell for own in cells.values() for method, cell in own.items()
+            if (method == OURS) == first
+        ])  # fmt: skip
         if failed:
             raise SystemExit(f"{len(failed)} cells failed: mend what their logs say, and go on")
     results = {seed: scores_of(cells[seed]) for seed in options.seeds}

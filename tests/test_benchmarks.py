@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
 import torch
@@ -42,9 +43,36 @@ def test_cells_have_folders_of_their_own():
         table.folder_of(env, seed, method)
         for env in ("base", "lspet")
         for seed in (0, 1)
-        for method in (table.ROUNDS, *table.COMPARISONS)
+        for method in table.METHODS
     }
-    assert len(folders) == 16
+    assert len(folders) == 4 * 13
+
+
+def test_the_table_has_every_method_and_reads_its_own_row():
+    """Supervised training is the comparison of ours."""
+    table = load("table")
+    kinds = {params[0].partition("=")[2] for params in table.METHODS.values()}
+    union = get_args(MethodConfig.model_fields["root"].annotation)
+    assert kinds | {"supervised"} == {
+        get_args(member.model_fields["kind"].annotation)[0] for member in union
+    }
+
+    class Stored:
+        def __init__(self, **found):
+            self.found = found
+
+        def read(self):
+            return self.found
+
+    cells = {
+        "many_view": Stored(baseline={"AP": 0.1}, teacher_a={"AP": 0.2}, student={"AP": 0.3}),
+        "SSPCM (rounds)": Stored(baseline={"AP": 0.15}, student={"AP": 0.25}),
+        "PoseDual": Stored(pose_dual={"AP": 0.22, "PCK_unit": "torso"}),
+    }
+    assert table.scores_of(cells) == {
+        "supervised": {"AP": 0.1}, "many_view": {"AP": 0.3}, "SSPCM (rounds)": {"AP": 0.25},
+        "PoseDual": {"AP": 0.22},
+    }  # fmt: skip
 
 
 def test_the_step_benchmark_measures_every_method():
