@@ -36,7 +36,7 @@ ALONE = {
     "Denoise and select": ["comparison.kind=denoise_select"],
     "Teacher-Reviewer-Student": ["comparison.kind=teacher_reviewer"],
 }
-"""Those that averages of weights teach need ``training.average_decay``: the environments have it."""
+"""Those that averages teach need ``training.average_decay``: the environments have it."""
 METHODS = {**ROUNDS, **ALONE}
 COLUMNS = tuple(metric.name for metric in METRICS if metric.shown != "report")
 console = Console()
