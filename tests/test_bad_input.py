@@ -39,6 +39,7 @@ def coco(make_project):
         "split": {"labeled": 2, "validation": 1},
         "training": {"batch": 2, "steps": 1, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
         "network": {"kind": "small_baseline", "width": 16},
+        "method": {"kind": "sspcm"},
     }
     folder = project.root / "conf" / "people"
     folder.mkdir()

@@ -16,6 +16,7 @@ from sspcm_kedro.seeds import Stream, mixed_seed, stream_seed
         (Stream.OCCLUSION_SHEET, (), 6018027711410596309, 8376052307045056063),
         (Stream.STEPS, (17,), 6668083138222689524, 2256763486355130966),
         (Stream.RESAMPLES, (), 3326684025908671600, 5684708610382207258),
+        (Stream.HELD_OUT, (), 5504026821058945641, 7862051413864859843),
     ],
 )
 def test_seeds_of_streams_never_change(stream, place, of_seed_0, of_seed_1):
@@ -31,7 +32,7 @@ def test_seeds_of_streams_never_change(stream, place, of_seed_0, of_seed_1):
 def test_every_stream_is_pinned_above_and_has_a_number_of_its_own():
     assert {stream.name: stream.value for stream in Stream} == {
         "VIEWS": 1, "LABELED_ORDER": 2, "UNLABELED_ORDER": 3, "WEIGHTS": 5, "OCCLUSION_SHEET": 7,
-        "STEPS": 9, "RESAMPLES": 10,
+        "STEPS": 9, "RESAMPLES": 10, "HELD_OUT": 11,
     }  # fmt: skip
 
 

@@ -33,21 +33,23 @@ TAGS = {
     "predict_comparison": {"evaluation", "gpu"}, "score_comparison": {"evaluation"},
     "predict_validation": {"evaluation", "gpu"}, "score_networks": {"evaluation"},
     "score_pseudo_labels": {"evaluation"}, "export": {"evaluation"},
-    "choose_network": {"evaluation"},
+    "choose_network": {"evaluation"}, "measure_probabilities": {"evaluation"},
     "collect": {"evaluation"},
     "draw_curves": {"figures"}, "draw_keypoints": {"figures"}, "draw_predictions": {"figures"},
     "draw_pseudo_labels": {"figures"}, "draw_quality": {"figures"}, "report": {"figures"},
+    "draw_reliability": {"figures"},
 }  # fmt: skip
 FIGURES = {
     "learning_curves": "learning_curves", "prediction_sheet": "predictions",
     "per_keypoint_pck": "per_keypoint", "pseudo_label_sheet": "pseudo_labels",
-    "pseudo_label_quality": "pseudo_label_quality",
+    "pseudo_label_quality": "pseudo_label_quality", "reliability_diagram": "reliability",
     "round_1_occlusion_sheet": "round_1_cut_occlude",
     "round_2_occlusion_sheet": "round_2_cut_occlude",
 }  # fmt: skip
 SCORES = {
     "metrics": "08_reporting/metrics.json", "choice": "08_reporting/choice.json",
     "pseudo_label_scores": "08_reporting/pseudo_labels.json",
+    "label_reliability": "08_reporting/label_reliability.json",
     "network_scores": "07_model_output/network_scores.json",
     "comparison_scores": "07_model_output/comparison_scores.json",
     "skeleton": "03_primary/skeleton.json",

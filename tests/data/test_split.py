@@ -146,7 +146,7 @@ def test_frames_survive(source):
 
 @pytest.mark.parametrize(
     ("people", "share", "count"),
-    [(10, 0.2, 2), (20, 0.25, 5), (4, 0.2, 1), (2, 0.5, 1), (3, 0.9, 2), (1, 0.5, 0), (50, 0.0, 0)],
+    [(10, 0.2, 2), (20, 0.25, 5), (4, 0.2, 2), (7, 0.2, 2), (9, 0.9, 4), (3, 0.5, 0), (50, 0.0, 0)],
 )
 def test_some_labeled_people_are_held_out_and_never_all(people, share, count):
     rows = held_out_rows(people, share, seed=3)

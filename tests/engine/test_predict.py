@@ -204,10 +204,10 @@ def test_views_that_disagree_are_spread():
         device=torch.device("cpu"),
     )  # fmt: skip
     keypoints, scores, spread = (part.squeeze().tolist() for part in found)
-    # The views' peaks: cells (2, 8) and (9, 8), in the mean of equal height 1/2; the first wins.
-    here, there = codec.decode(Fixed()(torch.zeros(1, 3, 64, 48)))[0].squeeze().tolist(), 9 * 4
+    # The mirrored view's cell 2, x = 8, lies at 47 - 8 = 39: between cells 9 and 10, nearer to 10.
+    here, there = codec.decode(Fixed()(torch.zeros(1, 3, 64, 48)))[0].squeeze().tolist(), 10 * 4
     assert keypoints == pytest.approx(here, abs=1e-4) and scores == pytest.approx(0.5)
-    assert spread == pytest.approx((there - here[0]) / 2 / (64**2 + 48**2) ** 0.5, abs=0.01)
+    assert spread == pytest.approx((there - here[0]) / 2 / (64**2 + 48**2) ** 0.5, abs=1e-4)
 
 
 class StillCrops(Crops):

@@ -56,34 +56,35 @@ def test_nothing_is_read_and_one_file_is_written(planned):
 
 
 def test_steps_and_images_are_those_of_the_settings(planned):
-    """3 epochs of warm-up, 3 rounds of 2 epochs, 500 steps each, 16 people of each kind."""
+    """8 epochs of warm-up, 2 rounds of 6 epochs, 100 steps each; 16 people, and 4 and 12."""
     plan = planned[2]
-    assert plan["keypoints"] == 14 and plan["input_hw"] == [64, 64] and plan["batch"] == 16
-    assert plan["method"]["steps"] == plan["comparison"]["steps"] == {"warmup": 1500, "rest": 3000}
+    assert plan["keypoints"] == 14 and plan["input_hw"] == [96, 96] and plan["batch"] == 16
+    assert plan["method"]["steps"] == plan["comparison"]["steps"] == {"warmup": 800, "rest": 1200}
     step = plan["method"]["step"]["rest"]
-    assert (step["labeled"], step["unlabeled"]) == (16, 16)
-    assert (step["forwards"], step["backwards"]) == (8, 6)
+    assert (step["labeled"], step["unlabeled"]) == (4, 12)
+    assert (step["forwards"], step["backwards"]) == (2, 2)
     assert plan["people"] == {"labeled": 500, "unlabeled": 3000, "validation": 500}
     assert plan["unknown"] == []
 
 
 def test_flops_of_the_run_are_those_of_its_steps_and_predictions(planned):
-    """By hand from one network's forward pass; all networks are the same."""
+    """By hand from one network's forward pass; all networks are the same. Two teachers learn until
+    the last round, and the student in it."""
     plan = planned[2]
     comparison, method = plan["comparison"], plan["method"]
     image = comparison["step"]["rest"]["forward_flops"] / 16
-    assert method["step"]["warmup"]["forward_flops"] == 3 * 16 * image
+    assert method["step"]["warmup"]["forward_flops"] == 2 * 16 * image
     warmup, rest = (method["step"][stage]["flops"] for stage in ("warmup", "rest"))
     assert method["flops"] == {
-        "warmup": 1500 * warmup,
-        "rest": 3000 * rest,
-        "pseudo_labels": 3 * 3000 * 2 * 2 * image,  # rounds, people, teachers, flip test
-        "monitor": 9 * 200 * 3 * image,  # epochs, people, networks; no flip test
+        "warmup": 800 * warmup,
+        "rest": 600 * rest + 600 * rest / 2,
+        "pseudo_labels": 2 * 3000 * 2 * 4 * image,  # rounds, people, teachers, views
+        "monitor": (14 * 2 + 6) * 200 * image,  # epochs, networks, people; no flip test
         "evaluation": 500 * 3 * 2 * image,  # flip test
         "total": sum(v for k, v in method["flops"].items() if k != "total"),
     }
     assert comparison["flops"]["evaluation"] == 500 * 2 * image
-    assert comparison["flops"]["rest"] == 3000 * comparison["step"]["rest"]["flops"]
+    assert comparison["flops"]["rest"] == 1200 * comparison["step"]["rest"]["flops"]
 
 
 @pytest.mark.parametrize(("kind", "networks"), [("pose_cons", 1), ("pose_dual", 2)])
@@ -210,7 +211,7 @@ def test_the_table_has_a_line_an_environment_and_marks_what_is_without_a_part(pl
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [len(row) for row in cells] == [len(columns)] * 4
     sure = dict(zip(columns, cells[2], strict=True))
-    assert sure["environment"] == "lspet" and sure["images a step"] == "16 + 16"
+    assert sure["environment"] == "lspet" and sure["images a step"] == "4 + 12"
     assert sure["passes a step, forward / backward"] == "8 / 6" and sure["steps"] == "4,500"
     assert sure["data, GB"] == "unknown" and "+" not in sure["PFLOP, method"]
     assert cells[3][columns.index("PFLOP, method")].endswith("+")

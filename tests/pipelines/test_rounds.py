@@ -539,3 +539,12 @@ def test_one_network_cannot_tell_after_its_first_round_who_needs_labels(whole_ru
         return
     with pytest.raises(BadInput, match=r"must disagree somewhere.*training\.rounds=2"):
         select_people(corrected, config=QueueConfig(), **inputs)
+
+
+def test_too_few_labels_to_measure_on_are_refused_before_anything_is_trained(people):
+    """Of three labeled people nobody can be held out."""
+    few = {**people, "labeled": people["labeled"].take(slice(3))}
+    settings = {key: SETTINGS[key] for key in SETTINGS.keys() - {"method"}}
+    given = {name: few[name] for name in ("labeled", "validation", "skeleton")}
+    with pytest.raises(BadInput, match=r"held-out labeled people: .*of 0, 0 do.*four at least"):
+        next(warm_up(**given, resume=None, method=config("many_view"), **settings))

@@ -39,7 +39,7 @@ def same(trained="method", env="base", people="abc", **changes):
 @pytest.mark.parametrize("trained", ["method", "comparison"])
 def test_the_machine_and_the_other_training_do_not_count(trained):
     other = {"method": {"comparison": {"kind": "pose_dual"}},
-             "comparison": {"method": {"min_score": 0.3}}}[trained]  # fmt: skip
+             "comparison": {"method": {"sure": 0.3}}}[trained]  # fmt: skip
     assert same(trained, machine={"workers": 7}, **other) == same(trained)
 
 
@@ -61,7 +61,7 @@ def test_what_neither_trains_nor_judges_does_not_count(change):
     [
         {"seed": 1},
         {"training": {"steps": 3}},
-        {"method": {"min_score": 0.3}},
+        {"method": {"sure": 0.3}},
         {"split": {"labeled": 50}},
         {"env": "lspet"},
         {"people": "abd"},
@@ -86,7 +86,7 @@ def test_a_default_spelt_out_is_the_same():
 def test_settings_are_flat_and_typed_and_have_their_defaults():
     params = same("comparison", comparison={"kind": "pose_dual"}).params
     assert params["seed"] == 0
-    assert params["training.learning_rate"] == 0.003
+    assert params["training.learning_rate"] == 0.001
     assert params["view.input_hw"] == "[96, 64]"
     assert params["method.kind"] == "pose_dual"  # a comparison's settings compare with a method's
     assert params["method.cutout.patches"] == 5  # a default
@@ -95,8 +95,8 @@ def test_settings_are_flat_and_typed_and_have_their_defaults():
 
 
 def test_names():
-    assert same().name == "sspcm, 100 labels, seed 0"
-    assert same(env="lspet", seed=3).name == "lspet, sspcm, 100 labels, seed 3"
+    assert same().name == "many_view, 100 labels, seed 0"
+    assert same(env="lspet", seed=3).name == "lspet, many_view, 100 labels, seed 3"
     assert same("comparison", split={"labeled": 7}).name == "supervised, 7 labels, seed 0"
     snapshots = {"kind": "sspcm", "snapshot_every": 9}
     assert (

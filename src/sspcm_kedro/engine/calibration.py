@@ -74,6 +74,23 @@ class Calibration:
         return self.model.predict_proba(flat)[:, 1].reshape(features.shape[:-1])
 
 
+def check_measurable(people: Instances, skeleton: Skeleton) -> None:
+    """Refuse held-out people on whom no pseudo-label can be measured.
+
+    Raises:
+        BadInput: fewer than two have labels and a PCK unit.
+    """
+    unit = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
+    count = int(((people.visibility > 0).any(axis=1) & (unit > 0)).sum())  # nan > 0 is False
+    if count < 2:
+        rule = "at least two must have labels (and the two keypoints of the PCK unit, where it is "
+        rule += f"the torso) to measure pseudo-labels on; of {len(people)}, {count} do"
+        remedy = (
+            "Label more people (four at least), raise method.held_out, or choose another method"
+        )
+        raise BadInput("held-out labeled people", rule, remedy)
+
+
 def calibrate(
     corrected: Mapping[str, Tensor],
     people: Instances,
@@ -91,17 +108,12 @@ def calibrate(
         tolerance: of right labels, as a share of the PCK unit.
 
     Raises:
-        BadInput: of none of them the truth is known, or of a single person.
+        BadInput: of fewer than two people the truth is known.
     """
+    check_measurable(people, skeleton)
     errors = label_errors(corrected["keypoints"], people, skeleton, frame)
     known = np.isfinite(errors)
     groups = np.nonzero(known)[0]
-    if len(np.unique(groups)) < 2:
-        rule = "at least two must have labels (and the two keypoints of the PCK unit, where it is "
-        rule += f"the torso) to measure pseudo-labels on; of {len(people)}, "
-        rule += f"{len(np.unique(groups))} do"
-        remedy = "Label more people, raise method.held_out, or choose another method"
-        raise BadInput("held-out labeled people", rule, remedy)
     of_known, right = features(corrected)[known], errors[known] <= tolerance
     honest = cross_probabilities(of_known, right, groups)
     report = reliability(honest, errors[known], tolerance)

@@ -15,6 +15,7 @@ from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_unit
+from sspcm_kedro.engine.calibration import check_measurable
 from sspcm_kedro.engine.evaluate import HEADLINES, EvaluationConfig, evaluate
 from sspcm_kedro.engine.fingerprint import file_digests, fingerprint, people_text
 from sspcm_kedro.engine.fit import EpochReport, fit
@@ -64,6 +65,10 @@ class People:
         rows = held_out_rows(len(self.labeled), held_out, seed)
         everyone = np.arange(len(self.labeled))
         return self.labeled.take(np.setdiff1d(everyone, rows)) if len(rows) else self.labeled
+
+    def held_out(self, share: float, seed: int) -> Instances:
+        """That share of them."""
+        return self.labeled.take(held_out_rows(len(self.labeled), share, seed))
 
     def check(self) -> None:
         """Refuse tables that do not belong together.
@@ -168,9 +173,9 @@ def train_stage(
         pseudo: what a round stored of the unlabeled people.
 
     Raises:
-        BadInput: view and network do not fit, the people are of several ingestions or not those of
-            the pseudo-labels, or ``previous`` is not the end of the stage before, of these settings
-            and people.
+        BadInput: view and network do not fit, too few people are held out, the people are of several
+            ingestions or not those of the pseudo-labels, or ``previous`` is not the end of the stage
+            before, of these settings and people.
     """
     view, training, machine = settings.view, settings.training, settings.machine
     skeleton, last = people.skeleton, stage.is_last(training)
@@ -183,6 +188,8 @@ def train_stage(
         learner.restore(previous)
         learner.history = []
     learner.method.begin(last=last)
+    if learner.method.held_out and stage.number == 0:  # before hours of training, not after
+        check_measurable(people.held_out(learner.method.held_out, settings.seed), skeleton)
     record = record_of(stage, people, settings, learner.method, pseudo=pseudo, previous=previous)
     comes_from = origin(record, code, people.labeled.unit)
     if previous is not None and not is_same(resume, comes_from):
