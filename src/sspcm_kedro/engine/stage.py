@@ -173,9 +173,9 @@ def train_stage(
         pseudo: what a round stored of the unlabeled people.
 
     Raises:
-        BadInput: view and network do not fit, too few people are held out, the people are of several
-            ingestions or not those of the pseudo-labels, or ``previous`` is not the end of the stage
-            before, of these settings and people.
+        BadInput: view and network do not fit, too few people are held out, the people are of
+            several ingestions or not those of the pseudo-labels, or ``previous`` is not the end of
+            the stage before, of these settings and people.
     """
     view, training, machine = settings.view, settings.training, settings.machine
     skeleton, last = people.skeleton, stage.is_last(training)
