@@ -53,3 +53,9 @@ class Batch:
 
     labeled: Labeled
     unlabeled: Unlabeled | None = None
+
+    @property
+    def size(self) -> int:
+        """How many people it has, of both kinds."""
+        others = 0 if self.unlabeled is None else len(self.unlabeled.images)
+        return len(self.labeled.images) + others

@@ -20,6 +20,7 @@ from sspcm_kedro.data.views import normalize, plain_view, weak_view
 from sspcm_kedro.pose.geometry import CropFrame, move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec, decode_heatmaps
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.seeds import Stream, stream_seed
 
 INPUT, BORDER = (128, 96), 12
 FRAME = CropFrame(INPUT)
@@ -407,3 +408,25 @@ def test_weak_views_are_recolored_before_they_are_normalized(pools):
     mean, std = (torch.tensor(v)[:, None, None] for v in (MEAN, STD))
     pixels = as_they_are * std + mean
     torch.testing.assert_close(views, (pixels / 2 - mean) / std, atol=1e-5, rtol=0)
+
+
+def test_labeled_and_unlabeled_people_may_be_of_different_numbers(pools):
+    batches = list(make_batches(pools, size=(1, 4), steps=7).epoch(0))
+    for batch in batches:
+        assert len(batch.labeled.images) == 1 and len(batch.unlabeled.images) == 4
+        assert batch.size == 5
+    assert next(make_batches(pools, unlabeled=None, size=(2, 4)).epoch(0)).size == 2
+
+
+def test_the_corrected_label_is_a_gaussian_as_high_as_it_is_likely_right(pools):
+    """Moved with its person, like the earlier labels; the truth here, of known heights."""
+    still, known = RandomAffine(0, 0, 0, 0), stored(pools)
+    (batch,) = make_batches(pools, pseudo=known, affine=still, steps=1).epoch(0)
+    rows = shuffled_rows(7, stream_seed(11, Stream.UNLABELED_ORDER), 0, 3)
+    heights = batch.unlabeled.corrected.amax(dim=(2, 3))
+    wanted, weights = HeatmapCodec().encode(
+        known.corrected[rows], torch.ones(3, known.confidence.shape[1]), INPUT
+    )
+    wanted = wanted * known.confidence[rows][..., None, None]
+    torch.testing.assert_close(batch.unlabeled.corrected, wanted)
+    assert (heights <= known.confidence[rows] + 1e-6).all() and weights.any()

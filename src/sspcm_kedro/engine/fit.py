@@ -76,7 +76,7 @@ def fit(
                 method.after_step(step + 1)
             for name, value in scalars.items():  # on the device: nothing is read before the end
                 sums[name] = sums.get(name, 0) + value.detach()
-            people += len(batch.labeled.images) * (1 if batch.unlabeled is None else 2)
+            people += batch.size
             on_step(scalars)
         means = {name: (value / steps).item() for name, value in sums.items()}
         if not all(map(torch.isfinite, map(torch.tensor, means.values()))):
