@@ -222,10 +222,10 @@ def pseudo_label_quality(
     ax.set_ylim(0, 1.03)
     ax.set_xlabel("round")
     ax.set_ylabel(f"{_pck(pck_unit)} of the pseudo-labels, share kept")
-    return _legend_and_grid(figure, ax)
+    return _legend_and_grid(figure, ax, columns=3)
 
 
-def _legend_and_grid(figure: Figure, ax: Axes) -> Figure:
+def _legend_and_grid(figure: Figure, ax: Axes, columns: int = 4) -> Figure:
     ax.grid(axis="y", alpha=0.25)
-    legend_below(figure, ax.get_legend_handles_labels()[0])
+    legend_below(figure, ax.get_legend_handles_labels()[0], columns)
     return figure
