@@ -212,7 +212,7 @@ def test_the_table_has_a_line_an_environment_and_marks_what_is_without_a_part(pl
     assert [len(row) for row in cells] == [len(columns)] * 4
     sure = dict(zip(columns, cells[2], strict=True))
     assert sure["environment"] == "lspet" and sure["images a step"] == "4 + 12"
-    assert sure["passes a step, forward / backward"] == "2 / 2" and sure["steps"] == "4,500"
+    assert sure["passes a step, forward / backward"] == "2 / 2" and sure["steps"] == "2,000"
     assert sure["data, GB"] == "unknown" and "+" not in sure["PFLOP, method"]
     assert cells[3][columns.index("PFLOP, method")].endswith("+")
 
