@@ -1,6 +1,7 @@
 """People through a network, back to keypoints in image pixels."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -43,15 +44,27 @@ def predict(
         batch: people at once.
         title: of the progress bar; without it there is none.
     """
-    keypoints, scores = [], []
-    parts = torch.arange(len(crops)).split(batch)
+
+    def look(rows: Tensor) -> tuple[Tensor, ...]:
+        images = plain_view(crops, rows, device)
+        return locate(net, images, skeleton, codec, flip_test=flip_test)
+
+    keypoints, scores = _look_at_all(net, len(crops), batch, title, look)
+    return keypoints, scores
+
+
+def _look_at_all(
+    net: nn.Module, people: int, batch: int, title: str | None,
+    look: Callable[[Tensor], tuple[Tensor, ...]],
+) -> list[Tensor]:  # fmt: skip
+    """What ``look`` gives of the rows of some people, of all of them, on the CPU."""
+    parts = torch.arange(people).split(batch)
     with eval_mode(net):
-        for rows in show_progress(parts, len(parts), title) if title else parts:
-            images = plain_view(crops, rows, device)
-            xy, score = locate(net, images, skeleton, codec, flip_test=flip_test)
-            keypoints.append(xy.cpu())
-            scores.append(score.cpu())
-    return torch.cat(keypoints), torch.cat(scores)
+        found = [
+            [part.cpu() for part in look(rows)]
+            for rows in (show_progress(parts, len(parts), title) if title else parts)
+        ]
+    return [torch.cat(part) for part in zip(*found, strict=True)]
 
 
 @torch.no_grad()
@@ -97,20 +110,18 @@ def predict_views(
         title: of the progress bar; without it there is none.
     """
     flip_order = skeleton.flip_order if mirrored else None
-    found = []
-    parts = torch.arange(len(crops)).split(batch)
-    with eval_mode(net):
-        for rows in show_progress(parts, len(parts), title) if title else parts:
 
-            def see(maps: Tensor, rows: Tensor = rows) -> Tensor:
-                return net(weak_view(crops, rows, maps, device)).float()
+    def look(rows: Tensor) -> tuple[Tensor, ...]:
+        def see(maps: Tensor) -> Tensor:
+            return net(weak_view(crops, rows, maps, device)).float()
 
-            each, mean = see_views(see, len(rows), crops.input_hw, views, codec, flip_order, device)
-            xy, score = codec.decode(mean)
-            peaks = codec.decode(each.flatten(0, 1))[0].unflatten(0, each.shape[:2])
-            spread = (peaks - xy).norm(dim=-1).mean(dim=0) / math.hypot(*crops.input_hw)
-            found.append((xy.cpu(), score.cpu(), spread.cpu()))
-    keypoints, scores, spread = (torch.cat(part) for part in zip(*found, strict=True))
+        each, mean = see_views(see, len(rows), crops.input_hw, views, codec, flip_order, device)
+        xy, score = codec.decode(mean)
+        peaks = codec.decode(each.flatten(0, 1))[0].unflatten(0, each.shape[:2])
+        spread = (peaks - xy).norm(dim=-1).mean(dim=0) / math.hypot(*crops.input_hw)
+        return xy, score, spread
+
+    keypoints, scores, spread = _look_at_all(net, len(crops), batch, title, look)
     return keypoints, scores, spread
 
 

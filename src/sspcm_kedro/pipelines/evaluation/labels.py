@@ -38,8 +38,7 @@ def score_pseudo_labels(
         A row a round: teacher_a and teacher_b, where two networks label; the mean of all that do;
         corrected (all keypoints), kept_corrected and kept_mean (corrected labels and plain mean,
         over the kept keypoints alone), rejected, and the share kept of the keypoints whose truth is
-        known. Where labels have probabilities also ``brier``, their mean squared error.
-        Empty where no truth is known.
+        known. Empty where no truth is known.
 
     Raises:
         BadInput: the labels of a round are of other people.
@@ -72,8 +71,6 @@ def score_pseudo_labels(
             "rejected": quality(label, ~kept),
             "kept": float(kept[people.visibility > 0].mean()),
         })  # fmt: skip
-        found = measure(corrected, people, skeleton, view, evaluation.pck_threshold)
-        rows[-1] |= {"brier": found["brier"]} if found else {}
     return rows
 
 
@@ -107,20 +104,10 @@ def measure_probabilities(
         return {}
     check_people(corrected, hidden_truth, "corrected labels of the last round", ROUNDS_AGAIN)
     tolerance = method.label_rules().tolerance
-    found = measure(corrected, hidden_truth, skeleton, view, tolerance)
-    unlabeled = {"unlabeled": found} if found else {}
-    return {"tolerance": tolerance, "held_out": report["calibration"], **unlabeled}
-
-
-def measure(
-    corrected: dict[str, Any], people: Instances, skeleton: Skeleton, view: ViewConfig,
-    tolerance: float,
-) -> dict[str, Any] | None:  # fmt: skip
-    """``reliability`` of the labels' probabilities; None without, or where no truth is known."""
-    if "probability" not in corrected:
-        return None
-    errors = label_errors(corrected["keypoints"], people, skeleton, view.frame)
+    measured = {"tolerance": tolerance, "held_out": report["calibration"]}
+    errors = label_errors(corrected["keypoints"], hidden_truth, skeleton, view.frame)
     known = np.isfinite(errors)
-    if not known.any():
-        return None
-    return reliability(corrected["probability"].numpy()[known], errors[known], tolerance)
+    if known.any():
+        probability = corrected["probability"].numpy()[known]
+        measured["unlabeled"] = reliability(probability, errors[known], tolerance)
+    return measured
