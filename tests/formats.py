@@ -468,15 +468,8 @@ def write_deeplabcut(
         for axis in "xy":
             for row, cell in zip(head, (scorer, part, axis), strict=True):
                 row.append(cell)
-    rows = []
-    for picture, name in zip(shown, names, strict=True):
-        person = picture.people[0]
-        row = [f"{folder}/{name}"]
-        for keypoint in bodyparts.values():
-            channel = UNION.names.index(keypoint)
-            seen = person.visibility[channel] > 0
-            row += [str(xy) if seen else "" for xy in person.joints[channel].tolist()]
-        rows.append(row)
+    rows = [[f"{folder}/{name}", *_cells(picture.people[0], bodyparts)]
+            for picture, name in zip(shown, names, strict=True)]  # fmt: skip
     table = "".join(",".join(row) + "\n" for row in head + rows)
     (root / folder / f"CollectedData_{scorer}.csv").write_text(table)
     lines = ["Task: reach", f"scorer: {scorer}", "multianimalproject: false", "video_sets:",
@@ -485,6 +478,33 @@ def write_deeplabcut(
              *(f"- {name}" for name in bodyparts)]  # fmt: skip
     (root / "config.yaml").write_text("\n".join(lines) + "\n")
     return {"kind": "deeplabcut", "root": str(root), "frames": 0}
+
+
+def _cells(person: Person, bodyparts: dict[str, str]) -> list[str]:
+    """x and y of each body part, empty where it is not annotated."""
+    cells: list[str] = []
+    for keypoint in bodyparts.values():
+        channel = UNION.names.index(keypoint)
+        seen = person.visibility[channel] > 0
+        cells += [str(xy) if seen else "" for xy in person.joints[channel].tolist()]
+    return cells
+
+
+def write_lightning_pose(
+    root: Path, shown: Sequence[Picture], bodyparts: dict[str, str] = TEMPLATE
+) -> Record:
+    """A lightning-pose data folder, as its documents show it: one table for all videos."""
+    names = [f"labeled-data/reach/img{7 * place:08d}.png" for place in range(len(shown))]
+    (root / "labeled-data/reach").mkdir(parents=True)
+    save_images(root, shown, names)
+    parts = [part for part in bodyparts for _ in "xy"]
+    rows = [["scorer", *("ann" for _ in parts)], ["bodyparts", *parts],
+            ["coords", *("xy"[place % 2] for place in range(len(parts)))]]  # fmt: skip
+    rows += [[name, *_cells(picture.people[0], bodyparts)]
+             for picture, name in zip(shown, names, strict=True)]  # fmt: skip
+    table = "".join(",".join(row) + "\n" for row in rows)
+    (root / "CollectedData.csv").write_text(table)
+    return {"kind": "lightning_pose", "root": str(root), "frames": 0}
 
 
 def save_video(
@@ -517,4 +537,5 @@ WRITERS = {
     "crowdpose": lambda root: write_crowdpose(root, *SHOWN[:2]),
     "ochuman": lambda root: write_ochuman(root, SHOWN[0]),
     "deeplabcut": lambda root: write_deeplabcut(root, SHOWN[0]),
+    "lightning_pose": lambda root: write_lightning_pose(root, SHOWN[0]),
 }

@@ -18,17 +18,27 @@ from sspcm_kedro.sources.crowdpose import CrowdposeSource
 from sspcm_kedro.sources.deeplabcut import DeepLabCutSource
 from sspcm_kedro.sources.drawn import DrawnSource
 from sspcm_kedro.sources.fisheye import FisheyeSource
+from sspcm_kedro.sources.lightning_pose import LightningPoseSource
 from sspcm_kedro.sources.lsp import LspetSource, LspSource
 from sspcm_kedro.sources.mpii import MpiiMatSource, MpiiSource
 from sspcm_kedro.sources.ochuman import OchumanSource
 from sspcm_kedro.sources.union import unite
 
-__all__ = ["KINDS", "SETS", "CocoSource", "DeepLabCutSource", "DrawnSource", "LspetSource",
-           "SourceConfig", "UnionSource"]  # fmt: skip
+__all__ = [
+    "KINDS",
+    "SETS",
+    "WITH_VIDEOS",
+    "CocoSource",
+    "DeepLabCutSource",
+    "DrawnSource",
+    "LspetSource",
+    "SourceConfig",
+    "UnionSource",
+]  # fmt: skip
 
 FolderSource = (
     CocoSource | LspetSource | LspSource | MpiiSource | MpiiMatSource | AicSource | FisheyeSource
-    | CrowdposeSource | OchumanSource | DeepLabCutSource
+    | CrowdposeSource | OchumanSource | DeepLabCutSource | LightningPoseSource
 )  # fmt: skip
 """Every source that reads a folder somebody else made."""
 
@@ -80,6 +90,9 @@ KINDS: dict[str, type[BaseSource]] = {
     for source in (DrawnSource, *get_args(FolderSource), UnionSource)
 }
 """Every kind of source."""
+
+WITH_VIDEOS = frozenset(kind for kind, source in KINDS.items() if source.has_videos)
+"""The kinds of whose videos ingestion makes images."""
 
 SETS: dict[str, tuple[str, PublishedSet]] = {
     published.name: (kind, published)
