@@ -15,14 +15,17 @@ from sspcm_kedro.sources.aic import AicSource
 from sspcm_kedro.sources.base import BaseSource
 from sspcm_kedro.sources.coco import CocoSource
 from sspcm_kedro.sources.crowdpose import CrowdposeSource
+from sspcm_kedro.sources.cvat import CvatSource
 from sspcm_kedro.sources.deeplabcut import DeepLabCutSource
 from sspcm_kedro.sources.drawn import DrawnSource
 from sspcm_kedro.sources.fisheye import FisheyeSource
+from sspcm_kedro.sources.label_studio import LabelStudioSource
 from sspcm_kedro.sources.lightning_pose import LightningPoseSource
 from sspcm_kedro.sources.lsp import LspetSource, LspSource
 from sspcm_kedro.sources.mpii import MpiiMatSource, MpiiSource
 from sspcm_kedro.sources.ochuman import OchumanSource
 from sspcm_kedro.sources.union import unite
+from sspcm_kedro.sources.yolo_pose import YoloPoseSource
 
 __all__ = [
     "KINDS",
@@ -39,6 +42,7 @@ __all__ = [
 FolderSource = (
     CocoSource | LspetSource | LspSource | MpiiSource | MpiiMatSource | AicSource | FisheyeSource
     | CrowdposeSource | OchumanSource | DeepLabCutSource | LightningPoseSource
+    | YoloPoseSource | LabelStudioSource | CvatSource
 )  # fmt: skip
 """Every source that reads a folder somebody else made."""
 
