@@ -24,6 +24,7 @@ from sspcm_kedro.sources.lightning_pose import LightningPoseSource
 from sspcm_kedro.sources.lsp import LspetSource, LspSource
 from sspcm_kedro.sources.mpii import MpiiMatSource, MpiiSource
 from sspcm_kedro.sources.ochuman import OchumanSource
+from sspcm_kedro.sources.sleap import SleapSource
 from sspcm_kedro.sources.union import unite
 from sspcm_kedro.sources.yolo_pose import YoloPoseSource
 
@@ -42,7 +43,7 @@ __all__ = [
 FolderSource = (
     CocoSource | LspetSource | LspSource | MpiiSource | MpiiMatSource | AicSource | FisheyeSource
     | CrowdposeSource | OchumanSource | DeepLabCutSource | LightningPoseSource
-    | YoloPoseSource | LabelStudioSource | CvatSource
+    | YoloPoseSource | LabelStudioSource | CvatSource | SleapSource
 )  # fmt: skip
 """Every source that reads a folder somebody else made."""
 
