@@ -47,7 +47,7 @@ class Predictions:
 
     def present(self) -> np.ndarray:
         """(n, k) which keypoints there are."""
-        return np.isfinite(self.keypoints).all(axis=-1)
+        return np.asarray(np.isfinite(self.keypoints).all(axis=-1))
 
     def image_names(self) -> list[str]:
         """(n) what each image is called; of a frame the video's name and the frame's number."""

@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import numpy as np
@@ -107,11 +107,13 @@ def _regions(where: str, result: list[Record]) -> list[Region]:
         kind = one.get("type")
         if kind not in ("keypointlabels", "rectanglelabels"):
             continue
-        value, own = one.get("value"), str(one.get("id"))
+        value: Any = one.get("value")
+        own = str(one.get("id"))
         what = f"{where}, region {own}"
         keys = ("x", "y") if kind == "keypointlabels" else ("x", "y", "width", "height")
-        place = [value.get(key) if isinstance(value, dict) else None for key in keys]
-        height, width = one.get("original_height"), one.get("original_width")
+        place: list[Any] = [value.get(key) if isinstance(value, dict) else None for key in keys]
+        height: Any = one.get("original_height")
+        width: Any = one.get("original_width")
         for number in (*place, height, width):
             if type(number) not in (int, float) or not abs(number) <= 1e6:
                 rule = f"must have numbers {', '.join(keys)} in percent, original_width and "

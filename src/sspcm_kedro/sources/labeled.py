@@ -61,9 +61,9 @@ def drop_points_outside(people: Sequence[Labeled]) -> list[Labeled]:
     kept, outside = [], 0
     for person in people:
         last = np.array(person.image_hw[::-1]) - 0.5
-        off = ((person.points < -0.5) | (person.points > last)).any(axis=-1)
+        off = np.any((person.points < -0.5) | (person.points > last), axis=-1)
         outside += int(off.sum())
-        points = np.where(off[:, None], np.nan, person.points)
+        points = np.where(np.expand_dims(off, -1), np.nan, person.points)
         if not np.isnan(points).all():
             kept.append(replace(person, points=points))
     if outside:
