@@ -6,6 +6,7 @@ from pathlib import Path
 from sspcm_kedro.downloads.published import Part, PublishedSet
 from sspcm_kedro.sources import KINDS, SETS
 from sspcm_kedro.sources.base import BaseSource
+from sspcm_kedro.sources.project import ProjectSource
 
 PAGE = Path(__file__).with_name("data.md")
 
@@ -37,7 +38,8 @@ def render(page: str) -> str:
 
 
 def _keypoints(kind: str, source: type[BaseSource]) -> str:
-    return "its own" if kind in ("coco", "deeplabcut") else str(source.skeleton.size)
+    own = kind == "coco" or issubclass(source, ProjectSource)
+    return "its own" if own else str(source.skeleton.size)
 
 
 def _summary(source: type[BaseSource]) -> str:

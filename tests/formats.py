@@ -468,15 +468,8 @@ def write_deeplabcut(
         for axis in "xy":
             for row, cell in zip(head, (scorer, part, axis), strict=True):
                 row.append(cell)
-    rows = []
-    for picture, name in zip(shown, names, strict=True):
-        person = picture.people[0]
-        row = [f"{folder}/{name}"]
-        for keypoint in bodyparts.values():
-            channel = UNION.names.index(keypoint)
-            seen = person.visibility[channel] > 0
-            row += [str(xy) if seen else "" for xy in person.joints[channel].tolist()]
-        rows.append(row)
+    rows = [[f"{folder}/{name}", *_cells(picture.people[0], bodyparts)]
+            for picture, name in zip(shown, names, strict=True)]  # fmt: skip
     table = "".join(",".join(row) + "\n" for row in head + rows)
     (root / folder / f"CollectedData_{scorer}.csv").write_text(table)
     lines = ["Task: reach", f"scorer: {scorer}", "multianimalproject: false", "video_sets:",
@@ -485,6 +478,121 @@ def write_deeplabcut(
              *(f"- {name}" for name in bodyparts)]  # fmt: skip
     (root / "config.yaml").write_text("\n".join(lines) + "\n")
     return {"kind": "deeplabcut", "root": str(root), "frames": 0}
+
+
+def _cells(person: Person, bodyparts: dict[str, str]) -> list[str]:
+    """x and y of each body part, empty where it is not annotated."""
+    cells: list[str] = []
+    for keypoint in bodyparts.values():
+        channel = UNION.names.index(keypoint)
+        seen = person.visibility[channel] > 0
+        cells += [str(xy) if seen else "" for xy in person.joints[channel].tolist()]
+    return cells
+
+
+def write_lightning_pose(
+    root: Path, shown: Sequence[Picture], bodyparts: dict[str, str] = TEMPLATE
+) -> Record:
+    """A lightning-pose data folder, as its documents show it: one table for all videos."""
+    names = [f"labeled-data/reach/img{7 * place:08d}.png" for place in range(len(shown))]
+    (root / "labeled-data/reach").mkdir(parents=True)
+    save_images(root, shown, names)
+    parts = [part for part in bodyparts for _ in "xy"]
+    rows = [["scorer", *("ann" for _ in parts)], ["bodyparts", *parts],
+            ["coords", *("xy"[place % 2] for place in range(len(parts)))]]  # fmt: skip
+    rows += [[name, *_cells(picture.people[0], bodyparts)]
+             for picture, name in zip(shown, names, strict=True)]  # fmt: skip
+    table = "".join(",".join(row) + "\n" for row in rows)
+    (root / "CollectedData.csv").write_text(table)
+    return {"kind": "lightning_pose", "root": str(root), "frames": 0}
+
+
+KEYPOINTS = ("nose", "left_wrist", "right_wrist")
+
+
+def write_yolo_pose(root: Path, train: Sequence[Picture], val: Sequence[Picture]) -> Record:
+    """YOLO-pose as Ultralytics documents it; its path is one of another computer."""
+    channels = [UNION.names.index(name) for name in KEYPOINTS]
+    for part, shown in (("train", train), ("val", val)):
+        names = [f"{part}{place}.jpg" for place in range(len(shown))]
+        save_images(root / "images" / part, shown, names)
+        (root / "labels" / part).mkdir(parents=True)
+        for picture, name in zip(shown, names, strict=True):
+            size = np.array(picture.image.size)
+            lines = []
+            for person in picture.people:
+                x0, y0, x1, y1 = np.array(person.box) / (*size, *size)
+                row = [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0]
+                for channel in channels:
+                    seen = int(person.visibility[channel])
+                    row += [*(person.joints[channel] / size if seen else (0, 0)), seen]
+                lines.append(" ".join(map(str, [0, *row])))
+            (root / "labels" / part / f"{Path(name).stem}.txt").write_text("\n".join(lines))
+    (root / "data.yaml").write_text(
+        "path: D:\\sets\\mine\ntrain: images/train\nval: D:\\sets\\mine\\images\\val\n"
+        "kpt_shape: [3, 3]\nflip_idx: [0, 2, 1]\nnames: {0: dancer}\n"
+        f"kpt_names: {{0: [{', '.join(KEYPOINTS)}]}}\n")  # fmt: skip
+    return {"kind": "yolo_pose", "root": str(root)}
+
+
+def write_label_studio(root: Path, shown: Sequence[Picture]) -> Record:
+    """A Label Studio export of uploaded images, one box with key points each."""
+    names = [f"{place}.jpg" for place in range(len(shown))]
+    save_images(root / "images", shown, names)
+    tasks = []
+    for place, (picture, name) in enumerate(zip(shown, names, strict=True)):
+        width, height = picture.image.size
+        about = {"original_width": width, "original_height": height, "image_rotation": 0}
+        result: list[Record] = []
+        for number, person in enumerate(picture.people):
+            x0, y0, x1, y1 = person.box
+            box = {"x": 100 * x0 / width, "y": 100 * y0 / height, "rotation": 0,
+                   "width": 100 * (x1 - x0) / width, "height": 100 * (y1 - y0) / height,
+                   "rectanglelabels": ["person"]}  # fmt: skip
+            result.append({**about, "id": f"b{number}", "type": "rectanglelabels", "value": box})
+            for label in KEYPOINTS:
+                channel = UNION.names.index(label)
+                x, y = person.joints[channel].tolist()
+                if person.visibility[channel]:
+                    result.append({
+                        **about, "id": f"{number}{label}", "parentID": f"b{number}",
+                        "type": "keypointlabels",
+                        "value": {"x": 100 * x / width, "y": 100 * y / height, "width": 0.5,
+                                  "keypointlabels": [label]}})  # fmt: skip
+        data = {"image": f"/data/upload/1/{place + 10**7:08x}-{name}"}
+        tasks.append({"id": place + 1, "data": data,
+                      "annotations": [{"completed_by": 1, "result": result}]})  # fmt: skip
+    save_json(root / "label_studio.json", tasks)
+    return {"kind": "label_studio", "root": str(root), "names": list(KEYPOINTS)}
+
+
+def write_cvat(root: Path, shown: Sequence[Picture]) -> Record:
+    """CVAT for images 1.1: a skeleton a person, as CVAT writes it."""
+    names = [f"{place}.jpg" for place in range(len(shown))]
+    save_images(root / "images", shown, names)
+    labels = "".join(f"<label><name>{name}</name><type>points</type><parent>person</parent></label>"
+                     for name in KEYPOINTS)  # fmt: skip
+    circles = "".join(f'&lt;circle data-node-id="{place}" data-label-name="{name}"&gt;'
+                      for place, name in enumerate(KEYPOINTS, start=1))  # fmt: skip
+    edge = '&lt;line data-type="edge" data-node-from="2" data-node-to="1"&gt;'
+    text = (f"<annotations><version>1.1</version><meta><task><labels><label><name>person</name>"
+            f"<type>skeleton</type><svg>{edge}{circles}</svg></label>{labels}</labels></task>"
+            "</meta>")  # fmt: skip
+    for place, (picture, name) in enumerate(zip(shown, names, strict=True)):
+        width, height = picture.image.size
+        text += f'<image id="{place}" name="day 1\\{name}" width="{width}" height="{height}">'
+        for person in picture.people:
+            text += '<skeleton label="person" source="manual" z_order="0">'
+            for label in KEYPOINTS:
+                channel = UNION.names.index(label)
+                x, y = person.joints[channel].tolist()
+                seen = person.visibility[channel]
+                text += (f'<points label="{label}" outside="{int(seen == 0)}" '
+                         f'occluded="{int(seen == 1)}" points="{x},{y}"></points>')  # fmt: skip
+            text += "</skeleton>"
+        text += "</image>"
+    (root / "annotations.xml").write_text(text + "</annotations>")
+    return {"kind": "cvat", "root": str(root)}
 
 
 def save_video(
@@ -517,4 +625,8 @@ WRITERS = {
     "crowdpose": lambda root: write_crowdpose(root, *SHOWN[:2]),
     "ochuman": lambda root: write_ochuman(root, SHOWN[0]),
     "deeplabcut": lambda root: write_deeplabcut(root, SHOWN[0]),
+    "lightning_pose": lambda root: write_lightning_pose(root, SHOWN[0]),
+    "yolo_pose": lambda root: write_yolo_pose(root, *SHOWN[:2]),
+    "label_studio": lambda root: write_label_studio(root, SHOWN[0]),
+    "cvat": lambda root: write_cvat(root, SHOWN[0]),
 }

@@ -25,6 +25,7 @@ from sspcm_kedro.pipelines import (
     submission,
     warmup,
 )
+from sspcm_kedro.sources import WITH_VIDEOS
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -37,7 +38,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     count = number_of_rounds(parameters)
     kind = kind_of_source(parameters)
     stages = {
-        "ingestion": ingestion.create_pipeline(kind == "drawn", kind == "deeplabcut"),
+        "ingestion": ingestion.create_pipeline(kind == "drawn", kind in WITH_VIDEOS),
         "warmup": warmup.create_pipeline(),
         "rounds": rounds.create_pipeline(count),
         "comparison": comparison.create_pipeline() + evaluation.create_comparison_pipeline(),

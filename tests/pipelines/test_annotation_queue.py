@@ -369,3 +369,23 @@ def test_the_least_likely_right_go_out_first_where_that_is_measured(ingested):
     by_pair, _ = ingested.queue(3)
     others = [person["id"] for person in by_pair["annotations"]["annotations"]]
     assert others != [person["id"] for person in people]
+
+
+def test_drafts_go_out_in_the_formats_of_other_tools(ingested, tmp_path):
+    config = QueueConfig(people=1, formats=("deeplabcut", "label_studio"))
+    folder, dataset = tmp_path / "queue", AnnotationQueueDataset(str(tmp_path / "queue"))
+    saved, _ = ingested.queue(1, config=config)
+    dataset.save(saved)
+    draft = json.loads((folder / ANNOTATIONS).read_text())
+    points = np.reshape(draft["annotations"][0]["keypoints"], (-1, 3))
+    table = pd.read_csv(folder / "exports/deeplabcut/CollectedData_sspcm.csv", header=[0, 1, 2],
+                        index_col=0)  # fmt: skip
+    name = draft["images"][0]["file_name"]
+    assert table.index.tolist() == [f"labeled-data/default/{name}"]
+    np.testing.assert_allclose(table.to_numpy().reshape(-1, 2), points[:, :2], atol=0.006)
+    (task,) = json.loads((folder / "exports/label_studio/label_studio.json").read_text())
+    assert task["data"]["image"].endswith(name)
+    dataset.save(saved)  # as it was written: it is replaced
+    (folder / "exports/deeplabcut/CollectedData_sspcm.csv").write_text("corrected in place")
+    with pytest.raises(DatasetError, match=r"CollectedData_sspcm\.csv"):
+        dataset.save(saved)

@@ -50,7 +50,9 @@ def test_files_that_are_something_else(tmp_path, kind):
     record = WRITERS[kind](tmp_path)
     source = SourceConfig.model_validate(record).root
     source.read()
-    files = [file for file in tmp_path.rglob("*") if file.suffix in (".json", ".mat", ".yaml")]
+    files = [
+        file for file in tmp_path.rglob("*") if file.suffix in (".json", ".mat", ".yaml", ".xml")
+    ]
     for file in files:
         whole = file.read_bytes()
         broken = [b"", b"{}", b"[]", b"null", b"3", b"[3]", b"\xff\xfe", whole[: len(whole) // 2]]
@@ -65,7 +67,8 @@ def test_files_that_are_something_else(tmp_path, kind):
     source.read()
 
 
-@pytest.mark.parametrize("kind", ["coco", "mpii", "aic", "fisheye", "crowdpose", "ochuman"])
+@pytest.mark.parametrize("kind", ["coco", "mpii", "aic", "fisheye", "crowdpose", "ochuman",
+                                  "label_studio"])  # fmt: skip
 def test_files_with_an_odd_value(tmp_path, kind):
     """Any value anywhere: no other error than BadInput comes out."""
     record = WRITERS[kind](tmp_path)

@@ -34,6 +34,9 @@ def test_the_examples_of_sources_in_the_data_page_are_settings():
     page = (ROOT / "docs" / "data.md").read_text()
     blocks = [block.split("```")[0] for block in page.split("```yaml\n")[1:]]
     sources = [said["source"] for said in map(yaml.safe_load, blocks) if "source" in said]
-    assert {source["kind"] for source in sources} == {"coco", "deeplabcut", "union"}
+    assert {source["kind"] for source in sources} == {
+        "coco", "deeplabcut", "union", "lightning_pose", "sleap", "yolo_pose", "label_studio",
+        "cvat",
+    }  # fmt: skip
     for source in sources:
         KINDS[source["kind"]].model_validate(source)

@@ -15,20 +15,35 @@ from sspcm_kedro.sources.aic import AicSource
 from sspcm_kedro.sources.base import BaseSource
 from sspcm_kedro.sources.coco import CocoSource
 from sspcm_kedro.sources.crowdpose import CrowdposeSource
+from sspcm_kedro.sources.cvat import CvatSource
 from sspcm_kedro.sources.deeplabcut import DeepLabCutSource
 from sspcm_kedro.sources.drawn import DrawnSource
 from sspcm_kedro.sources.fisheye import FisheyeSource
+from sspcm_kedro.sources.label_studio import LabelStudioSource
+from sspcm_kedro.sources.lightning_pose import LightningPoseSource
 from sspcm_kedro.sources.lsp import LspetSource, LspSource
 from sspcm_kedro.sources.mpii import MpiiMatSource, MpiiSource
 from sspcm_kedro.sources.ochuman import OchumanSource
+from sspcm_kedro.sources.sleap import SleapSource
 from sspcm_kedro.sources.union import unite
+from sspcm_kedro.sources.yolo_pose import YoloPoseSource
 
-__all__ = ["KINDS", "SETS", "CocoSource", "DeepLabCutSource", "DrawnSource", "LspetSource",
-           "SourceConfig", "UnionSource"]  # fmt: skip
+__all__ = [
+    "KINDS",
+    "SETS",
+    "WITH_VIDEOS",
+    "CocoSource",
+    "DeepLabCutSource",
+    "DrawnSource",
+    "LspetSource",
+    "SourceConfig",
+    "UnionSource",
+]  # fmt: skip
 
 FolderSource = (
     CocoSource | LspetSource | LspSource | MpiiSource | MpiiMatSource | AicSource | FisheyeSource
-    | CrowdposeSource | OchumanSource | DeepLabCutSource
+    | CrowdposeSource | OchumanSource | DeepLabCutSource | LightningPoseSource
+    | YoloPoseSource | LabelStudioSource | CvatSource | SleapSource
 )  # fmt: skip
 """Every source that reads a folder somebody else made."""
 
@@ -80,6 +95,9 @@ KINDS: dict[str, type[BaseSource]] = {
     for source in (DrawnSource, *get_args(FolderSource), UnionSource)
 }
 """Every kind of source."""
+
+WITH_VIDEOS = frozenset(kind for kind, source in KINDS.items() if source.has_videos)
+"""The kinds of whose videos ingestion makes images."""
 
 SETS: dict[str, tuple[str, PublishedSet]] = {
     published.name: (kind, published)

@@ -14,6 +14,7 @@ from sspcm_kedro.data.source import Source
 from sspcm_kedro.downloads.published import PublishedSet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.sources.video_frames import VideoFrames
 
 
 class BaseSource(Settings, ABC):
@@ -24,20 +25,32 @@ class BaseSource(Settings, ABC):
     Attributes:
         skeleton: its keypoints; where files name their own, the usual ones.
         published: the sets that it reads.
+        has_videos: whether ingestion makes images of its videos first.
     """
 
     skeleton: ClassVar[Skeleton]
     published: ClassVar[tuple[PublishedSet, ...]] = ()
+    has_videos: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, made_folder: Path | None = None) -> Source:
         """The people of the source; ``made_folder`` is what ingestion has made of it before.
 
-        Kind ``drawn`` needs it, and ``deeplabcut`` for the frames of its videos.
+        Kind ``drawn`` needs it, and kinds with videos for their frames.
 
         Raises:
             BadInput: a file breaks a rule; says the file, the record, the rule and the remedy.
         """
+
+    def video_frames(self) -> VideoFrames:
+        """What images to make of its videos.
+
+        Raises:
+            BadInput: it is of a kind without videos.
+        """
+        kind = type(self).model_fields["kind"].default
+        rule = f"node 'choose_frames' needs a source with videos, got '{kind}'"
+        raise BadInput("parameter source", rule, "Build the pipeline with videos=False")
 
 
 def boxed_instances(

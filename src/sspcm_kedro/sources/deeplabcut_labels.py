@@ -1,8 +1,7 @@
 """What DeepLabCut's labeled-data/ shows: labeled animals, and images that nobody has labeled."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +11,16 @@ from sspcm_kedro.sources import checks
 from sspcm_kedro.sources.deeplabcut_project import Project
 from sspcm_kedro.sources.deeplabcut_table import LabelTable, read_label_table
 from sspcm_kedro.sources.image_folder import SUFFIXES
+from sspcm_kedro.sources.labeled import Labeled, unlabeled_images
 
 logger = logging.getLogger(__name__)
 
 _PREFIX = "CollectedData_"
 
 
-@dataclass(frozen=True)
-class Animal:
-    """An animal on an image.
-
-    Attributes:
-        path: the image.
-        image_hw: its (height, width).
-        points: (k, 2) x, y in image pixels; nan where a point is not labeled.
-    """
-
-    path: Path
-    image_hw: tuple[int, int]
-    points: np.ndarray
-
-
 def read_labels(
     project: Project, scorer: str | None, one_an_image: bool
-) -> tuple[list[Animal], list[Animal]]:
+) -> tuple[list[Labeled], list[Labeled]]:
     """The animals with a labeled point, by folder, row and column; and the images without a row.
 
     A point off its image is not labeled, as DeepLabCut has it. Images with a row and without a
@@ -49,7 +34,7 @@ def read_labels(
     Raises:
         BadInput: a table breaks a rule, or an image of it is not there.
     """
-    animals: list[Animal] = []
+    animals: list[Labeled] = []
     rowless: list[Path] = []
     blank = outside = 0
     for folder in project.label_folders():
@@ -66,7 +51,11 @@ def read_labels(
             off = ((each < -0.5) | (each > np.array(hw[::-1]) - 0.5)).any(axis=-1)
             outside += int(off.sum())
             each[off] = np.nan
-            seen = [Animal(path, hw, points) for points in each if not np.isnan(points).all()]
+            seen = [
+                Labeled(path, hw, points, name=name_of(project, path))
+                for points in each
+                if not np.isnan(points).all()
+            ]
             if len(seen) > 1 and one_an_image:
                 rule = f"one animal can have the whole image for its box, found {len(seen)}"
                 raise BadInput(f"{file}, image {path.name}", rule, "Set source.box=keypoints")
@@ -78,38 +67,13 @@ def read_labels(
         logger.warning("%d points are off their images: they count as not labeled", outside)
     logger.info("%d animals are labeled, and %d images of labeled-data have no row",
                 len(animals), len(rowless))  # fmt: skip
-    nothing = np.full((len(project.bodyparts), 2), np.nan)
-    sizes = checks.stored_sizes(rowless).tolist()
-    return animals, [Animal(path, (height, width), nothing)
-                     for path, (height, width) in zip(rowless, sizes, strict=True)]  # fmt: skip
+    names = [name_of(project, path) for path in rowless]
+    return animals, unlabeled_images(rowless, names, len(project.bodyparts))
 
 
-def frame_boxes(animals: Sequence[Animal]) -> np.ndarray:
-    """(n, 4) whole images, from the first pixel's center to the last one's."""
-    return np.array([(0, 0, width - 1, height - 1)
-                     for height, width in (animal.image_hw for animal in animals)])  # fmt: skip
-
-
-def keypoint_boxes(animals: Sequence[Animal], margin: float) -> tuple[list[Animal], np.ndarray]:
-    """The animals whose labeled points span a box, and these boxes (n, 4), cut at the image.
-
-    Args:
-        animals: those with a labeled point.
-        margin: how far a box reaches beyond the points, as a share of its longer side; at least a
-            pixel.
-    """
-    boxed, boxes = [], []
-    for animal in animals:
-        low, high = np.nanmin(animal.points, axis=0), np.nanmax(animal.points, axis=0)
-        longer = (high - low).max()
-        if longer > 0:
-            beyond, edge = max(margin * longer, 1.0), np.array(animal.image_hw[::-1]) - 1
-            boxed.append(animal)
-            boxes.append([*np.clip(low - beyond, 0, edge), *np.clip(high + beyond, 0, edge)])
-    if len(boxed) < len(animals):
-        logger.warning("%d animals have one labeled point, which is no box: they are left out",
-                       len(animals) - len(boxed))  # fmt: skip
-    return boxed, np.array(boxes).reshape(-1, 4)
+def name_of(project: Project, path: Path) -> str:
+    """What tables call an image: its path from the project's folder."""
+    return path.relative_to(project.root).as_posix()
 
 
 def _rows(folder: Path, table: LabelTable) -> Iterator[tuple[Path, tuple[int, int], np.ndarray]]:

@@ -67,12 +67,12 @@ class Project:
                                name, folder)  # fmt: skip
         return files
 
-    def extracted_frames(self, video: Path) -> tuple[int, ...]:
-        """The frames of a video that DeepLabCut has extracted, from the images' names (img0123.png
-        is frame 123)."""
-        folder = self.root / "labeled-data" / video.stem
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        return tuple(sorted({int(match[1]) for name in names if (match := _FRAME.fullmatch(name))}))
+
+def extracted_frames(folder: Path) -> tuple[int, ...]:
+    """The frames of a video that somebody has extracted into a folder, from the images' names
+    (img0123.png is frame 123)."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return tuple(sorted({int(match[1]) for name in names if (match := _FRAME.fullmatch(name))}))
 
 
 def _is_own(stem: str) -> bool:

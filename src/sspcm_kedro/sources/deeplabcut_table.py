@@ -38,6 +38,58 @@ class LabelTable:
     points: np.ndarray
 
 
+@dataclass(frozen=True)
+class PlainTable:
+    """The labels of a table that names its own keypoints, of one animal.
+
+    Attributes:
+        names: the k keypoints, in the order of the columns.
+        images: the n images as the rows name them, with slashes.
+        points: (n, k, 2) x, y in image pixels; nan where a point is not labeled.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[str, ...]
+    points: np.ndarray
+
+
+def read_plain_table(file: Path, scorer: str | None = None) -> PlainTable:
+    """A table of one animal whose keypoints are those of its columns.
+
+    Args:
+        file: the table.
+        scorer: whose columns, where several have labeled.
+
+    Raises:
+        BadInput: the file is not such a table, or is one of several scorers or of several animals.
+    """
+    rows = _rows(file)
+    heads, body, first = _parts(file, rows)
+    if "individuals" in heads:
+        rule = "must be of one animal, and has a row 'individuals'"
+        raise BadInput(file, rule, "Read the project as source.kind=deeplabcut")
+    whose = heads["scorer"][first:]
+    if scorer is None:
+        scorers = list(dict.fromkeys(whose))
+        if len(scorers) > 1:
+            rule = f"must be of one scorer, found {', '.join(scorers)}"
+            raise BadInput(f"{file}, row scorer", rule, "Say whose labels are read: source.scorer")
+    elif scorer in whose:
+        kept = [True] * first + [name == scorer for name in whose]
+        heads = {name: _only(row, kept) for name, row in heads.items()}
+        body = [_only(row, kept) for row in body]
+    else:
+        _check_scorer(file, whose, scorer)
+    names = tuple(dict.fromkeys(heads["bodyparts"][first:]))
+    columns = _columns(file, heads, first, names)
+    images = tuple("/".join(row[:first]).replace("\\", "/") for row in body)
+    return PlainTable(names, images, _points(file, images, body, names, ("",), columns)[:, 0])
+
+
+def _only(row: list[str], kept: list[bool]) -> list[str]:
+    return [cell for cell, keep in zip(row, kept, strict=True) if keep]
+
+
 def read_label_table(file: Path, scorer: str, bodyparts: Sequence[str]) -> LabelTable:
     """A table with the k points in the order of ``bodyparts``; those it lacks are not labeled.
 
@@ -51,6 +103,15 @@ def read_label_table(file: Path, scorer: str, bodyparts: Sequence[str]) -> Label
     columns = _columns(file, heads, first, bodyparts)
     images = _images(file, body, first)
     animals = tuple(dict.fromkeys(animal for animal, _, _ in columns.values()))
+    points = _points(file, images, body, bodyparts, animals, columns)
+    return LabelTable(images, animals, points)
+
+
+def _points(
+    file: Path, images: Sequence[str], body: Rows, bodyparts: Sequence[str],
+    animals: Sequence[str], columns: dict[int, tuple[str, int, int]],
+) -> np.ndarray:  # fmt: skip
+    """(n, m, k, 2) the coordinates of the rows; nan where a cell is empty."""
     points = np.full((len(body), len(animals), len(bodyparts), 2), np.nan)
     for column, (animal, part, axis) in columns.items():
         name = bodyparts[part]
@@ -61,7 +122,7 @@ def read_label_table(file: Path, scorer: str, bodyparts: Sequence[str]) -> Label
     broken = [(f"image {images[row]}", f"{bodyparts[part]} must have both x and y, or neither")
               for row, _, part in np.argwhere(halves)]  # fmt: skip
     checks.refuse(file, broken, "Label the point again, or empty both cells")
-    return LabelTable(images, animals, points)
+    return points
 
 
 def _rows(file: Path) -> Rows:

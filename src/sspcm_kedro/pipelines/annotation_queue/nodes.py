@@ -1,5 +1,6 @@
 """From corrected labels to a folder that annotation tools open."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.data.whose import check_people
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.exports import DraftFormat, Predictions, export_drafts
 from sspcm_kedro.figures.overlays import draw_overlays, tile_frame
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -31,10 +33,12 @@ class QueueConfig(Settings):
     Attributes:
         people: how many at most; those whose labels are the least likely right first.
         shown: how many of them the contact sheet shows.
+        formats: of other tools, besides COCO, that the drafts are written in, into ``exports``.
     """
 
     people: int = Field(default=50, ge=1, le=10**9)
     shown: int = Field(default=60, ge=1, le=1000)
+    formats: tuple[DraftFormat, ...] = ()
 
 
 def select_people(
@@ -61,7 +65,8 @@ def select_people(
 
     Returns:
         ``annotations``, a COCO file with the corrected labels as a draft, and ``images``, the image
-        file of each of its file names; and a sheet with the same people in the same order.
+        file of each of its file names, and ``exports``, the content of further files by name; and a
+        sheet with the same people in the same order.
 
     Raises:
         BadInput: the labels are of other people, nothing tells them apart, or nobody is unlabeled.
@@ -94,6 +99,8 @@ def select_people(
         further={what.replace(" ", "_"): doubtful[rows].round(4).tolist()},
     )  # fmt: skip
     images = {names[path]: path for path in dict.fromkeys(people.paths)}
+    exports = export_queue(people, names, drafts, 1 - doubt[rows].numpy(), known, skeleton,
+                           config.formats)  # fmt: skip
     shown = slice(config.shown)
     titles = [
         f"{place} ({doubtful[row]:.2f}) {names[path]}"
@@ -105,7 +112,36 @@ def select_people(
         crops[torch.arange(len(first))].numpy(), first.boxes, tile,
         np.where(known[:, None], points, np.nan)[shown], titles[shown], skeleton, kept=kept[shown],
     )  # fmt: skip
-    return {"annotations": annotations, "images": images}, sheet
+    return {"annotations": annotations, "images": images, "exports": exports}, sheet
+
+
+def export_queue(
+    people: Instances, names: Mapping[str, str], drafts: np.ndarray, scores: np.ndarray,
+    known: np.ndarray, skeleton: Skeleton, formats: Sequence[DraftFormat],
+) -> dict[str, bytes]:  # fmt: skip
+    """The drafts in further formats: the content of files by ``format/name``.
+
+    Args:
+        people: the n people.
+        names: what each image file is called.
+        drafts: (n, k, 2) image pixels.
+        scores: (n, k) how likely each is right, or how well predictions agree.
+        known: (k) keypoints that there are labels of.
+        skeleton: the k keypoints.
+        formats: of which tools.
+    """
+    folder = {"sleap": "images/default/", "label_studio": ""}  # else a folder of labeled-data
+    files = {}
+    for kind in formats:
+        start = folder.get(kind, "labeled-data/default/")
+        made = Predictions(
+            skeleton, np.where(known[:, None], drafts, np.nan), scores.clip(0, 1),
+            tuple(start + names[path] for path in people.paths), people.image_hw,
+            boxes=people.boxes,
+        )  # fmt: skip
+        files |= {f"{kind}/{name}": content
+                  for name, content in export_drafts(kind, made).items()}  # fmt: skip
+    return files
 
 
 def doubt_of(corrected: dict[str, Tensor]) -> tuple[str, Tensor]:

@@ -13,7 +13,7 @@ from sspcm_kedro.data.whose import as_unit
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.seeds import Seed
-from sspcm_kedro.sources import DeepLabCutSource, DrawnSource, SourceConfig
+from sspcm_kedro.sources import DrawnSource, SourceConfig
 from sspcm_kedro.sources.annotation_import import AnnotationImportConfig, merge
 from sspcm_kedro.sources.checks import verify_images
 from sspcm_kedro.sources.drawn_folder import DrawnPeople
@@ -34,9 +34,6 @@ def draw_people(source: SourceConfig, seed: Seed) -> DrawnPeople:
 
 def choose_frames(source: SourceConfig) -> VideoFrames:
     """Of which videos frames are to be chosen; the catalog entry that saves it chooses them."""
-    if not isinstance(source.root, DeepLabCutSource):
-        rule = f"node 'choose_frames' needs a source with videos, got '{source.root.kind}'"
-        raise BadInput("parameter source", rule, "Build the pipeline with videos=False")
     return source.root.video_frames()
 
 

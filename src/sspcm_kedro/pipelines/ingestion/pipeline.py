@@ -15,7 +15,7 @@ def create_pipeline(drawn: bool = False, videos: bool = False) -> Pipeline:
 
     Args:
         drawn: whether ``source`` is of kind "drawn".
-        videos: whether it is of a kind with videos ("deeplabcut").
+        videos: whether it is of a kind with videos (``has_videos``).
     """
     made: list[Node] = []
     if drawn:

@@ -1,0 +1,29 @@
+"""DeepLabCut's CSV: a file a video, or one for all images."""
+
+from sspcm_kedro.exports.predictions import Predictions, stem
+from sspcm_kedro.exports.table import rows_of, write_table
+
+SCORER = "DLC_sspcm"
+
+
+def export_deeplabcut(predictions: Predictions) -> dict[str, bytes]:
+    """A table for each video, ``<video>DLC_sspcm.csv``, or ``imagesDLC_sspcm.csv``.
+
+    Three rows of head (scorer, bodyparts, coords), with several animals on an image a fourth
+    (individuals); then a row a frame with x, y and likelihood; cells of what is not there are
+    empty, which pandas reads as nan.
+    """
+    files = [None] if predictions.frames is None else list(dict.fromkeys(
+        [*predictions.files, *predictions.frame_counts]))  # fmt: skip
+    tables = {}
+    for file in files:
+        text = write_table(predictions, *rows_of(predictions, file), SCORER)
+        tables[f"{stem(file) if file else 'images'}{SCORER}.csv"] = text.encode()
+    return tables
+
+
+def draft_deeplabcut(predictions: Predictions) -> dict[str, bytes]:
+    """``CollectedData_sspcm.csv``, as labels of a folder of labeled-data: x and y alone."""
+    names, rows = rows_of(predictions, None)
+    text = write_table(predictions, names, rows, "sspcm", likelihood=False)
+    return {"CollectedData_sspcm.csv": text.encode()}
