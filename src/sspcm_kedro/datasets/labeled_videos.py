@@ -56,7 +56,7 @@ class VideoFolderDataset(AbstractDataset[Any, Any]):
 
 
 class VideoTablesDataset(VideoFolderDataset):
-    """Predictions: ``<video>.csv`` for people, a row a keypoint, and ``<video>.parquet``, all of it.
+    """Predictions: ``<video>.csv``, a row a keypoint, and ``<video>.parquet``, a row a person.
 
     Loading gives a function from a video's name to its table.
     """

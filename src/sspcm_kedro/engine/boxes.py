@@ -62,13 +62,16 @@ def boxes_of_table(
     """
     if "video" in table:
         table = table[table["video"] == video]
-    by_frame = {int(str(frame)): rows for frame, rows in table.groupby("frame")}
+    table = table.sort_values("frame", kind="stable")
+    numbers, boxes = table["frame"].to_numpy(), table[list(COLUMNS)].to_numpy(np.float32)
+    scores = np.ones(len(table), np.float32)
+    if "score" in table:
+        scores = table["score"].to_numpy(np.float32)
+    tracks = table["track"].to_numpy(np.int64) if "track" in table else None
     for frame in frames:
-        rows = by_frame.get(frame.index, table.iloc[:0])
-        tracks = rows["track"].to_numpy(np.int64) if "track" in rows else None
-        scores = rows["score"] if "score" in rows else pd.Series(1.0, rows.index)
-        boxes = rows[list(COLUMNS)].to_numpy(np.float32)
-        yield BoxedFrame(frame, boxes, scores.to_numpy(np.float32), tracks)
+        rows = slice(*np.searchsorted(numbers, [frame.index, frame.index + 1]).tolist())
+        who = None if tracks is None else tracks[rows]
+        yield BoxedFrame(frame, boxes[rows], scores[rows], who)
 
 
 def read_box_table(file: Path) -> pd.DataFrame:
@@ -94,9 +97,12 @@ def read_box_table(file: Path) -> pd.DataFrame:
     good = np.isfinite(values).all(axis=1) & (values["x1"] > values["x0"])
     good &= (values["y1"] > values["y0"]) & (values["frame"] >= 0)
     good &= (values[whole] % 1 == 0).all(axis=1)
+    if "track" in table:
+        keys = [name for name in ("video", "frame", "track") if name in table]
+        good &= ~table.duplicated(keys)
     bad = np.flatnonzero(~good)
     if len(bad):
-        rule = "must be numbers with x1 > x0, y1 > y0 and a whole frame from 0"
+        rule = "must be numbers with x1 > x0, y1 > y0 a whole frame from 0, and a track once a frame"
         found = table[numbers].iloc[bad[0]].to_dict()
         more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
         raise BadInput(f"{file}, line {bad[0] + 2}", f"{rule}, found {found}{more}", remedy)

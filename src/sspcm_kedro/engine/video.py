@@ -1,4 +1,4 @@
-"""A video to the keypoints of its people: predicted in batches, told apart, marked, in one table."""
+"""A video to the keypoints of its people: in batches, told apart, marked, in one table."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -94,14 +94,16 @@ def collect(
     names, frame = model.skeleton.names, model.view.frame
     sigmas = np.asarray(model.skeleton.sigmas or [DEFAULT_SIGMA] * len(names), np.float64)
     tracker, parts, count = Tracker(sigmas), [], 0
-    for boxed, (keypoints, scores) in found:
+    for boxed, predicted in found:
         count = max(count, boxed.frame.index + 1)
         rows = np.arange(len(boxed.boxes))
         if len(rows) > 1:
-            persons = rescore(boxed.scores, scores, threshold=threshold)
+            persons = rescore(boxed.scores, predicted.scores, threshold=threshold)
             areas = crop_extents(boxed.boxes, frame)[1].prod(axis=1)
-            rows = np.sort(oks_nms(keypoints, persons, areas, sigmas, threshold=nms_threshold))
-        keypoints, scores, boxes = keypoints[rows], scores[rows], boxed.boxes[rows]
+            kept = oks_nms(predicted.keypoints, persons, areas, sigmas, threshold=nms_threshold)
+            rows = np.sort(kept)
+        keypoints, scores = predicted.keypoints[rows], predicted.scores[rows]
+        boxes = boxed.boxes[rows]
         known = boxed.tracks
         tracks = tracker.assign(keypoints, boxes) if known is None else known[rows]
         hw = np.tile(boxed.frame.image.shape[:2], (len(rows), 1))

@@ -3,6 +3,7 @@
 import colorsys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -52,7 +53,8 @@ class LabeledFrames:
         draw = ImageDraw.Draw(image)
         table, colors = self.table, keypoint_colors(len(self.table.names))
         most = max(3.0, RADIUS * min(image.size))
-        font = ImageFont.load_default(max(10, round(1.6 * most)))
+        size = max(10, round(1.6 * most))
+        font = ImageFont.load_default(size)
         width = max(1, round(most / 4))
         for row in rows:
             points, seen = table.keypoints[row], table.visibility[row]
@@ -77,11 +79,11 @@ class LabeledFrames:
                 x, y = table.boxes[row, :2].tolist()
                 draw.text((x, y), f"{table.tracks[row]}", (255, 255, 255), font, stroke_width=1,
                           stroke_fill=(0, 0, 0))  # fmt: skip
-        self._legend(draw, font, colors)
+        self._legend(draw, font, size, colors)
         return np.asarray(image)
 
-    def _legend(self, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, colors: list[Color]):  # pyright: ignore
-        line = font.size * 1.2
+    def _legend(self, draw: ImageDraw.ImageDraw, font: Any, size: int, colors: list[Color]) -> None:
+        line = size * 1.2
         for place, (name, color) in enumerate(zip(self.table.names, colors, strict=True)):
             draw.text((4, 2 + place * line), name, color, font, stroke_width=1,
                       stroke_fill=(0, 0, 0))  # fmt: skip

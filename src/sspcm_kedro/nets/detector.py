@@ -68,7 +68,7 @@ class Detector:
         found = []
         for image, output in zip(images, self.network(tensors), strict=True):
             boxes, scores, labels = (output[k].cpu().numpy() for k in ("boxes", "scores", "labels"))
-            # Torchvision's boxes are edges, from 0 to the width: pixel centers are half a pixel off.
+            # Torchvision's boxes are edges, from 0 to the width; centers are half a pixel off.
             last = np.array(image.shape[1::-1] * 2, np.float32) - 1
             boxes = np.clip(boxes - 0.5, 0, last)
             good = (scores >= self.least) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
@@ -129,7 +129,7 @@ def _own(name: str, file: Path) -> tuple[nn.Module, Sequence[str]]:
             raise ValueError(f"neither {heads[0]} nor {heads[1]} is in it")
         count = len(state[head])
         if head == heads[1]:  # RetinaNet: a number for each anchor of a place
-            plain = torchvision.models.get_model(name, weights=None, weights_backbone=None)
+            plain: Any = torchvision.models.get_model(name, weights=None, weights_backbone=None)
             count //= plain.head.classification_head.num_anchors
         network = torchvision.models.get_model(
             name, weights=None, weights_backbone=None, num_classes=count
