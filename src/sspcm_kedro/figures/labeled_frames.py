@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sspcm_kedro.data.video_stream import VideoFrame
 from sspcm_kedro.engine.frame_table import CLEAR, HIDDEN, FrameTable
 
-RADIUS = 1 / 90
+RADIUS = 1 / 75
 """Of a keypoint of score 1, as a share of the frame's shorter side; its area grows with the score.
 """
 
@@ -52,8 +52,8 @@ class LabeledFrames:
         image = Image.fromarray(frame.image)
         draw = ImageDraw.Draw(image)
         table, colors = self.table, keypoint_colors(len(self.table.names))
-        most = max(3.0, RADIUS * min(image.size))
-        size = max(10, round(1.6 * most))
+        most = max(4.0, RADIUS * min(image.size))
+        size = max(13, round(2 * most))
         font = ImageFont.load_default(size)
         width = max(1, round(most / 4))
         for row in rows:
