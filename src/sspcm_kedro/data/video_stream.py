@@ -19,6 +19,10 @@ RATE = 25.0
 """Frames a second of a video that does not say how many it has."""
 
 
+MISSING = 5
+"""Frames by which a video is shorter than it says before that counts as cut short."""
+
+
 class VideoFrame(NamedTuple):
     """A frame: its number from 0 as shown, when it is shown (seconds), uint8 RGB (H, W, 3)."""
 
@@ -34,10 +38,12 @@ class VideoInfo:
     Attributes:
         frames: how many there should be; of a damaged one fewer decode.
         rate: frames a second, on average.
+        seconds: how long the pictures should last; 0 where it does not say.
     """
 
     frames: int
     rate: float
+    seconds: float = 0.0
 
     @classmethod
     def of(cls, video: Path) -> "VideoInfo":
@@ -46,9 +52,12 @@ class VideoInfo:
         Raises:
             BadInput: it is no video that can be read, or is empty.
         """
-        with open_video(video) as (_, stream):
+        with open_video(video) as (container, stream):
             frames, rate = stream.frames, float(stream.average_rate or 0)
-        return cls(frames or count_frames(video), rate if rate > 0 else RATE)
+            seconds = float((stream.duration or 0) * (stream.time_base or 0))
+            if not seconds and len(container.streams) == 1:  # else it may be that of the sound
+                seconds = (container.duration or 0) / av.time_base
+        return cls(frames or count_frames(video), rate if rate > 0 else RATE, seconds)
 
 
 def stream_video(video: Path) -> Iterator[VideoFrame]:
@@ -79,11 +88,13 @@ def stream_video(video: Path) -> Iterator[VideoFrame]:
     if not shown:
         why = damage[0][1] if damage else "it has none"
         raise BadInput(video, f"a frame of the video must decode, but {why}", _REMEDY)
-    if damage or count < info.frames:
+    ends_early = seconds + MISSING / info.rate < info.seconds
+    if damage or count < info.frames or ends_early:
         at, why = damage[0] if damage else (count, "the file ends there")
+        expected = max(info.frames, round(info.seconds * info.rate) if ends_early else 0)
         logger.warning(
-            "%s: %d of %d frames decode; damage begins at frame %d (%s). %s",
-            video, shown, info.frames, at, why, _REMEDY,
+            "%s: %d of about %d frames decode; damage begins at frame %d (%s). %s",
+            video, shown, expected, at, why, _REMEDY,
         )  # fmt: skip
 
 

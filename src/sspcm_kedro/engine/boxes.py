@@ -102,7 +102,9 @@ def read_box_table(file: Path) -> pd.DataFrame:
         good &= ~table.duplicated(keys)
     bad = np.flatnonzero(~good)
     if len(bad):
-        rule = "must be numbers with x1 > x0, y1 > y0 a whole frame from 0, and a track once a frame"
+        rule = (
+            "must be numbers with x1 > x0, y1 > y0 a whole frame from 0, and a track once a frame"
+        )
         found = table[numbers].iloc[bad[0]].to_dict()
         more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
         raise BadInput(f"{file}, line {bad[0] + 2}", f"{rule}, found {found}{more}", remedy)
