@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
 
 from sspcm_kedro.data.video import count_frames, open_video, seconds_of, to_image
 from sspcm_kedro.errors import BadInput
@@ -113,7 +113,7 @@ def _decoded(container: Any, stream: Any, damage: list[tuple[int, str]]) -> Iter
             frames = packet.decode()
         except FFmpegError as error:
             damage.append((count, str(error.strerror or error)))
-            if not isinstance(error, av.error.InvalidDataError):
+            if not isinstance(error, InvalidDataError):
                 return
             continue
         for frame in frames:

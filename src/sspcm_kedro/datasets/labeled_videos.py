@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 import pandas as pd
-from av.codec.codec import UnknownCodecError
+from av.codec.codec import Codec, UnknownCodecError
 from kedro.io import AbstractDataset
 
 from sspcm_kedro.data.video_stream import VideoFrame
@@ -143,7 +143,7 @@ def _picture(image: np.ndarray, height: int, width: int) -> av.VideoFrame:
 
 def _is_there(codec: str) -> bool:
     try:
-        av.codec.Codec(codec, "w")
+        Codec(codec, "w")
     except UnknownCodecError:
         return False
     return True

@@ -61,7 +61,7 @@ def boxes_of_table(
         video: which rows are its, by the column ``video`` if there is one.
     """
     if "video" in table:
-        table = table[table["video"] == video]
+        table = table.loc[table["video"].eq(video).to_numpy()]
     table = table.sort_values("frame", kind="stable")
     numbers, boxes = table["frame"].to_numpy(), table[list(COLUMNS)].to_numpy(np.float32)
     scores = np.ones(len(table), np.float32)
