@@ -29,7 +29,8 @@ from sspcm_kedro.sources import WITH_VIDEOS
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The pipelines, shaped by ``source.kind``, ``training.rounds`` and ``submission``.
+    """The pipelines, shaped by ``source.kind``, ``training.rounds``, ``submission``,
+    and by whether ``prediction.images`` are videos.
 
     ``__default__`` is ingestion, warm-up, rounds, comparison, evaluation and reporting; the
     others run when they are asked for.
@@ -53,7 +54,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "annotation_queue": annotation_queue.create_pipeline(count),
         "download": download.create_pipeline(),
         "plan": plan.create_pipeline(),
-        "prediction": prediction.create_pipeline(),
+        "prediction": prediction.create_pipeline(of_videos(parameters)),
         "submission": submission.create_pipeline(count, *of_submission(parameters)),
     }
     return {
@@ -88,6 +89,12 @@ def of_submission(parameters: dict[str, Any]) -> tuple[str, str]:
     """``submission.kind`` and ``.network``, likewise. (Their values are its class's business.)"""
     table = _table(parameters, "submission")
     return str(table.get("kind", "coco")), str(table.get("network", "shipped"))
+
+
+def of_videos(parameters: dict[str, Any]) -> bool:
+    """Whether ``prediction.images`` is a video or a folder of videos, likewise."""
+    images = _table(parameters, "prediction").get("images")
+    return bool(isinstance(images, str) and images and prediction.find_videos(Path(images)))
 
 
 def _table(parameters: dict[str, Any], name: str) -> dict[str, Any]:

@@ -46,6 +46,11 @@ def image_points(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return shifted * (width / HW[1])[:, None, None] + centers[:, None]
 
 
+def hw_of(people: pd.DataFrame) -> np.ndarray:
+    """Image sizes (n, 2)."""
+    return people[["height", "width"]].to_numpy()
+
+
 def found_points(written: dict) -> np.ndarray:
     """Keypoints (n, k, 3) of a COCO file."""
     return np.array([p["keypoints"] for p in written["annotations"]]).reshape(-1, 17, 3)
@@ -65,7 +70,11 @@ def test_boxes_give_what_evaluation_saw(ready, trained_project):
     expected = image_points(
         seen[f"{name}.keypoints"].double().numpy(), people[["x0", "y0", "x1", "y1"]].to_numpy(float)
     )
-    np.testing.assert_allclose(found_points(written)[..., :2], expected, atol=0.01)
+    found = found_points(written)
+    outside = ~((expected >= -0.5) & (expected <= hw_of(people)[:, None, ::-1] - 0.5)).all(axis=2)
+    np.testing.assert_allclose(found[..., :2], np.where(outside[..., None], 0, expected), atol=0.01)
+    marked = np.where(outside, 0, np.where(seen[f"{name}.scores"].numpy() >= 0.2, 2, 1))
+    np.testing.assert_array_equal(found[..., 2], marked)
     assert [p["id"] for p in written["annotations"]] == people["id"].tolist()
     scores = np.array([p["keypoint_scores"] for p in written["annotations"]])
     np.testing.assert_allclose(scores, seen[f"{name}.scores"], atol=1e-4)
@@ -104,7 +113,9 @@ def test_without_boxes_each_image_is_one_person(ready, tmp_path):
     assert {(image["height"], image["width"]) for image in written["images"]} == {(50, 80)}
     assert [p["image_id"] for p in written["annotations"]] == [1, 2, 3]
     assert [p["bbox"] for p in written["annotations"]] == [[0, 0, 79, 49]] * 3
-    assert (found_points(written)[..., 2] == 2).all()
+    scores = np.array([p["keypoint_scores"] for p in written["annotations"]])
+    marks = found_points(written)[..., 2]
+    assert (marks[marks > 0] == np.where(scores >= 0.2, 2, 1)[marks > 0]).all()
     assert "each image was taken as one person" in written["info"]["description"]
 
 

@@ -39,7 +39,7 @@ def count_frames(video: Path) -> int:
     Raises:
         BadInput: the file is no video that can be read, or is empty.
     """
-    with _opened(video) as (container, stream):
+    with open_video(video) as (container, stream):
         count = sum(1 for packet in container.demux(stream) if packet.size)
     if not count:
         raise BadInput(video, "the video must have a frame, and has none", _REMEDY)
@@ -56,7 +56,7 @@ def read_frames(video: Path, indices: Collection[int]) -> Iterator[tuple[int, An
         BadInput: the file cannot be read or decoded.
     """
     wanted = set(indices)
-    with _opened(video) as (container, stream):
+    with open_video(video) as (container, stream):
         stream.thread_type = "AUTO"
         for index, frame in enumerate(container.decode(stream)):
             if index in wanted:
@@ -165,8 +165,12 @@ _REMEDY = "Copy the video again or convert it, or take it out of the folder"
 
 
 @contextmanager
-def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its first video stream."""
+def open_video(video: Path) -> Iterator[tuple[Any, Any]]:
+    """The container and its first video stream; what goes wrong in the block is one sentence, too.
+
+    Raises:
+        BadInput: no such file, no video, or it does not decode.
+    """
     if not video.is_file():
         raise BadInput(video, "there must be such a file", _REMEDY)
     try:

@@ -1,4 +1,4 @@
-"""A folder of images, to predict on."""
+"""A folder of images, or one image, to predict on."""
 
 import logging
 from pathlib import Path
@@ -14,6 +14,15 @@ from sspcm_kedro.sources.coco_records import AREA_OF_BOX
 logger = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+def read_images(images: Path) -> Instances:
+    """Each image of a folder, or the one image that a file is, as one person who fills it (k = 0).
+
+    Raises:
+        BadInput: as ``read_image_folder``.
+    """
+    return _as_people([images]) if images.is_file() else read_image_folder(images)
 
 
 def read_image_folder(folder: Path) -> Instances:
@@ -39,6 +48,10 @@ def read_image_folder(folder: Path) -> Instances:
     if not files:
         rule = f"must hold at least one image ({', '.join(sorted(SUFFIXES))}), found none"
         raise BadInput(folder, rule, "Name the folder with the images")
+    return _as_people(files)
+
+
+def _as_people(files: list[Path]) -> Instances:
     image_hw = np.array([_size(file) for file in files], np.int64)
     n = len(files)
     boxes = np.zeros((n, 4), np.float32)

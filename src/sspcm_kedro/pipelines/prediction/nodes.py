@@ -1,33 +1,39 @@
-"""From a folder of images to keypoints."""
+"""From images to keypoints."""
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from sspcm_kedro.config import Settings
 from sspcm_kedro.data.crops import Crops
-from sspcm_kedro.data.instances import Instances, evenly_spaced
+from sspcm_kedro.data.image_file import read_rgb
+from sspcm_kedro.data.instances import Instances, as_text, evenly_spaced
+from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.data.views import crops_of
 from sspcm_kedro.data.whose import as_unit, check_people, whose
-from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.evaluate import EvaluationConfig, detect
 from sspcm_kedro.engine.export import TrainedModel
+from sspcm_kedro.engine.frame_table import mark_visibility
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.overlays import draw_overlays, tile_frame
 from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.nets.detector import load_detector
+from sspcm_kedro.pipelines.prediction.config import PredictionConfig
 from sspcm_kedro.pose.metrics import rescore
+from sspcm_kedro.pose.skeleton import DEFAULT_SIGMA
 from sspcm_kedro.sources.checks import need_folder, verify_images
 from sspcm_kedro.sources.coco_format import read_boxes
+from sspcm_kedro.sources.coco_records import AREA_OF_BOX
 from sspcm_kedro.sources.coco_writer import coco_content
-from sspcm_kedro.sources.image_folder import read_image_folder
+from sspcm_kedro.sources.image_folder import read_images
 
 logger = logging.getLogger(__name__)
 
@@ -35,48 +41,63 @@ REMEDY = "Predict them again: kedro run --pipelines prediction --params predicti
 WHOLE = "each image was taken as one person"
 
 
-class PredictionConfig(Settings):
-    """What to predict on.
-
-    Attributes:
-        images: a folder.
-        boxes: a COCO file with the people's boxes, its file names relative to ``images``. Without
-            it each image, also of sub-folders, is taken as one person who fills it.
-        detections: a detector's result list for the images of ``boxes``, instead of its boxes.
-        shown: people on the overlay sheet, evenly spaced.
-    """
-
-    images: Path | None = None
-    boxes: Path | None = None
-    detections: Path | None = None
-    shown: int = Field(default=24, ge=1, le=1000)
-
-    @model_validator(mode="after")
-    def _listed(self) -> "PredictionConfig":
-        if self.detections is not None and self.boxes is None:
-            raise ValueError(
-                "detections know images by id; set prediction.boxes to the COCO file listing them"
-            )
-        return self
-
-
-def find_people(config: PredictionConfig) -> Instances:
+def find_people(config: PredictionConfig, machine: MachineConfig) -> Instances:
     """The people to predict on: those of the boxes, or each image as one person.
 
     Raises:
-        BadInput: no folder was given, a file breaks a rule, or an image does not decode.
+        BadInput: no images were given, a file breaks a rule, or an image does not decode.
     """
-    if config.images is None:
-        remedy = "kedro run --pipelines prediction --params prediction.images=FOLDER"
-        raise BadInput("parameter prediction.images", "must name a folder of images", remedy)
-    need_folder(config.images)
-    if config.boxes is None:
-        people = read_image_folder(config.images)
-        logger.warning("No boxes were given (prediction.boxes): %s", WHOLE)
+    root, boxes = config.root, config.boxes
+    assert config.images is not None  # else there were no root
+    if boxes == "previous":
+        rule, remedy = "must be of videos", "Set prediction.boxes=detector, or null"
+        raise BadInput("parameter prediction.boxes = previous", rule, remedy)
+    need_folder(root)
+    if isinstance(boxes, Path):
+        people = read_boxes(boxes, root, detections=config.detections)
+        if config.images.is_file():
+            mine = [Path(path) == config.images for path in people.paths]
+            people = _need_somebody(people.take(np.array(mine)), boxes)
     else:
-        people = read_boxes(config.boxes, config.images, detections=config.detections)
+        people = read_images(config.images)
+        if boxes is None:
+            logger.warning("No boxes were given (prediction.boxes): %s", WHOLE)
+        else:
+            people = _detect(people, config, machine)
     (marked,) = as_unit([verify_images(people)], {})
     return marked
+
+
+def _detect(images: Instances, config: PredictionConfig, machine: MachineConfig) -> Instances:
+    """The people whom a detector finds on images, of which each is a row."""
+    detector = load_detector(config.detector, config.min_box_score, machine.pick())
+    rows, boxes, scores = [], [], []
+    numbered = show_progress(enumerate(images.paths), len(images), "finding people")
+    for row, path in numbered:
+        ((found, sure),) = detector.detect([np.asarray(read_rgb(path))])
+        rows += [row] * len(found)
+        boxes.append(found)
+        scores.append(sure)
+    empty = len(images) - len(set(rows))
+    if empty:
+        logger.warning("The detector found nobody on %d of %d images", empty, len(images))
+    corners = np.concatenate(boxes).astype(np.float32)
+    people = replace(
+        images.take(np.array(rows, int)),
+        ids=np.arange(1, len(rows) + 1),
+        source_ids=as_text(range(1, len(rows) + 1)),
+        boxes=corners,
+        areas=(AREA_OF_BOX * (corners[:, 2:] - corners[:, :2]).prod(axis=1)).astype(np.float32),
+        box_scores=np.concatenate(scores).astype(np.float32),
+    )
+    return _need_somebody(people, "prediction.boxes = detector")
+
+
+def _need_somebody(people: Instances, where: object) -> Instances:
+    if not len(people):
+        remedy = "Lower prediction.min_box_score, name other categories, or give boxes"
+        raise BadInput(where, "there must be somebody on the images, and nobody is", remedy)
+    return people
 
 
 def predict_people(
@@ -100,19 +121,28 @@ def write_keypoints(
     """A COCO keypoint file in image pixels; file names are relative to ``prediction.images``.
 
     Each annotation also has a ``score``, that of the box times the mean of the clear keypoints',
-    and ``keypoint_scores`` (k). Every keypoint has v 2: a network places all of them.
+    and ``keypoint_scores`` (k). A keypoint has v 2, or 1 below ``prediction.threshold``; outside of
+    its image it has, as COCO says it, v 0 and no place. Of people whom a detector found twice the
+    better scored one is left (OKS-NMS).
     """
     check_people(predictions, people, "predictions", REMEDY)
-    scores = predictions["scores"].numpy()
-    names = {path: _below(path, str(config.images)) for path in people.paths}
-    persons = rescore(people.box_scores, scores, threshold=evaluation.score_threshold)
     keypoints = to_image(predictions["keypoints"], people, model.view.frame)
+    scores = predictions["scores"].numpy()
+    visibility = mark_visibility(keypoints, scores, people.image_hw, config.threshold)
+    names = {path: _below(path, str(config.root)) for path in people.paths}
+    persons = rescore(people.box_scores, scores, threshold=evaluation.score_threshold)
+    rows = np.arange(len(people))
+    if config.boxes == "detector":
+        sigmas = np.asarray(model.skeleton.sigmas or [DEFAULT_SIGMA] * model.skeleton.size)
+        view = model.view.frame
+        kept, _ = detect(keypoints, predictions["scores"], people, view, sigmas, evaluation)
+        rows = np.sort(kept)
     return coco_content(
-        people, names, keypoints, np.full(scores.shape, 2), model.skeleton,
+        people.take(rows), names, keypoints[rows], visibility[rows], model.skeleton,
         description=f"Predicted keypoints; {'boxes were given' if config.boxes else WHOLE}",
         further={
-            "score": persons.astype(float).round(4).tolist(),
-            "keypoint_scores": scores.astype(float).round(4).tolist(),
+            "score": persons[rows].astype(float).round(4).tolist(),
+            "keypoint_scores": scores[rows].astype(float).round(4).tolist(),
         },
     )  # fmt: skip
 

@@ -1,0 +1,120 @@
+"""From videos to tables of keypoints, and to videos that show them."""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from sspcm_kedro.data.progress import show_progress
+from sspcm_kedro.data.video_stream import VideoInfo, stream_video
+from sspcm_kedro.datasets.labeled_videos import DrawnVideo, PredictedVideo
+from sspcm_kedro.engine.boxes import BoxedFrame, boxes_of_table, detected_boxes, read_box_table
+from sspcm_kedro.engine.boxes import whole_frames as each_whole
+from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.export import TrainedModel
+from sspcm_kedro.engine.frame_table import FrameTable
+from sspcm_kedro.engine.frames import read_ahead
+from sspcm_kedro.engine.video import Found, cells_of, collect, follow, predict_boxed
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.figures.labeled_frames import LabeledFrames
+from sspcm_kedro.figures.style import readable
+from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.nets.detector import Detector, load_detector
+from sspcm_kedro.pipelines.prediction.config import PredictionConfig, find_videos
+
+logger = logging.getLogger(__name__)
+
+
+def predict_videos(
+    model: TrainedModel,
+    config: PredictionConfig,
+    evaluation: EvaluationConfig,
+    machine: MachineConfig,
+) -> Iterator[PredictedVideo]:
+    """Each video's table, as soon as it is predicted.
+
+    Raises:
+        BadInput: a setting breaks a rule. A video that does not decode is left out, with an error
+            in the log, as long as there is another.
+    """
+    if config.detections is not None:
+        rule, remedy = "is of images", "Give videos a CSV table: prediction.boxes=FILE.csv"
+        raise BadInput("parameter prediction.detections", rule, remedy)
+    if model.choice:
+        logger.info("The %s predicts", readable(model.choice["ships"]))
+    videos, device = find_videos(config.images), machine.pick()
+    flip_test = evaluation.averages_mirrored(model.view)
+    boxes = _box_source(config, device)
+    failed: list[BadInput] = []
+    for video in videos:
+        name = video.relative_to(config.root).as_posix()
+        try:
+            total = VideoInfo.of(video).frames
+            if config.boxes == "previous":
+                found = follow(model, stream_video(video), flip_test=flip_test, device=device,
+                               threshold=config.threshold)  # fmt: skip
+            else:
+                found = predict_boxed(
+                    model, boxes(video, name), flip_test=flip_test, device=device,
+                    batch=config.batch, workers=machine.workers,
+                )  # fmt: skip
+            yield PredictedVideo(name, _table_of(found, total, name, model, config, evaluation))
+        except BadInput as error:
+            logger.error("%s", error)
+            failed.append(error)
+    if failed and len(failed) == len(videos):
+        raise failed[0]
+
+
+def _table_of(
+    found: Iterator[Found], total: int, name: str, model: TrainedModel, config: PredictionConfig,
+    evaluation: EvaluationConfig,
+) -> FrameTable:  # fmt: skip
+    table = collect(
+        model, show_progress(found, total, name), threshold=config.threshold,
+        nms_threshold=evaluation.nms_threshold,
+    )  # fmt: skip
+    if not len(table):
+        logger.warning("%s: nobody is on any of its %d frames", name, table.count)
+    return table.smoothed(cells_of(table, model), config.threshold) if config.smooth else table
+
+
+def _box_source(
+    config: PredictionConfig, device: torch.device
+) -> Callable[[Path, str], Iterator[BoxedFrame]]:
+    """What gives the frames of a video, and the boxes of their people."""
+    detector: Detector | None = None
+    table: pd.DataFrame | None = None
+    if config.boxes == "detector":
+        detector = load_detector(config.detector, config.min_box_score, device)
+    elif isinstance(config.boxes, Path):
+        table = read_box_table(config.boxes)
+    elif config.boxes is None:
+        logger.warning("No boxes were given (prediction.boxes): each frame was taken as one person")
+
+    def boxes(video: Path, name: str) -> Iterator[BoxedFrame]:
+        frames = stream_video(video)
+        if detector is not None:
+            return detected_boxes(frames, detector)
+        return each_whole(frames) if table is None else boxes_of_table(frames, table, name)
+
+    return boxes
+
+
+def draw_videos(
+    tables: Callable[[str], FrameTable], model: TrainedModel, config: PredictionConfig
+) -> Iterator[DrawnVideo]:
+    """Each video with its keypoints; of those that do not decode there is none."""
+    for video in find_videos(config.images):
+        name = video.relative_to(config.root).as_posix()
+        try:
+            info = VideoInfo.of(video)
+            frames = LabeledFrames(tables(name), model.skeleton.limbs).draw(
+                read_ahead(stream_video(video))
+            )
+            with_bar = show_progress(frames, info.frames, f"drawing {name}")
+            yield DrawnVideo(name, with_bar, info.rate)
+        except BadInput as error:
+            logger.error("%s", error)
