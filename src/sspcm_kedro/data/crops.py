@@ -71,6 +71,31 @@ class Crops:
         return crops
 
 
+def cut_people(image: Image.Image, boxes: np.ndarray, frame: CropFrame, border: int) -> Tensor:
+    """The people of one image in memory: uint8 (n, 3, H, W), RGB, without a border.
+
+    They are cut with it, as ``Crops`` does: the pixels are then the same ones to the bit. (Where a
+    view is cut alone, pixels outside of it do not count in its outermost ones.)
+
+    Args:
+        image: RGB.
+        boxes: (n, 4) in image pixels.
+        frame: as of ``Crops``.
+        border: input pixels of context on each side, which are cut off again.
+
+    Raises:
+        ValueError: a box is empty or not finite.
+    """
+    (height, width), matrices = frame.hw, crop_matrix(boxes, frame)
+    crops = torch.empty((len(matrices), 3, height, width), dtype=torch.uint8)
+    for crop, matrix in zip(crops, matrices, strict=True):
+        pixels = cut(image, matrix, (height + 2 * border, width + 2 * border), border)
+        crop[:] = torch.tensor(pixels[border : border + height, border : border + width]).permute(
+            2, 0, 1
+        )
+    return crops
+
+
 def cut(image: Image.Image, matrix: np.ndarray, out_hw: tuple[int, int], border: int) -> np.ndarray:
     """One crop (H, W, 3) of an image through an image-to-input matrix (2, 3); black outside.
 

@@ -127,5 +127,10 @@ def predict_views(
 
 def to_image(keypoints: Tensor, people: Instances, frame: CropFrame) -> np.ndarray:
     """Keypoints (n, k, 2) of people's canonical input pixels, in image pixels."""
-    matrix = torch.from_numpy(crop_matrix(people.boxes, frame))
+    return from_crops(keypoints, people.boxes, frame)
+
+
+def from_crops(keypoints: Tensor, boxes: np.ndarray, frame: CropFrame) -> np.ndarray:
+    """Keypoints (n, k, 2) of the canonical input pixels of boxes (n, 4), in image pixels."""
+    matrix = torch.from_numpy(crop_matrix(boxes, frame))
     return move_points(keypoints.double(), invert(matrix)).float().numpy()
