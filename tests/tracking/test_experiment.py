@@ -195,7 +195,7 @@ def test_the_scoring_protocol_takes_json_and_gives_named_keypoints(staged):
     answers = json.loads(done.response)["predictions"]
     expected = points_of(model.predict(pd.DataFrame(requests)))
     assert points_of(answers) == pytest.approx(expected, abs=1e-4)
-    assert [p["name"] for p in answers[0]["people"][0]["keypoints"]][0] == "nose"
+    assert answers[0]["people"][0]["keypoints"][0]["name"] == "nose"
 
 
 def test_the_model_says_what_it_takes_and_gives(staged):
