@@ -199,7 +199,7 @@ class Log:
             (folder / DECODING).write_text(decoding)
             run.model(
                 folder,
-                pd.DataFrame({"image": [as_base64(pixels)]}),
+                [{"image": as_base64(pixels)}],
                 self._last_step,
                 [f"{package}=={version(package)}" for package in ("sspcm-kedro", "torch")],
             )

@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import mlflow
-import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Metric, Param, RunTag
 from mlflow.models import Model, ModelSignature
@@ -111,7 +110,7 @@ class Run:
         self.client.log_artifact(self.open(), str(path), folder)
 
     def model(
-        self, folder: Path, example: pd.DataFrame, step: int, requirements: list[str]
+        self, folder: Path, example: list[dict[str, Any]], step: int, requirements: list[str]
     ) -> None:
         """Write the trained network as an MLflow model named ``model``.
 
@@ -119,7 +118,7 @@ class Run:
 
         Args:
             folder: what ``sspcm_kedro.serving`` reads.
-            example: what it may be asked.
+            example: what it may be asked, an image a record.
             step: optimizer steps it was trained.
             requirements: packages that serving needs.
         """
