@@ -125,7 +125,8 @@ def as_boxes(value: Any, image: np.ndarray, where: str) -> np.ndarray:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return np.array([[0, 0, image.shape[1] - 1, image.shape[0] - 1]], np.float32)
     try:
-        boxes = np.array([list(box) for box in value], np.float32).reshape(-1, 4)
+        rows: Any = value
+        boxes = np.array([list(box) for box in rows], np.float32).reshape(-1, 4)
     except (TypeError, ValueError) as error:
         rule = f"must be a list of boxes, found {shown(value)}"
         raise BadInput(where, rule, "Give each person [x0, y0, x1, y1] in pixels") from error

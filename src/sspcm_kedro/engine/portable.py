@@ -139,10 +139,10 @@ def filter_weights(
     return weights.float(), places.clamp_max(size - 1).long()
 
 
-def length(values: Float[Tensor, "..."]) -> Int[Tensor, ""]:
+def length(values: Float[Tensor, "..."]) -> Any:
     """The largest of some values, and at least 1: how long another tensor is to be.
 
-    It stays a tensor, for a number would become part of the exported graph.
+    An integer tensor, for a number would become part of the exported graph.
     """
     return values.max().clamp_min(1.0).long()
 
@@ -165,7 +165,8 @@ def to_onnx(model: TrainedModel, flip_test: bool) -> onnx.ModelProto:
         warnings.simplefilter("ignore")  # of what is constant in the graph: sizes of crop and map
         # torch.export takes twenty times as long, and is not needed for a graph without branches.
         torch.onnx.export(
-            portable, example, written, dynamo=False, opset_version=OPSET,
+            portable, example, written,  # pyright: ignore[reportArgumentType]: it takes streams
+            dynamo=False, opset_version=OPSET,
             input_names=["image", "boxes"], output_names=["keypoints", "scores"],
             dynamic_axes={"image": {0: "height", 1: "width"}, "boxes": {0: "people"},
                           "keypoints": {0: "people"}, "scores": {0: "people"}},

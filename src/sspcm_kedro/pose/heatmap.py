@@ -124,7 +124,8 @@ def peaks(
     exported graph has torch's.
     """
     flat = heatmaps.flatten(2)
-    if flat.device.type == "cpu" and not torch.jit.is_tracing():
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    if flat.device.type == "cpu" and not tracing:
         index = torch.from_numpy(np.argmax(flat.detach().numpy(), axis=2))
     else:
         index = flat.argmax(dim=2)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import mlflow
+from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
 from sspcm_kedro.errors import BadInput
@@ -20,7 +20,7 @@ def fetch_model(uri: str) -> Path:
         BadInput: there is no such model there.
     """
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri))
+        return Path(download_artifacts(uri))
     except (MlflowException, OSError) as error:
         rule = f"must be a model that MLflow has ({mask(str(error))})"
         remedy = "Set MLFLOW_TRACKING_URI to its server, e.g. sqlite:///mlflow.db"
