@@ -28,7 +28,7 @@ STAGES = sorted(
     for folder in (ROOT / "src" / "sspcm_kedro" / "pipelines").iterdir()
     if (folder / "pipeline.py").is_file()
 )
-ON_DEMAND = {"annotation_queue", "download", "plan", "prediction", "submission"}
+ON_DEMAND = {"annotation_queue", "download", "export", "plan", "prediction", "submission"}
 """Pipelines that a plain ``kedro run`` leaves out."""
 
 

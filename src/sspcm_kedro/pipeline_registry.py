@@ -17,6 +17,7 @@ from sspcm_kedro.pipelines import (
     comparison,
     download,
     evaluation,
+    export,
     ingestion,
     plan,
     prediction,
@@ -53,6 +54,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     on_demand = {
         "annotation_queue": annotation_queue.create_pipeline(count),
         "download": download.create_pipeline(),
+        "export": export.create_pipeline(),
         "plan": plan.create_pipeline(),
         "prediction": prediction.create_pipeline(of_videos(parameters)),
         "submission": submission.create_pipeline(count, *of_submission(parameters)),

@@ -1,8 +1,10 @@
 """The exported model is the network that its checkpoint deploys."""
 
+import base64
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch import Tensor
 from sspcm_kedro.data.views import ViewConfig, normalize
 from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.export import TrainedModel
+from sspcm_kedro.engine.frames import predict_frames
 from sspcm_kedro.engine.learner import Learner, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
@@ -17,7 +20,7 @@ from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.heatmap import flip_back
 from sspcm_kedro.pose.skeleton import Skeleton
-from sspcm_kedro.serving import DECODING, WEIGHTS, _load_pyfunc
+from sspcm_kedro.serving import DECODING, WEIGHTS, _load_pyfunc, as_base64
 
 SKELETON = Skeleton(names=("nose", "left_eye", "right_eye"), flip_pairs=((1, 2),))
 VIEW = ViewConfig()
@@ -89,19 +92,59 @@ def logged(tmp_path):
     return tmp_path, model
 
 
-def test_mlflow_s_entrance_serves_the_same_model(logged):
+def asked(image, **others) -> pd.DataFrame:
+    return pd.DataFrame({"image": [image], **{name: [value] for name, value in others.items()}})
+
+
+def test_mlflow_s_entrance_serves_images_of_any_size(logged):
+    """As base64 of a file, as numbers, as a data frame's own lists; each with its own boxes."""
     folder, model = logged
-    images = np.random.default_rng(1).integers(0, 255, (3, 64, 48, 3), np.uint8)
-    expected = model.predict_images(images, flip_test=False, device=CPU)
-    np.testing.assert_allclose(_load_pyfunc(str(folder)).predict(images), expected, atol=0.02)
+    served = _load_pyfunc(str(folder))
+    image = np.random.default_rng(1).integers(0, 256, (90, 70, 3), np.uint8)
+    boxes = [[5, 6, 50, 80], [20, 0, 69, 60]]
+    (expected,) = predict_frames(
+        model, [(image, np.array(boxes, np.float32))], flip_test=False, device=CPU
+    )
+    png = as_base64(image)
+    for sent in (png, f"data:image/png;base64,{png}", image, image.tolist()):
+        (found,) = served.predict(asked(sent, boxes=boxes))
+        assert [person["box"] for person in found["people"]] == boxes
+        for person, xy, scores in zip(found["people"], *expected, strict=True):
+            points = person["keypoints"]
+            assert [point["name"] for point in points] == list(SKELETON.names)
+            given = [[point["x"], point["y"]] for point in points]
+            np.testing.assert_allclose(given, xy, atol=1e-3)
+            np.testing.assert_allclose([p["score"] for p in points], scores, atol=1e-6)
+    whole, nobody = served.predict(pd.DataFrame({"image": [png, png], "boxes": [None, []]}))
+    assert [person["box"] for person in whole["people"]] == [[0, 0, 69, 89]]
+    assert nobody == {"people": []}
+    json.dumps(whole)
+
+
+BOMB = b"P6 60000 60000 255 "
+"""The header of a picture of 3,600 megapixels."""
 
 
 @pytest.mark.parametrize(
-    "images", [np.zeros((1, 64, 48, 3), np.float32), np.zeros((1, 48, 64, 3), np.uint8)]
+    ("sent", "message"),
+    [
+        ({"image": "no base64"}, "image 0: must be base64"),
+        ({"image": base64.b64encode(b"nothing").decode()}, "image 0: the image must decode"),
+        ({"image": base64.b64encode(BOMB).decode()}, "image 0: the image must have at most"),
+        ({"image": [[[1, 2, 300]]]}, "image 0: must be .* whole numbers from 0 to 255"),
+        ({"image": [[1, 2], [3]]}, "image 0: must be an image"),
+        ({"image": [[[1, 2, 3]]], "boxes": [[1, 2, 3]]}, "boxes of image 0: must be a list of"),
+        ({"image": [[[1, 2, 3]]], "boxes": [[5, 5, 5, 9]]}, "boxes of frame 0: .* x1 > x0"),
+    ],
 )
-def test_other_images_are_refused(logged, images):
-    with pytest.raises(BadInput, match=r"images: must be uint8 of shape \(n, 64, 48, 3\), got"):
-        _load_pyfunc(str(logged[0])).predict(images)
+def test_what_is_no_image_is_refused_in_one_sentence(logged, sent, message):
+    with pytest.raises(BadInput, match=message):
+        _load_pyfunc(str(logged[0])).predict(asked(**sent))
+
+
+def test_a_table_without_images_is_refused(logged):
+    with pytest.raises(BadInput, match="input: must have a column image, found"):
+        _load_pyfunc(str(logged[0])).predict(pd.DataFrame({"picture": [1]}))
 
 
 def test_a_flipped_bit_in_the_weights_is_seen(logged):

@@ -1,5 +1,6 @@
 """An experiment made stage by stage, as ``dvc repro`` makes it, and what MLflow holds then."""
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
 from safetensors.torch import load_file
 
-from sspcm_kedro.data.crops import Crops
+import sspcm_kedro
+from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.datasets.instances import InstancesDataset
+from sspcm_kedro.engine.predict import to_image
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import CropFrame
 
 from .conftest import SHORT
@@ -152,42 +155,71 @@ def served(staged, run):
         return mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
 
 
-def crops_of_validation(staged) -> np.ndarray:
+def validation(staged) -> Instances:
     file = staged.project.data / "05_model_input" / "validation.parquet"
-    people = InstancesDataset(filepath=str(file)).load()
-    crops = Crops(people, CropFrame((64, 48)), border=0)
-    return crops[torch.arange(len(people))].permute(0, 2, 3, 1).numpy()
+    return InstancesDataset(filepath=str(file)).load()
+
+
+def sent(people: Instances) -> list[dict]:
+    """A request for each person: the image's file as base64, and the box."""
+    return [
+        {"image": base64.b64encode(Path(path).read_bytes()).decode(), "boxes": [box.tolist()]}
+        for path, box in zip(people.paths, people.boxes, strict=True)
+    ]
+
+
+def points_of(answers: list[dict]) -> np.ndarray:
+    """(n, k, 3) x, y, score."""
+    people = [answer["people"][0]["keypoints"] for answer in answers]
+    return np.array([[[p["x"], p["y"], p["score"]] for p in points] for points in people])
 
 
 @pytest.mark.parametrize("which", ["method", "dual"])
 def test_the_model_serves_what_evaluation_saw(staged, which):
-    model = served(staged, getattr(staged, which))
-    images = crops_of_validation(staged)
-    found = model.predict(images)
+    model, people = served(staged, getattr(staged, which)), validation(staged)
+    found = points_of(model.predict(pd.DataFrame(sent(people))))
     folder, name = {"method": ("validation", "student"), "dual": ("comparison", "pose_dual")}[which]
     stored = load_file(staged.project.data / "07_model_output" / folder / "predictions.safetensors")
-    assert found.shape == (len(images), 17, 3) and found.dtype == np.float32
-    # crops with and without a border differ in the last bits of their outermost pixels
-    assert found[..., :2] == pytest.approx(stored[f"{name}.keypoints"].numpy(), abs=0.05)
+    expected = to_image(stored[f"{name}.keypoints"], people, CropFrame((64, 48)))
+    assert found[..., :2] == pytest.approx(expected, abs=0.05)
     assert found[..., 2] == pytest.approx(stored[f"{name}.scores"].numpy(), abs=1e-3)
-    assert model.predict(images[:1]) == pytest.approx(found[:1], abs=1e-4)
-    assert model.predict(images[:0]).shape == (0, 17, 3)
+
+
+def test_the_scoring_protocol_takes_json_and_gives_named_keypoints(staged):
+    """What `mlflow models serve` does with a request, without a server."""
+    model, requests = served(staged, staged.method), sent(validation(staged).take(slice(2)))
+    content = json.dumps({"dataframe_records": requests})
+    schema = model.metadata.get_input_schema()
+    done = scoring_server.invocations(content, "application/json", model, schema)
+    assert done.status == 200, done.response
+    answers = json.loads(done.response)["predictions"]
+    expected = points_of(model.predict(pd.DataFrame(requests)))
+    assert points_of(answers) == pytest.approx(expected, abs=1e-4)
+    assert answers[0]["people"][0]["keypoints"][0]["name"] == "nose"
 
 
 def test_the_model_says_what_it_takes_and_gives(staged):
     model = served(staged, staged.method)
-    schema = model.metadata.signature.to_dict()
-    assert json.loads(schema["inputs"])[0]["tensor-spec"] == {
-        "dtype": "uint8", "shape": [-1, 64, 48, 3],
-    }  # fmt: skip
-    assert json.loads(schema["outputs"])[0]["tensor-spec"] == {
-        "dtype": "float32", "shape": [-1, 17, 3],
-    }  # fmt: skip
-    example = model.input_example
-    assert (np.asarray(example) == crops_of_validation(staged)[:1]).mean() > 0.95
-    assert model.predict(example).shape == (1, 17, 3)
-    with pytest.raises(MlflowException, match="shape"):
-        model.predict(np.zeros((1, 48, 64, 3), np.uint8))
+    inputs, outputs = (
+        json.loads(model.metadata.signature.to_dict()[key]) for key in ("inputs", "outputs")
+    )
+    assert [(column["name"], column["required"]) for column in inputs] == [
+        ("image", True), ("boxes", False),
+    ]  # fmt: skip
+    assert [column["name"] for column in outputs] == ["people"]
+    assert points_of(model.predict(model.input_example)).shape == (1, 17, 3)
+
+
+def test_the_library_loads_it_by_its_address(staged, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", staged.book.uri)
+    people = validation(staged)
+    with store_of(staged):
+        model = sspcm_kedro.load(f"runs:/{staged.method.info.run_id}/model", device="cpu")
+        with pytest.raises(BadInput, match="must be a model that MLflow has"):
+            sspcm_kedro.load("models:/nobody/1")
+    found = model.predict(people.paths[0], people.boxes[:1])
+    (answer,) = served(staged, staged.method).predict(pd.DataFrame(sent(people.take(slice(1)))))
+    assert found.keypoints == pytest.approx(points_of([answer])[..., :2], abs=1e-3)
 
 
 def test_the_model_holds_weights_and_text_alone(staged):

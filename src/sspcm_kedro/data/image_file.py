@@ -76,6 +76,15 @@ def read_rgb(path: str | Path, checksum: int = -1) -> Image.Image:
     return _opened(path, _to_rgb, content)
 
 
+def decode_rgb(content: bytes, where: str) -> Image.Image:
+    """An image file's content as ``read_rgb`` gives the file; ``where`` is what errors call it.
+
+    Raises:
+        UnreadableImage: as ``decode``.
+    """
+    return _opened(where, _to_rgb, content)
+
+
 def checksum_of(path: str | Path) -> int:
     """The CRC32 of a file's bytes; -1 of a file that cannot be read."""
     crc = 0

@@ -120,10 +120,12 @@ def peaks(
 ) -> tuple[Int[Tensor, "b k 2"], Float[Tensor, "b k"]]:
     """Highest cells as (x, y), in whole cells, and their values; of equals the first in rows.
 
-    On a CPU numpy's argmax is several times faster than torch's and returns the same cell.
+    On a CPU numpy's argmax is several times faster than torch's and returns the same cell; an
+    exported graph has torch's.
     """
     flat = heatmaps.flatten(2)
-    if flat.device.type == "cpu":
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    if flat.device.type == "cpu" and not tracing:
         index = torch.from_numpy(np.argmax(flat.detach().numpy(), axis=2))
     else:
         index = flat.argmax(dim=2)

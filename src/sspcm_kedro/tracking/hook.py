@@ -20,6 +20,7 @@ UNTRACKED = {
     "ignored", "download_report", "plan", "prediction_instances", "prediction_keypoints",
     "predicted_keypoints", "prediction_overlays", "test_predictions", "coco_submission",
     "mpii_submission", "comparison_network", "student_network", "trained_model",
+    "onnx_model",
 }  # fmt: skip
 """What download and ingestion make, the people of many experiments and of none alone; plans; and
 what a trained network is used for."""

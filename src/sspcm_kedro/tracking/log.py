@@ -24,7 +24,7 @@ from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.fingerprint import fingerprint
 from sspcm_kedro.parameters import parse
 from sspcm_kedro.run_settings import typed
-from sspcm_kedro.serving import DECODING, WEIGHTS
+from sspcm_kedro.serving import DECODING, WEIGHTS, as_base64
 from sspcm_kedro.tracking.identity import Trained, identify, people_of
 from sspcm_kedro.tracking.run import Point, Run
 from sspcm_kedro.tracking.store import Store, TrackingConfig
@@ -192,14 +192,14 @@ class Log:
             return
         view, machine = self._settings["view"], self._settings["machine"]
         person = crops_of(self._catalog.load("validation").take(slice(1)), view, machine)
+        (pixels,) = plain_pixels(person, torch.arange(1)).permute(0, 2, 3, 1).numpy()
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "network"
             TensorsDataset(str(folder / WEIGHTS)).save(network)
             (folder / DECODING).write_text(decoding)
             run.model(
                 folder,
-                plain_pixels(person, torch.arange(1)).permute(0, 2, 3, 1).numpy(),
-                model.skeleton.size,
+                [{"image": as_base64(pixels)}],
                 self._last_step,
                 [f"{package}=={version(package)}" for package in ("sspcm-kedro", "torch")],
             )

@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import mlflow
-import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Metric, Param, RunTag
 from mlflow.models import Model, ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType, Array, Object, Property
 
 from sspcm_kedro.tracking.identity import Identity
 
@@ -110,7 +110,7 @@ class Run:
         self.client.log_artifact(self.open(), str(path), folder)
 
     def model(
-        self, folder: Path, example: np.ndarray, keypoints: int, step: int, requirements: list[str]
+        self, folder: Path, example: list[dict[str, Any]], step: int, requirements: list[str]
     ) -> None:
         """Write the trained network as an MLflow model named ``model``.
 
@@ -118,8 +118,7 @@ class Run:
 
         Args:
             folder: what ``sspcm_kedro.serving`` reads.
-            example: crops (1, H, W, 3), uint8.
-            keypoints: how many the network finds.
+            example: what it may be asked, an image a record.
             step: optimizer steps it was trained.
             requirements: packages that serving needs.
         """
@@ -140,10 +139,7 @@ class Run:
                     data_path=str(folder),
                     pip_requirements=requirements,
                     input_example=example,
-                    signature=ModelSignature(
-                        Schema([TensorSpec(np.dtype(np.uint8), (-1, *example.shape[1:]))]),
-                        Schema([TensorSpec(np.dtype(np.float32), (-1, keypoints, 3))]),
-                    ),
+                    signature=signature(),
                 )
         except BaseException:  # a signal too
             with suppress(Exception):  # the server may be what failed
@@ -205,6 +201,17 @@ class Run:
         names = [name for name in self._metrics(other) if is_curve(name)]
         metrics = [m for name in names for m in self.client.get_metric_history(other, name)]
         self._send([Point(m.key, m.step, m.value) for m in metrics if m.step < before])
+
+
+def signature() -> ModelSignature:
+    """What ``sspcm_kedro.serving`` takes and gives."""
+    number, text = DataType.double, DataType.string
+    values = [Property("name", text), *(Property(n, number) for n in ("x", "y", "score"))]
+    person = [Property("box", Array(number)), Property("keypoints", Array(Object(values)))]
+    return ModelSignature(
+        Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "boxes", required=False)]),
+        Schema([ColSpec(Array(Object(person)), "people")]),
+    )
 
 
 def drop_pending_models(client: MlflowClient, experiment: str, run_id: str) -> None:

@@ -1,0 +1,172 @@
+"""The project in three lines: ``sspcm_kedro.load(path).predict(images)``."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from kedro.io import DatasetError
+from PIL import Image
+
+from sspcm_kedro.data import video
+from sspcm_kedro.data.image_file import read_rgb
+from sspcm_kedro.datasets.trained_model import TrainedModelDataset
+from sspcm_kedro.engine.export import TrainedModel
+from sspcm_kedro.engine.frames import predict_frames
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.serving import WEIGHTS, as_boxes, read_logged
+from sspcm_kedro.sources.image_folder import read_image_folder
+
+
+@dataclass(frozen=True)
+class Poses:
+    """People with their keypoints, one row each, in the order of images and boxes.
+
+    Attributes:
+        names: of the k keypoints.
+        images: (n) text: the file of the image or video; empty for pixels.
+        frames: (n) number of the image, from 0; in a video that of the frame.
+        boxes: (n, 4) x0, y0, x1, y1 in image pixels, float32.
+        keypoints: (n, k, 2) x and y in image pixels, float32.
+        scores: (n, k) maxima of the heatmaps, float32.
+    """
+
+    names: tuple[str, ...]
+    images: np.ndarray
+    frames: np.ndarray
+    boxes: np.ndarray
+    keypoints: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+class Model:
+    """A trained model that predicts on images as people have them.
+
+    Args:
+        trained: the network, its keypoints and how people are shown to it.
+        flip_test: average with the mirrored view.
+        device: where to compute; a GPU if there is one.
+    """
+
+    def __init__(
+        self, trained: TrainedModel, flip_test: bool = False, device: str | None = None
+    ) -> None:
+        self.trained, self.flip_test = trained, flip_test
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the keypoints, in order."""
+        return self.trained.skeleton.names
+
+    def predict(self, images: Any, boxes: Any = None) -> Poses:
+        """The keypoints of everybody in images.
+
+        Args:
+            images: a file, a folder (its images by name, also of folders in it) or a video; or
+                pixels (H, W, 3), uint8, RGB; or a Pillow image.
+            boxes: (n, 4) x0, y0, x1, y1 in image pixels, of people in each of the images; or a
+                list with such a table for each image. None: each image is one person.
+
+        Raises:
+            BadInput: something cannot be read or is not as said; names file and rule.
+        """
+        sources: list[tuple[str, int]] = []
+        each: list[np.ndarray] = []
+
+        def frames() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for source, number, pixels in _read(images):
+                sources.append((source, number))
+                own = _boxes_of(boxes, len(each))
+                where = f"boxes of image {len(each)}"
+                each.append(as_boxes(own, pixels, where))
+                yield pixels, each[-1]
+
+        found = list(
+            predict_frames(self.trained, frames(), flip_test=self.flip_test, device=self.device)
+        )
+        size, counts = len(self.names), [len(b) for b in each]
+        return Poses(
+            names=self.names,
+            images=np.repeat(np.array([source for source, _ in sources], object), counts),
+            frames=np.repeat(np.array([number for _, number in sources], np.int64), counts),
+            boxes=np.concatenate([np.zeros((0, 4), np.float32), *each]),
+            keypoints=np.concatenate(
+                [np.zeros((0, size, 2), np.float32), *(f.keypoints for f in found)]
+            ),
+            scores=np.concatenate([np.zeros((0, size), np.float32), *(f.scores for f in found)]),
+        )
+
+
+def load(where: str | Path, *, flip_test: bool | None = None, device: str | None = None) -> Model:
+    """A trained model, ready to predict.
+
+    Args:
+        where: ``trained_model.safetensors`` of a run; or a model of MLflow, as a folder or as an
+            address (``runs:/...``, ``models:/...``) on the server of MLFLOW_TRACKING_URI.
+        flip_test: average with the mirrored view; None: as MLflow has it logged, and for a file
+            not.
+        device: where to compute, as torch calls it; a GPU if there is one.
+
+    Raises:
+        BadInput: there is no such model, it is damaged, or training has mirrored nobody and
+            ``flip_test`` is true.
+    """
+    if str(where).startswith(("runs:", "models:", "mlflow-artifacts:")):
+        from sspcm_kedro.tracking.fetch import fetch_model  # noqa: PLC0415
+
+        where = fetch_model(str(where))
+    path = Path(where)
+    if path.is_dir():
+        file = next(iter(sorted(path.rglob(WEIGHTS))), path / WEIGHTS)
+        served = read_logged(file.parent)
+        model, logged = served.model, served.flip_test
+    else:
+        model, logged = _read_file(path), False
+    mirrored = logged if flip_test is None else flip_test
+    if mirrored and not model.view.mirrors:
+        rule = "averages with the mirrored view, and training has mirrored nobody"
+        raise BadInput("flip_test", rule, "Leave it out")
+    return Model(model, mirrored, device)
+
+
+def _read_file(path: Path) -> TrainedModel:
+    try:
+        return TrainedModelDataset(filepath=str(path)).load()
+    except DatasetError as error:  # Kedro's wrapping says nothing more
+        raise error.__cause__ if isinstance(error.__cause__, BadInput) else error from None
+
+
+def _read(images: Any) -> Iterator[tuple[str, int, np.ndarray]]:
+    """File, number and pixels of each image."""
+    if isinstance(images, np.ndarray):
+        yield "", 0, images
+    elif isinstance(images, Image.Image):
+        yield "", 0, np.asarray(images.convert("RGB"))
+    elif Path(images).is_dir():
+        for number, path in enumerate(read_image_folder(Path(images)).paths):
+            yield str(path), number, np.asarray(read_rgb(path))
+    elif Path(images).suffix.lower() in video.SUFFIXES:
+        path = Path(images)
+        for number, frame in video.read_frames(path, range(video.count_frames(path))):
+            yield str(images), number, np.asarray(video.to_image(frame))
+    else:
+        yield str(images), 0, np.asarray(read_rgb(images))
+
+
+def _boxes_of(boxes: Any, image: int) -> Any:
+    """The boxes of one image, of all that were given."""
+    if boxes is None or isinstance(boxes, np.ndarray):
+        return boxes
+    given: Sequence[Any] = boxes
+    if given and np.ndim(given[0]) == 1:  # one table as lists
+        return given
+    if image >= len(given):
+        rule = f"must be there for each image, and are for {len(given)}"
+        raise BadInput("boxes", rule, "Give a table for each image, or one for all")
+    return given[image]

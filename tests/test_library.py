@@ -1,0 +1,99 @@
+"""The project in three lines: what ``sspcm_kedro.load(...).predict(...)`` gives."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import sspcm_kedro
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.datasets.trained_model import TrainedModelDataset
+from sspcm_kedro.engine.export import TrainedModel
+from sspcm_kedro.engine.frames import predict_frames
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.skeleton import Skeleton
+
+SKELETON = Skeleton(names=("nose", "left_eye", "right_eye"), flip_pairs=((1, 2),))
+CPU = torch.device("cpu")
+
+
+def test_importing_it_does_not_import_torch():
+    code = (
+        "import sys, sspcm_kedro; assert 'torch' not in sys.modules and 'kedro' not in sys.modules"
+    )
+    code += "; assert callable(sspcm_kedro.load) and 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'lode'"):
+        sspcm_kedro.lode  # noqa: B018
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A model as evaluation writes it, and the file."""
+    torch.manual_seed(0)
+    config = NetworkConfig.model_validate({"kind": "small_baseline"}).bare()
+    trained = TrainedModel(config.build(3).eval(), config, SKELETON, ViewConfig())
+    file = tmp_path_factory.mktemp("model") / "trained_model.safetensors"
+    TrainedModelDataset(filepath=str(file)).save(trained)
+    return trained, file
+
+
+def pixels(seed: int, hw: tuple[int, int] = (90, 70)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*hw, 3), np.uint8)
+
+
+BOXES = np.array([[5, 6, 50, 80], [20, 0, 69, 60]], np.float32)
+
+
+def expected(trained: TrainedModel, image: np.ndarray, boxes: np.ndarray):
+    (found,) = predict_frames(trained, [(image, boxes)], flip_test=False, device=CPU)
+    return found
+
+
+def test_pixels_a_file_and_a_pillow_image_give_the_same(stored, tmp_path):
+    trained, file = stored
+    model, image = sspcm_kedro.load(file, device="cpu"), pixels(1)
+    Image.fromarray(image).save(tmp_path / "one.png")
+    found = model.predict(image, BOXES)
+    assert found.names == SKELETON.names and len(found) == 2
+    keypoints, scores = expected(trained, image, BOXES)
+    np.testing.assert_allclose(found.keypoints, keypoints, atol=1e-4)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    for same in (tmp_path / "one.png", str(tmp_path / "one.png"), Image.fromarray(image)):
+        again = model.predict(same, BOXES.tolist())
+        np.testing.assert_array_equal(again.keypoints, found.keypoints)
+        np.testing.assert_array_equal(again.boxes, BOXES)
+
+
+def test_a_folder_gives_its_images_by_name(stored, tmp_path):
+    trained, file = stored
+    for number, name in enumerate(("b.png", "a.png", "c.png")):
+        Image.fromarray(pixels(number, (40 + number, 50))).save(tmp_path / name)
+    model = sspcm_kedro.load(file, device="cpu")
+    found = model.predict(tmp_path)
+    assert [name[-5:] for name in found.images] == ["a.png", "b.png", "c.png"]
+    assert found.frames.tolist() == [0, 1, 2]
+    assert found.boxes.tolist() == [[0, 0, 49, 40], [0, 0, 49, 39], [0, 0, 49, 41]]
+    whole = expected(trained, pixels(1, (41, 50)), found.boxes[:1])
+    np.testing.assert_allclose(found.keypoints[:1], whole.keypoints, atol=1e-4)
+    each = model.predict(tmp_path, [BOXES, BOXES[:0], BOXES[:1]])
+    assert each.frames.tolist() == [0, 0, 2]
+    with pytest.raises(BadInput, match="boxes: must be there for each image, and are for 1"):
+        model.predict(tmp_path, [BOXES])
+
+
+def test_what_is_no_model_or_image_is_one_sentence(stored, tmp_path):
+    with pytest.raises(BadInput, match="there must be such a file"):
+        sspcm_kedro.load(tmp_path / "none.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match="SHA-256"):
+        sspcm_kedro.load(tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match="the image must decode"):
+        sspcm_kedro.load(stored[1]).predict(tmp_path / "other.safetensors")
+    with pytest.raises(BadInput, match=r"frame 0: must be uint8 RGB"):
+        sspcm_kedro.load(stored[1]).predict(np.zeros((4, 4, 3)))
