@@ -48,7 +48,7 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 COLUMNS = (
-    "attributes.`Dataset`", "attributes.`Description`", "params.`method.kind`",
+    "attributes.`Dataset`", "params.`method.kind`",
     "params.`split.labeled`", "params.`seed`", "metrics.`final/AP`", "metrics.`final/PCK`",
     "metrics.`final/error_px`", "metrics.`choice/gain`", "tags.`ships`",
 )  # fmt: skip
