@@ -50,6 +50,7 @@ viz: .venv/ready  ## the pipeline with its last results as a static site in buil
 
 ui: .venv/ready  ## MLflow's pages of all runs, to compare them: make ui [PORT=5000]
 	@$(BIN)/python -c "import socket; socket.create_server(('127.0.0.1', $(or $(PORT),5000))).close()" 2>/dev/null || { echo "Port $(or $(PORT),5000) cannot be had, most likely because something listens there. Take another: make ui PORT=$$(( $(or $(PORT),5000) + 1 ))" >&2; exit 1; }
+	@$(BIN)/python -c "import sqlite3; print('Runs, with the columns that matter: http://127.0.0.1:$(or $(PORT),5000)/#/experiments/%s/runs?viewStateShareKey=sspcm' % sqlite3.connect('file:mlflow.db?mode=ro', uri=True).execute('select experiment_id from experiments where name = \'$(or $(MLFLOW_EXPERIMENT_NAME),sspcm)\'').fetchone()[0])" 2>/dev/null || echo "There is no run yet: kedro run"
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --workers 1 --port $(or $(PORT),5000)
 
 lock: .venv/ready  ## write requirements.lock from the environment

@@ -24,7 +24,7 @@ from rich.console import Console
 from torch import Tensor
 
 LEFT_OUT = re.compile(
-    r"/checkpoint\.pt\.(fingerprint|unit|code\..+|record\..+|history\.\d+\.(people_per_second|memory_gib|stage))$"
+    r"/checkpoint\.pt\.(fingerprint|unit|code\..+|record\..+|history\.\d+\.(seconds|people_per_second|memory_gib|stage))$"
 )
 console = Console(soft_wrap=True, markup=False, highlight=False)
 

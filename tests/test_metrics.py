@@ -1,5 +1,6 @@
 """A metric is named in the one table of ``engine.evaluate``; everything that shows it follows."""
 
+import html
 import io
 import re
 
@@ -11,11 +12,13 @@ from sspcm_kedro.engine.evaluate import HEADLINES, METRICS, Metric
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.charts import learning_curves
 from sspcm_kedro.pipelines.reporting import tables
-from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig, report
+from sspcm_kedro.pipelines.reporting.html import page_html
+from sspcm_kedro.pipelines.reporting.page import PublishedConfig, tell_scores
 from sspcm_kedro.pipelines.reporting.tables import comparison_table
 from sspcm_kedro.tracking.log import score_points
 
 NETWORKS = ("teacher_a", "student")
+NOBODY = {"keypoints": [], "labels": [], "people": 0, "rows": [], "networks": {}, "images": {}}
 
 
 @pytest.mark.parametrize("name", HEADLINES)
@@ -44,12 +47,13 @@ def test_a_headline_of_each_network_is_tracked(name):
 def test_a_metric_is_in_the_table_if_it_says_so_and_in_the_report_always(metric, capsys):
     rows = {"pose_dual": {metric.name: 0.25}, "student": {metric.name: 0.375}}
     choice = {"ships": "student", "reason": "", "doubt": ""}
-    page = report(
+    numbers = tell_scores(
         {**rows, "choice": choice, "pseudo_labels": {}},
         {"pose_dual": rows["pose_dual"]},
         PublishedConfig(),
     )
-    assert metric.description.replace("'", "&#x27;") in page
+    page = page_html(numbers, {}, NOBODY, {})
+    assert html.escape(metric.description) in page.replace("&#39;", "&#x27;")
     assert f">{metric.name.replace('_', ' ')}</th>" in page
     assert "<td>0.250</td>" in page and "<td>0.375</td>" in page
     printed = capsys.readouterr().out
@@ -78,5 +82,5 @@ def test_a_gain_is_green_where_it_is_better(monkeypatch, higher, style):
 def test_numbers_that_do_not_say_what_is_shipped_are_refused(capsys):
     scores = {"baseline": {"AP": 0.25}}
     with pytest.raises(BadInput, match="kedro run --pipelines evaluation"):
-        report({**scores, "pseudo_labels": {}}, scores, PublishedConfig())
+        tell_scores({**scores, "pseudo_labels": {}}, scores, PublishedConfig())
     assert capsys.readouterr().out == ""

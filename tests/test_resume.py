@@ -45,7 +45,7 @@ def leaves(value, path=""):
     """(path, value) of all in a checkpoint but pace and memory, which no two runs share."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key not in ("people_per_second", "memory_gib"):
+            if key not in ("seconds", "people_per_second", "memory_gib"):
                 yield from leaves(item, f"{path}/{key}")
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):

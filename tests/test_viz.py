@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -22,9 +21,8 @@ from kedro.framework.project import pipelines as registered
 from PIL import Image
 from safetensors.torch import load_file
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+from chromium import open_browser
+
 TAGS = {
     "draw": {"people"}, "read": {"people"}, "split": {"people"},
     "warmup": {"training", "gpu"}, "comparison": {"training", "gpu"},
@@ -37,7 +35,7 @@ TAGS = {
     "collect": {"evaluation"},
     "draw_curves": {"figures"}, "draw_keypoints": {"figures"}, "draw_predictions": {"figures"},
     "draw_pseudo_labels": {"figures"}, "draw_quality": {"figures"}, "report": {"figures"},
-    "draw_reliability": {"figures"},
+    "draw_reliability": {"figures"}, "describe_run": {"figures"},
 }  # fmt: skip
 FIGURES = {
     "learning_curves": "learning_curves", "prediction_sheet": "predictions",
@@ -54,6 +52,7 @@ SCORES = {
     "comparison_scores": "07_model_output/comparison_scores.json",
     "skeleton": "03_primary/skeleton.json",
     "round_2_correction_report": "08_reporting/round_2_correction.json",
+    "run_record": "08_reporting/run.json",
 }  # fmt: skip
 
 
@@ -289,13 +288,8 @@ def address(site):
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

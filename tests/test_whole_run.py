@@ -289,7 +289,7 @@ def test_images_show_something(whole, name):
 def test_the_report_holds_numbers_and_images(whole):
     folder = whole.data / "08_reporting"
     page = (folder / "report.html").read_text()
-    for name in FIGURES:
+    for name in set(FIGURES) - {"predictions"}:  # which the page shows person by person
         assert base64.b64encode((folder / f"{name}.png").read_bytes()).decode() in page
     student = read(whole, "08_reporting/metrics.json")["student"]
     assert f"<td>{student['PCK']:.3f}</td>" in page

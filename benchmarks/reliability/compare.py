@@ -11,10 +11,10 @@ from benchmarks import same
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
-PACE = ("people_per_second", "memory_gib")
+PACE = ("seconds", "people_per_second", "memory_gib")
 """What no two runs share; the last parts of a column's or a curve's name."""
-DRAWN_FROM_PACE = ("report.html",)
-"""Files that show it."""
+DRAWN_FROM_PACE = ("report.html", "run.json")
+"""Files that show it, or the time."""
 KEPT = {".run.lock"}
 """What a run that has ended leaves beside its data."""
 

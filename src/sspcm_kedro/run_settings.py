@@ -7,14 +7,16 @@ from typing import Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
-from kedro.framework.project import pipelines
+from kedro.framework.project import pipelines, settings
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import BaseModel
 
+from sspcm_kedro.conf_files import StrictConfigLoader
 from sspcm_kedro.engine import record
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.parameters import parameter_types, parse
+from sspcm_kedro.revision import git_revision
 
 logger = logging.getLogger(__name__)
 
@@ -33,17 +35,21 @@ class RunSettings:
 
     def __init__(self) -> None:
         self._raw: dict[str, Any] = {}
+        self._context: KedroContext | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        self._raw = context.config_loader["parameters"]
+        self._raw, self._context = context.config_loader["parameters"], context
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """A checkpoint is given the settings; it is written with them, and never without."""
+        """A checkpoint is given the settings; it is written with them, and never without. The
+        record of the run is given them too, and which of them somebody has changed."""
         if dataset_name.endswith("_checkpoint") and isinstance(data, dict):
             names = (*SHAPING, trained_by(dataset_name))
             data["settings"] = plain(typed({name: self._raw[name] for name in names}))
+        if dataset_name == "run_record" and self._context is not None:
+            data.update(said_of_run(self._context))
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -55,6 +61,29 @@ class RunSettings:
         for trained in ("method", "comparison"):
             if reads(pipeline, trained):
                 compare(catalog, trained, self._raw)
+
+
+def said_of_run(context: KedroContext) -> dict[str, Any]:
+    """What the record of a run says beside its results.
+
+    Returns:
+        ``environment``; ``settings``, all of them, flat; ``changed``, those that are not as in
+        conf/base, with what stands there and what is instead (None where there is no such setting);
+        ``revision`` of the project (commit, branch, dirty), None without Git.
+    """
+    base = StrictConfigLoader(
+        conf_source=str(context.config_loader.conf_source), env="base",
+        **settings.CONFIG_LOADER_ARGS,
+    )["parameters"]  # fmt: skip
+    usual, here = flat(typed(base)), flat(typed(context.config_loader["parameters"]))
+    keys = [key for key in {**usual, **here} if usual.get(key) != here.get(key)]
+    revision = git_revision(context.project_path)
+    return {
+        "environment": context.env if context.env not in (None, "local") else "base",
+        "settings": here,
+        "changed": {key: [usual.get(key), here.get(key)] for key in keys},
+        "revision": None if revision is None else revision._asdict(),
+    }
 
 
 def trained_by(name: str) -> str:

@@ -13,11 +13,12 @@ from sspcm_kedro.hooks import (
 )
 from sspcm_kedro.parameters import TypedContext
 from sspcm_kedro.run_settings import RunSettings
+from sspcm_kedro.signpost import Signpost
 from sspcm_kedro.tracking import Tracking
 
 HOOKS = (
     PipelineShape(), KnownParameters(), PreparedMachine(), Tracking(), RunSettings(),
-    GracefulStop(), OneRun(), OpenOutput(),
+    GracefulStop(), OneRun(), OpenOutput(), Signpost(),
 )  # fmt: skip
 """Of those that come first, pluggy calls the last one first: the lock before all others."""
 CONTEXT_CLASS = TypedContext

@@ -1,8 +1,7 @@
-"""What is on the figures and in the report: numbers, directions, colors; not taste."""
+"""What is on the figures and in the terminal: numbers, directions, colors; not taste."""
 
 import io
 import re
-from base64 import b64decode
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,12 +13,12 @@ from rich.console import Console
 
 from sspcm_kedro.figures import charts, sheets
 from sspcm_kedro.figures.style import NETWORK_COLORS
-from sspcm_kedro.pipelines.reporting.nodes import PublishedConfig, person_errors, report
+from sspcm_kedro.pipelines.reporting.page import PublishedConfig
+from sspcm_kedro.pipelines.reporting.people import person_errors
 from sspcm_kedro.pipelines.reporting.tables import (
     choice_lines,
     comparison_table,
     explain_columns,
-    report_html,
 )
 from sspcm_kedro.pose.skeleton import LSP
 
@@ -381,23 +380,6 @@ def test_what_is_shipped_is_bold_and_what_is_not_to_be_trusted_yellow():
     assert len(choice_lines({**CHOICE, "doubt": ""})) == 1
 
 
-def test_page_stands_alone_and_escapes_text():
-    png = b"\x89PNG fake"
-    page = report_html(
-        "A <b> title",
-        {"student": {"AP": 0.5, "people": 12}, "base & line": {"AP": float("nan")}},
-        {"learning_curves": png},
-        ["five < six"],
-    )
-    assert "A &lt;b&gt; title" in page and "five &lt; six" in page and "base &amp; line" in page
-    (source,) = re.findall(r'src="([^"]+)"', page)
-    assert source.startswith("data:image/png;base64,")
-    assert b64decode(source.split(",")[1]) == png
-    assert "learning curves" in page
-    assert re.findall(r"<td>([^<]*)</td>", page) == ["0.500", "12", DASH, DASH]
-    assert not re.search(r"https?://|<script|<link", page)
-
-
 def test_columns_say_the_unit_of_pck_and_that_sigmas_are_nobody_s():
     scores = {"AP": 0.5, "AP50": 0.75, "AR": 0.5, "PCK": 0.25, "PCK_unit": "box"}
     own = {"student": {**scores, "unpublished_sigmas": ["snout", "tail"]}}
@@ -409,22 +391,6 @@ def test_columns_say_the_unit_of_pck_and_that_sigmas_are_nobody_s():
     published = {"student": {**scores, "PCK_unit": "torso", "unpublished_sigmas": []}}
     assert explain_columns(published) == ({"PCK": "PCK (torso)"}, [])
     assert explain_columns({"student": {"AP": 0.5}}) == ({}, [])
-
-
-def test_report_and_terminal_show_them(capsys):
-    row = {"AP": 0.5, "PCK": 0.25, "error_px": 12.5, "PCK_unit": "box",
-           "unpublished_sigmas": ["snout"], "PCK_per_keypoint": {"snout": 0.25}}  # fmt: skip
-    metrics = {"baseline": row, "student": {**row, "APL": None}, "choice": CHOICE,
-               "pseudo_labels": {}}  # fmt: skip
-    page = report(metrics, {"baseline": row}, PublishedConfig())
-    printed = capsys.readouterr().out
-    for text in (page, printed):
-        assert "(box)" in text and "AP*" in text and "12.500" in text
-        assert "published for snout" in text.replace("\n", " ")
-    assert "per keypoint" not in page
-    for text in (CHOICE["reason"], CHOICE["doubt"]):
-        assert text in page and text in " ".join(printed.split())
-        assert page.index(text) < page.index("<table>")
 
 
 def test_the_error_at_a_person_is_the_mean_of_their_labeled_keypoints_in_image_pixels():

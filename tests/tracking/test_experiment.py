@@ -109,6 +109,31 @@ def test_runs_say_which_network_is_shipped_and_how_sure_that_is(staged):
         assert f"choice/{name}" not in staged.dual.data.metrics
 
 
+def test_tables_of_people_are_data_sets_and_the_verdict_is_the_description(staged):
+    inputs = {d.dataset.name: d for d in staged.method.inputs.dataset_inputs}
+    assert {n: d.tags[0].value for n, d in inputs.items()} == {
+        "labeled": "training", "unlabeled": "pseudo-labels", "validation": "validation"
+    }  # fmt: skip
+    rows = len(pd.read_parquet(staged.project.data / "05_model_input" / "labeled.parquet"))
+    assert json.loads(inputs["labeled"].dataset.profile) == {"num_rows": rows}
+    digests = {d.dataset.name: d.dataset.digest for d in staged.dual.inputs.dataset_inputs}
+    assert digests == {name: d.dataset.digest for name, d in inputs.items()}
+    choice = read(staged, "08_reporting/metrics.json")["choice"]
+    note = staged.method.data.tags["mlflow.note.content"]
+    assert note.startswith(choice["reason"]) and choice["doubt"] in note
+
+
+def test_the_registered_model_that_is_shipped_is_that_of_the_better_run(staged):
+    ships = read(staged, "08_reporting/metrics.json")["choice"]["ships"] == "student"
+    version = staged.book.client.get_model_version_by_alias("sspcm", "shipped")
+    assert version.run_id == (staged.method if ships else staged.dual).info.run_id
+    with store_of(staged):
+        crops = crops_of_validation(staged)
+        by_alias = mlflow.pyfunc.load_model("models:/sspcm@shipped").predict(crops)
+    run = staged.method if ships else staged.dual
+    np.testing.assert_array_equal(by_alias, served(staged, run).predict(crops))
+
+
 def test_settings_and_surroundings(staged):
     params, tags = staged.method.data.params, staged.method.data.tags
     assert params["training.steps"] == "2" and params["seed"] == "0"

@@ -1,7 +1,6 @@
 """MLflow's own pages in a real browser: runs of three methods, their curves on the same axes."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,11 +10,10 @@ from importlib.util import find_spec
 
 import pytest
 
+from chromium import CHROMIUM, open_browser
+
 from .conftest import SHORT
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
@@ -75,14 +73,10 @@ def wait_for(url: str, process: "subprocess.Popen[str]") -> None:
 
 @pytest.fixture
 def page(address):
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with open_browser() as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 1100})
         page.set_default_timeout(120_000)
         yield page
-        browser.close()
 
 
 def test_the_curves_of_all_methods_lie_on_the_same_axes(compared, address, page, tmp_path):

@@ -24,7 +24,8 @@ class EpochReport:
         step: optimizer steps done so far.
         learning_rate: of the last step.
         scalars: means over the epoch of what ``training_step`` returned.
-        people_per_second: labeled and unlabeled views per second of training time.
+        seconds: the optimizer steps took, batches included; not what comes between epochs.
+        people_per_second: labeled and unlabeled views per second of them.
         memory_gib: what the process holds at the end; of a CUDA device the most that tensors held.
     """
 
@@ -32,6 +33,7 @@ class EpochReport:
     step: int
     learning_rate: float
     scalars: dict[str, float]
+    seconds: float
     people_per_second: float
     memory_gib: float
 
@@ -86,7 +88,7 @@ def fit(
         seconds = time.perf_counter() - began
         rate = optimizer.param_groups[0]["lr"]
         pace, memory = people / seconds, memory_gib(device)
-        yield EpochReport(epoch, (epoch + 1) * steps, rate, means, pace, memory)
+        yield EpochReport(epoch, (epoch + 1) * steps, rate, means, seconds, pace, memory)
 
 
 def memory_gib(device: torch.device) -> float:

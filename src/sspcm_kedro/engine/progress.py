@@ -8,15 +8,22 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.methods.base import total_loss
 
 
 def format_epoch(line: dict[str, Any]) -> str:
-    """A line of the history, for the log."""
-    skip = {"stage", "epoch", "step", "learning_rate", "memory_gib"}
-    numbers = ", ".join(
-        f"{k} {v:.4g}" for k, v in line.items() if k not in skip and "/loss/" not in k
-    )
+    """A line of the history for the log, short enough for most terminals: losses, how much was
+    kept, and of each network the first headline metric that there is."""
+    scored = (name for name in HEADLINES if any(key.endswith(f"/{name}") for key in line))
+    first = next(scored, None)
+    ends = f"/{first}" if first else ""
+    wanted = [
+        key
+        for key in line
+        if key == "kept" or key.startswith("loss") or (ends and key.endswith(ends))
+    ]
+    numbers = ", ".join(f"{key} {line[key]:.4g}" for key in wanted)
     return f"{line['stage']} epoch {line['epoch']} (step {line['step']}): {numbers}"
 
 

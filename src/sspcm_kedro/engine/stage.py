@@ -325,6 +325,7 @@ def history_row(
         "epoch": report.epoch + 1,
         "step": report.step,
         "learning_rate": report.learning_rate,
+        "seconds": report.seconds,
         "people_per_second": report.people_per_second,
         "memory_gib": report.memory_gib,
         **report.scalars,

@@ -1,5 +1,6 @@
 """From what a run of the pipelines saves to what its MLflow runs hold."""
 
+import json
 import logging
 import re
 import tempfile
@@ -14,6 +15,7 @@ import pandas as pd
 import torch
 from kedro.framework.context import KedroContext
 from kedro.io import CatalogProtocol
+from mlflow.entities import Dataset
 
 from sspcm_kedro.data.views import crops_of, plain_pixels
 from sspcm_kedro.datasets.figure import FigureDataset
@@ -21,7 +23,7 @@ from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.choice import Choice
 from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.engine.export import TrainedModel
-from sspcm_kedro.engine.fingerprint import fingerprint
+from sspcm_kedro.engine.fingerprint import fingerprint, people_text
 from sspcm_kedro.parameters import parse
 from sspcm_kedro.run_settings import typed
 from sspcm_kedro.serving import DECODING, WEIGHTS, as_base64
@@ -33,6 +35,10 @@ from sspcm_kedro.tracking.surroundings import tags_of
 logger = logging.getLogger(__name__)
 
 PEOPLE = ("labeled", "unlabeled", "validation", "ignored")
+USES = {"labeled": "training", "unlabeled": "pseudo-labels", "validation": "validation"}
+"""What MLflow shows as a run's data sets, and what for."""
+NOTE = "mlflow.note.content"
+"""MLflow's description of a run."""
 COMPARING = {
     "learning_curves",
     "prediction_sheet",
@@ -70,6 +76,7 @@ class Log:
     def begin(self, outputs: list[str]) -> None:
         """A training begins that makes these outputs: its run shows in the list from now on."""
         self._write(outputs[0], "start", lambda run: run.open())
+        self._write(outputs[0], "people", lambda run: run.inputs(self._tables))
 
     def saved(self, name: str, data: Any) -> None:
         """Record what a node has saved; most of it is not of interest."""
@@ -96,6 +103,13 @@ class Log:
             self._file(name)
         if name == "choice":
             self._chosen(Choice.from_dict(data))
+        elif name == "metrics":  # by now both models are there
+            ships = Choice.from_dict(data["choice"]).ships_network
+            registry = self._store.name
+            self._write(
+                "metrics" if ships else "comparison_", "registered model",
+                lambda run: run.name_shipped(registry) if run.find() else None,
+            )  # fmt: skip
 
     def close(self, status: str) -> None:
         self._store.close(status)
@@ -120,6 +134,7 @@ class Log:
         def tell(run: Run, ships: bool) -> None:
             run.numbers(points)
             run.set_tag("ships", str(ships).lower())
+            run.set_tag(NOTE, f"{choice.reason} {choice.doubt}".strip())
 
         ships = choice.ships_network
         self._write("choice", "chosen", lambda run: tell(run, ships))
@@ -158,6 +173,19 @@ class Log:
         return people_of(
             {n: self._catalog.load(n) if self._catalog.exists(n) else None for n in PEOPLE}
         )
+
+    @cached_property
+    def _tables(self) -> list[tuple[Dataset, str]]:
+        """The people of this ingestion, as MLflow's data sets, and what each table is for."""
+        tables = []
+        for name, use in USES.items():
+            people, place = self._catalog.load(name), self._path(name).as_posix()
+            profile, source = {"num_rows": len(people)}, {"uri": place}
+            digest = fingerprint(people_text(people))
+            tables.append((
+                Dataset(name, digest, "local", json.dumps(source), profile=json.dumps(profile)), use
+            ))  # fmt: skip
+        return tables
 
     @cached_property
     def _settings(self) -> dict[str, Any]:

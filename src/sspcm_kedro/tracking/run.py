@@ -10,7 +10,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelStatus, Metric, Param, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    RunTag,
+)
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array, Object, Property
@@ -20,6 +28,10 @@ from sspcm_kedro.tracking.identity import Identity
 T = TypeVar("T")
 EVALUATED = ("final/", "pseudo_labels/", "choice/")
 """Metrics that evaluation makes; all others are curves of training."""
+
+
+SHIPPED = "shipped"
+"""The alias of the registered model's version that the newest evaluation ships."""
 
 
 class Point(NamedTuple):
@@ -105,6 +117,16 @@ class Run:
         self.open()
         self._send([p for p in points if self._known(p.name).get(p.step) != p.value])
 
+    def inputs(self, tables: Iterable[tuple[Dataset, str]]) -> None:
+        """Say from which tables of people the run learns; again the same adds nothing.
+
+        Args:
+            tables: each with what it is for.
+        """
+        context = "mlflow.data.context"
+        given = [DatasetInput(table, [InputTag(context, use)]) for table, use in tables]
+        self.client.log_inputs(self.open(), datasets=given)
+
     def file(self, path: Path, folder: str | None = None) -> None:
         """Write a file, over the one of that name."""
         self.client.log_artifact(self.open(), str(path), folder)
@@ -145,6 +167,29 @@ class Run:
             with suppress(Exception):  # the server may be what failed
                 self.client.delete_logged_model(made.model_id)
             raise
+
+    def name_shipped(self, registry: str) -> None:
+        """Make the run's model the version of a registered model that has the alias ``shipped``.
+
+        Args:
+            registry: the registered model's name; it is made if there is none.
+        """
+        where = f"source_run_id = '{self.open()}'"
+        found = self.client.search_logged_models([self.experiment], where)  # newest first
+        models = [model for model in found if model.status == LoggedModelStatus.READY]
+        if not models:
+            return
+        if not self.client.search_registered_models(f"name = '{registry}'"):
+            self.client.create_registered_model(registry)
+        model, versions = models[0], self.client.search_model_versions(f"name = '{registry}'")
+        version = next((v for v in versions if v.run_id == self.open()
+                        and v.source == model.model_uri), None)  # fmt: skip
+        if version is None:
+            with use_tracking_uri(self.client.tracking_uri):  # which it looks the model up in
+                version = self.client.create_model_version(
+                    registry, model.model_uri, self.open(), model_id=model.model_id
+                )
+        self.client.set_registered_model_alias(registry, SHIPPED, version.version)
 
     def tag(self, name: str) -> str | None:
         """The value of a tag."""

@@ -4,10 +4,11 @@ import logging
 import os
 import platform
 import socket
-import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+
+from sspcm_kedro.revision import git_revision
 
 logger = logging.getLogger(__name__)
 
@@ -31,26 +32,18 @@ def tags_of(root: Path) -> dict[str, str]:
 @cache
 def git_tags(root: Path) -> dict[str, str]:
     """Commit, branch, and whether code or settings differ from it; nothing without a repository."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        return {
-            "mlflow.source.git.commit": commit,
-            "mlflow.source.git.branch": git("rev-parse", "--abbrev-ref", "HEAD"),
-            "git.dirty": str(bool(git("status", "--porcelain", "--", "src", "conf"))).lower(),
-        }
-    except (subprocess.CalledProcessError, FileNotFoundError):
+    revision = git_revision(root)
+    if revision is None:
         logger.warning(
             "%s has no Git commit (or Git is not installed): the MLflow run says the hash of the "
             "code but no revision. `git init`, add and commit to have one.", root
         )  # fmt: skip
         return {}
+    return {
+        "mlflow.source.git.commit": revision.commit,
+        "mlflow.source.git.branch": revision.branch,
+        "git.dirty": str(revision.dirty).lower(),
+    }
 
 
 def dvc_tags() -> dict[str, str]:

@@ -4,30 +4,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
-from pydantic import Field, model_validator
-from rich.console import Console
 
-from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.data.instances import Instances, evenly_spaced
-from sspcm_kedro.data.views import ViewConfig, crops_of
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.data.whose import check_people, check_unit
 from sspcm_kedro.engine.predict import to_image
-from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
 from sspcm_kedro.figures.reliability import reliability_diagram
 from sspcm_kedro.figures.sheets import prediction_sheet, pseudo_label_sheet
-from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.pipelines.reporting.tables import (
-    choice_lines,
-    comparison_table,
-    explain_columns,
-    report_html,
-)
-from sspcm_kedro.pose.geometry import crop_matrix, move_points
+from sspcm_kedro.pipelines.reporting.people import bordered_crops, label_points, person_errors
 from sspcm_kedro.pose.skeleton import Skeleton
 
 SHOWN = 8
@@ -145,75 +133,6 @@ def _says(text: str) -> Figure:
     return figure
 
 
-class PublishedConfig(Settings):
-    """What others report for the same benchmark; only ever shown beside what was measured here.
-
-    Attributes:
-        scores: 0 to 1, by the names of our own, for each of their networks.
-        source: where they are printed.
-    """
-
-    scores: dict[str, dict[str, Share]] = Field(default={})
-    source: str | None = None
-
-    @model_validator(mode="after")
-    def _sourced(self) -> "PublishedConfig":
-        if self.scores and not self.source:
-            raise ValueError("published scores need their source")
-        return self
-
-
-def report(
-    metrics: dict[str, Any], comparison: dict[str, Any], published: PublishedConfig,
-    **figures: bytes,
-) -> str:  # fmt: skip
-    """One page with everything; prints the networks' scores, and which one is shipped, on the
-    terminal.
-
-    Args:
-        metrics: all numbers of the run.
-        comparison: the comparison's scores, under its name.
-        published: of others.
-        figures: PNG files.
-
-    Raises:
-        BadInput: the numbers do not say which network is shipped.
-    """
-    if "choice" not in metrics:
-        rule = "must say which network is shipped, and an older version of this project made it"
-        raise BadInput("metrics", rule, "Make it again: kedro run --pipelines evaluation")
-    reference = name_of(comparison)
-    networks = {
-        name: {
-            key: value for key, value in scores.items() if not isinstance(value, str | list | dict)
-        }
-        for name, scores in networks_in(metrics).items()
-    }
-    labels, notes = explain_columns(networks_in(metrics))
-    theirs = {f"{name} (published)": scores for name, scores in published.scores.items()}
-    Console().print(
-        comparison_table(networks, reference=reference, published=theirs, labels=labels)
-    )
-    chosen = choice_lines(metrics["choice"])
-    for note in [*chosen, *notes]:
-        Console().print(note)
-    notes = [
-        *(line.plain for line in chosen),
-        *notes,
-        f"The {readable(reference)} learned from the same labels, with the same network, weak view "
-        "and number of optimizer steps as the student.",
-    ]
-    if theirs:
-        notes.append(f"Published scores are not measured here: {published.source}.")
-    return report_html(
-        f"Scores of {', '.join(map(readable, networks))}",
-        {**networks, **theirs},
-        {readable(name): png for name, png in figures.items()},
-        notes=notes,
-        labels=labels,
-    )
-
-
 def networks_in(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The scores of networks, without the choice between them and those of pseudo-labels."""
     others = {"choice", "pseudo_labels"}
@@ -225,25 +144,6 @@ def pck_unit_of(scores: dict[str, dict[str, Any]]) -> str | None:
     return next((row["PCK_unit"] for row in scores.values() if "PCK_unit" in row), None)
 
 
-def person_errors(predicted: np.ndarray, people: Instances) -> np.ndarray:
-    """The mean error (n) of each person's labeled keypoints, image pixels; nan without any."""
-    labeled = people.visibility > 0
-    distance = np.linalg.norm(predicted - people.keypoints, axis=2)
-    total = np.where(labeled, distance, 0).sum(axis=1)
-    return np.where(labeled.any(axis=1), total / np.maximum(labeled.sum(axis=1), 1), np.nan)
-
-
 def name_of(comparison: dict[str, Any]) -> str:
     """What the comparison is called: the first row of its scores."""
     return next(iter(comparison))
-
-
-def bordered_crops(people: Instances, view: ViewConfig, machine: MachineConfig) -> np.ndarray:
-    """Crops (n, 3, H, W) with border; points lie ``view.border`` pixels further right and down."""
-    return crops_of(people, view, machine)[torch.arange(len(people))].numpy()
-
-
-def label_points(people: Instances, view: ViewConfig) -> np.ndarray:
-    """Labels (n, k, 2) in canonical input pixels."""
-    matrix = torch.from_numpy(crop_matrix(people.boxes, view.frame))
-    return move_points(torch.from_numpy(people.keypoints).double(), matrix).numpy()

@@ -10,8 +10,8 @@ from sspcm_kedro.pipelines.reporting.nodes import (
     draw_pseudo_labels,
     draw_quality,
     draw_reliability,
-    report,
 )
+from sspcm_kedro.pipelines.reporting.page import describe_run, report
 
 PEOPLE = by_name("skeleton", "params:view", "params:machine")
 
@@ -22,11 +22,11 @@ def create_pipeline(rounds: int) -> Pipeline:
     labels = {name: f"round_{rounds}_{name}" for name in ("predictions", "corrected")}
     networks = {"predictions": "validation_predictions", "comparison": "comparison_predictions"}
     page = by_name(
-        "metrics", "learning_curves", "params:published", comparison="comparison_scores",
-        predictions="prediction_sheet", per_keypoint="per_keypoint_pck",
-        pseudo_labels="pseudo_label_sheet", pseudo_label_quality="pseudo_label_quality",
-        reliability="reliability_diagram",
+        "metrics", "comparison_scores", "params:published", "run_record", "validation_predictions",
+        "comparison_predictions", "validation", "learning_curves", "per_keypoint_pck",
+        "pseudo_label_sheet", "pseudo_label_quality", "reliability_diagram",
     )  # fmt: skip
+    people = ["labeled", "unlabeled", "validation", "skeleton"]
     return Pipeline([
         Node(draw_curves, ["params:method", "comparison_scores", "comparison_history", *stages],
              "learning_curves", name="draw_curves"),
@@ -39,5 +39,7 @@ def create_pipeline(rounds: int) -> Pipeline:
              name="draw_quality"),
         Node(draw_reliability, ["label_reliability", "skeleton"], "reliability_diagram",
              name="draw_reliability"),
-        Node(report, page, "report", name="report"),
+        Node(describe_run, ["metrics", *people, "comparison_history", *stages],
+             "run_record", name="describe_run"),
+        Node(report, PEOPLE | page, "report", name="report"),
     ], tags="figures")  # fmt: skip

@@ -1,9 +1,7 @@
-"""The numbers of an experiment for people: a table in the terminal, a page in the browser."""
+"""The numbers of an experiment for people: the table in the terminal, and words for both."""
 
 import math
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
@@ -21,15 +19,6 @@ _NOTHING = "\N{EN DASH}"
 _FEW = 5
 _HEAD = 7
 """Letters in a line of a column's name, unless a word is longer."""
-
-_CSS = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
-       color: #222; background: #fff; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
-th:first-child { text-align: left; }
-figure { margin: 2rem 0; } img { max-width: 100%; } figcaption { color: #666; }
-"""
 
 
 def comparison_table(
@@ -61,10 +50,10 @@ def comparison_table(
     for name in dict.fromkeys([*order, *metrics]):
         row = metrics[name]
         gain = Text(_NOTHING) if name == reference else _gain(main, row.get(main.name), start)
-        table.add_row(readable(name), *(_number(row.get(m.name)) for m in columns), gain)
+        table.add_row(readable(name), *(number(row.get(m.name)) for m in columns), gain)
     table.add_section()
     for name, row in (published or {}).items():
-        table.add_row(name, *(_number(row.get(m.name)) for m in columns), _NOTHING)
+        table.add_row(name, *(number(row.get(m.name)) for m in columns), _NOTHING)
     return table
 
 
@@ -106,58 +95,6 @@ def choice_lines(choice: Mapping[str, Any]) -> list[Text]:
     return [reason, *([Text(choice["doubt"], style="yellow")] if choice["doubt"] else [])]
 
 
-def report_html(
-    title: str, metrics: Metrics, figures: Mapping[str, bytes], notes: Sequence[str] | str = (),
-    labels: Mapping[str, str] | None = None,
-) -> str:  # fmt: skip
-    """One self-contained page: notes, a table of every metric, the figures inline.
-
-    Args:
-        title: the heading.
-        metrics: numbers by row, then by column: those of ``METRICS`` in its order, then others.
-        figures: PNG files by caption.
-        notes: paragraphs, plain text; all text is escaped.
-        labels: of columns that are called more than their name.
-    """
-    paragraphs = [notes] if isinstance(notes, str) else notes
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        *(f"<p>{escape(note)}</p>" for note in paragraphs),
-        _html_table(metrics, labels or {}) if metrics else "",
-        *(_html_figure(caption, png) for caption, png in figures.items()),
-    ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</body>\n</html>\n"
-    )
-
-
-def _html_table(metrics: Metrics, labels: Mapping[str, str]) -> str:
-    names = dict.fromkeys(name for row in metrics.values() for name in row)
-    notes = {metric.name: metric.description for metric in METRICS if metric.name in names}
-    columns = {**notes, **names}
-    head = "".join(
-        f'<th scope="col" title="{escape(notes.get(name, ""))}">'
-        f"{escape(labels.get(name, readable(name)))}</th>"
-        for name in columns
-    )
-    lines = [
-        f'<tr><th scope="row">{escape(readable(name))}</th>'
-        + "".join(f"<td>{_number(row.get(column))}</td>" for column in columns)
-        + "</tr>"
-        for name, row in metrics.items()
-    ]
-    return f"<table>\n<tr><th></th>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
-
-
-def _html_figure(caption: str, png: bytes) -> str:
-    text = escape(readable(caption))
-    source = f"data:image/png;base64,{b64encode(png).decode('ascii')}"
-    return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
-
-
 def _gain(metric: Metric, value: float | None, start: float | None) -> Text:
     """The signed difference, green where it is better; a dash where either side is unknown."""
     if value is None or start is None or not (_known(value) and _known(start)):
@@ -167,7 +104,8 @@ def _gain(metric: Metric, value: float | None, start: float | None) -> Text:
     return Text(f"{gain:+.3f}", style="green" if better > 0 else "red" if better < 0 else "")
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Three decimals; a dash where it is not known."""
     if value is None or not _known(value):
         return _NOTHING
     return str(value) if isinstance(value, int) else f"{value:.3f}"

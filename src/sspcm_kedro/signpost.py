@@ -1,0 +1,62 @@
+"""What a run says at its end: where everything is, and what to type next."""
+
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from rich.console import Console
+
+PRODUCTS = {
+    "report": "Report, open it in a browser",
+    "trained_model": "Trained model",
+    "metrics": "All scores",
+    "predicted_keypoints": "Keypoints",
+    "prediction_overlays": "Keypoints on images",
+    "annotation_queue": "Images to label",
+    "plan": "Plan",
+}
+"""What people look for, by its name in the catalog."""
+NEXT = {
+    "trained_model": (
+        ("find keypoints", "run --pipelines prediction --params prediction.images=FOLDER"),
+        ("choose whom to label next", "run --pipelines annotation_queue"),
+    ),
+}
+"""What is then typed after ``kedro``, likewise."""
+LOOK = "Compare runs in a browser:      make ui"
+
+
+class Signpost:
+    """Prints the places of what a run has made, and the next commands."""
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        lines = signs(pipeline.all_outputs(), catalog, run_params.get("env"))
+        if lines:
+            console = Console(soft_wrap=True, highlight=False, markup=False)
+            console.print("\n".join(["", *lines]))
+
+
+def signs(made: set[str], catalog: CatalogProtocol, env: str | None) -> list[str]:
+    """The lines: a product each that was made, then a command each that is of use now.
+
+    Args:
+        made: names of datasets.
+        catalog: knows where they are.
+        env: the Kedro environment of the run.
+    """
+    lines = []
+    for name in (name for name in PRODUCTS if name in made):
+        place = getattr(catalog[name], "_describe", dict)().get("filepath")
+        if place:
+            lines.append(f"{PRODUCTS[name] + ':':31} {place}")
+    chosen = f" --env {env}" if env and env != "local" else ""
+    for name in (name for name in NEXT if name in made):
+        for what, command in NEXT[name]:
+            first, rest = command.split(" ", 1)
+            lines.append(f"To {what + ':':28} kedro {first}{chosen} {rest}")
+        lines.append(LOOK)
+    return lines

@@ -1,0 +1,47 @@
+"""The end of a run says where things are; log lines go where bars are drawn."""
+
+import io
+import logging
+import sys
+from types import SimpleNamespace
+
+import yaml
+
+from conftest import ROOT
+from sspcm_kedro.console import STDERR
+from sspcm_kedro.signpost import signs
+
+
+def file(place: str):
+    return SimpleNamespace(_describe=lambda: {"filepath": place})
+
+
+CATALOG = {"report": file("/d/report.html"), "trained_model": file("/d/model"),
+           "plan": file("/d/plan.json"), "labeled": file("/d/labeled")}  # fmt: skip
+
+
+def test_what_was_made_is_named_with_its_place_and_the_next_command():
+    lines = signs({"report", "trained_model", "labeled"}, CATALOG, "smoke")  # pyright: ignore
+    assert [line.split()[-1] for line in lines[:2]] == ["/d/report.html", "/d/model"]
+    assert any(
+        line.endswith("kedro run --env smoke --pipelines annotation_queue") for line in lines
+    )
+    assert lines[-1].endswith("make ui") and not any("/d/labeled" in line for line in lines)
+
+
+def test_a_run_that_trains_nothing_says_no_command():
+    (line,) = signs({"plan"}, CATALOG, None)  # pyright: ignore
+    assert line.endswith("/d/plan.json")
+    assert signs({"labeled"}, CATALOG, None) == []  # pyright: ignore
+    (_, *commands) = signs({"trained_model"}, CATALOG, None)  # pyright: ignore
+    assert any("kedro run --pipelines prediction" in line for line in commands)
+
+
+def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch):
+    """A bar puts a stream of its own there, which prints above it."""
+    settings = yaml.safe_load((ROOT / "conf" / "logging.yml").read_text())
+    assert settings["handlers"]["console"]["stream"] == "ext://sspcm_kedro.console.STDERR"
+    handler, bar = logging.StreamHandler(STDERR), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", bar)
+    handler.emit(logging.LogRecord("a", logging.INFO, "", 1, "epoch 3", (), None))
+    assert bar.getvalue() == "epoch 3\n"
