@@ -10,7 +10,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import load_file
 
+from sspcm_kedro.data.video_stream import VideoFrame, stream_video
 from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.datasets.labeled_videos import write_video
 from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.errors import BadInput
@@ -117,6 +119,28 @@ def test_without_boxes_each_image_is_one_person(ready, tmp_path):
     marks = found_points(written)[..., 2]
     assert (marks[marks > 0] == np.where(scores >= 0.2, 2, 1)[marks > 0]).all()
     assert "each image was taken as one person" in written["info"]["description"]
+
+
+def test_a_video_becomes_tables_a_labeled_video_and_other_tools_files(ready, tmp_path):
+    """Through Kedro: DeepLabCut's CSV has three rows of head and the points of the table."""
+    rng = np.random.default_rng(3)
+    frames = (VideoFrame(i, i / 10, rng.integers(0, 255, (48, 64, 3), np.uint8)) for i in range(5))
+    write_video(tmp_path / "film.mp4", frames, 10)
+    ready.run("prediction", prediction={
+        "images": str(tmp_path / "film.mp4"), "formats": ["deeplabcut", "coco"], "threshold": 0.0,
+    })  # fmt: skip
+    folder = ready.data / "07_model_output" / "prediction"
+    table = pd.read_csv(folder / "videos" / "film.mp4.csv")
+    exported = pd.read_csv(folder / "exports/deeplabcut/filmDLC_sspcm.csv",
+                           header=[0, 1, 2], index_col=0)  # fmt: skip
+    assert len(exported) == 5 and len(table) == 5 * 17
+    points = exported.to_numpy().reshape(5, 17, 3)
+    there = (table["v"] > 0).to_numpy().reshape(5, 17)
+    wanted = table[["x", "y", "score"]].to_numpy().reshape(5, 17, 3)
+    np.testing.assert_allclose(points[there], wanted[there], atol=0.006)
+    assert np.isnan(points[~there][:, :2]).all()
+    assert (folder / "exports/coco").is_dir()
+    assert len(list(stream_video(ready.data / "08_reporting/labeled_videos/film.mp4"))) == 5
 
 
 def test_detections(ready, tmp_path):

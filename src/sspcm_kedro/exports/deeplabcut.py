@@ -10,8 +10,7 @@ def export_deeplabcut(predictions: Predictions) -> dict[str, bytes]:
     """A table for each video, ``<video>DLC_sspcm.csv``, or ``imagesDLC_sspcm.csv``.
 
     Three rows of head (scorer, bodyparts, coords), with several animals on an image a fourth
-    (individuals); then a row a frame with x, y and likelihood; cells of what is not there are
-    empty, which pandas reads as nan.
+    (individuals); then a row a frame with x, y and likelihood; cells of what is not there are NaN.
     """
     files = [None] if predictions.frames is None else list(dict.fromkeys(
         [*predictions.files, *predictions.frame_counts]))  # fmt: skip

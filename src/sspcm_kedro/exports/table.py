@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,9 +41,9 @@ def columns_of(predictions: Predictions, rows: np.ndarray) -> tuple[list[str], n
     tracks = predictions.tracks
     if tracks is not None and (tracks[here] >= 0).all():
         known, columns = np.unique(tracks, return_inverse=True)
-        pairs = list(zip(rows[here].tolist(), columns[here].tolist(), strict=True))
-        twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
-        if len(set(pairs)) < len(pairs) and twice:
+        pairs = Counter(zip(rows[here].tolist(), columns[here].tolist(), strict=True))
+        twice = next((pair for pair, count in pairs.items() if count > 1), None)
+        if twice:
             rule = f"a track must be on an image once, and {known[twice[1]]} is there again"
             raise BadInput(f"predictions, row {twice[0]}", rule, "Write them without tracks")
         return [f"animal{track + 1}" for track in known.tolist()], columns
@@ -58,7 +59,8 @@ def write_table(
     predictions: Predictions, names: Sequence[str], rows: np.ndarray, scorer: str,
     likelihood: bool = True,
 ) -> str:  # fmt: skip
-    """The text of a table; cells are empty where there is no keypoint.
+    """The text of a table. Where there is no keypoint cells of labels are empty, those of
+    predictions NaN: a first frame without anybody is no row of names to pandas then.
 
     Args:
         predictions: the n instances.
@@ -71,7 +73,7 @@ def write_table(
     axes = ("x", "y", "likelihood")[: 3 if likelihood else 2]
     k, present = predictions.skeleton.size, predictions.present()
     values = np.concatenate([predictions.keypoints, predictions.scores[..., None]], axis=-1)
-    cells = np.full((len(names), len(animals), k, len(axes)), "", object)
+    cells = np.full((len(names), len(animals), k, len(axes)), "NaN" if likelihood else "", object)
     for place in np.flatnonzero(rows >= 0):
         for part in np.flatnonzero(present[place]):
             numbers = values[place, part, : len(axes)].tolist()

@@ -1,14 +1,15 @@
 """What prediction is asked for."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sspcm_kedro.config import Settings, Share
+from sspcm_kedro.config import Distinct, Settings, Share
 from sspcm_kedro.data.video import SUFFIXES as VIDEOS
 from sspcm_kedro.engine.frames import BATCH
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.exports import ExportFormat
 from sspcm_kedro.nets.detector import DetectorConfig
 from sspcm_kedro.sources.image_folder import SUFFIXES as IMAGES
 
@@ -31,6 +32,7 @@ class PredictionConfig(Settings):
         smooth: keypoints of videos over time.
         batch: people of videos at once.
         shown: people on the overlay sheet, evenly spaced.
+        formats: of other tools, that the keypoints are written in as well.
     """
 
     images: Path | None = None
@@ -42,6 +44,7 @@ class PredictionConfig(Settings):
     smooth: bool = False
     batch: int = Field(default=BATCH, ge=1, le=4096)
     shown: int = Field(default=24, ge=1, le=1000)
+    formats: Annotated[tuple[ExportFormat, ...], Distinct] = ()
 
     @model_validator(mode="after")
     def _listed(self) -> "PredictionConfig":

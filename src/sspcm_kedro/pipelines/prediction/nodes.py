@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frame_table import mark_visibility
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.exports import ExportFormat, Predictions, export_predictions
 from sspcm_kedro.figures.overlays import draw_overlays, tile_frame
 from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
@@ -125,26 +127,69 @@ def write_keypoints(
     its image it has, as COCO says it, v 0 and no place. Of people whom a detector found twice the
     better scored one is left (OKS-NMS).
     """
+    rows, keypoints, scores, visibility = _locate(predictions, people, model, config, evaluation)
+    persons = rescore(people.box_scores[rows], scores, threshold=evaluation.score_threshold)
+    return coco_content(
+        people.take(rows), _names(people, config), keypoints, visibility, model.skeleton,
+        description=f"Predicted keypoints; {'boxes were given' if config.boxes else WHOLE}",
+        further={
+            "score": persons.astype(float).round(4).tolist(),
+            "keypoint_scores": scores.astype(float).round(4).tolist(),
+        },
+    )  # fmt: skip
+
+
+def export_keypoints(
+    predictions: dict[str, Tensor],
+    people: Instances,
+    model: TrainedModel,
+    config: PredictionConfig,
+    evaluation: EvaluationConfig,
+) -> dict[str, bytes]:
+    """The same in the formats of ``prediction.formats``: the content of files by ``format/name``.
+
+    Keypoints outside of their image are not there.
+    """
+    rows, keypoints, scores, visibility = _locate(predictions, people, model, config, evaluation)
+    shown, names = people.take(rows), _names(people, config)
+    return export_formats(config.formats, Predictions(
+        model.skeleton, np.where(visibility[..., None] > 0, keypoints, np.nan), scores,
+        tuple(names[path] for path in shown.paths), shown.image_hw, boxes=shown.boxes,
+    ))  # fmt: skip
+
+
+def export_formats(formats: Sequence[ExportFormat], made: Predictions) -> dict[str, bytes]:
+    """The content of files by ``format/name``.
+
+    Raises:
+        BadInput: a format cannot have these predictions, or its library is not installed.
+    """
+    return {f"{kind}/{name}": content for kind in formats
+            for name, content in export_predictions(kind, made).items()}  # fmt: skip
+
+
+def _locate(
+    predictions: dict[str, Tensor], people: Instances, model: TrainedModel,
+    config: PredictionConfig, evaluation: EvaluationConfig,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Rows (n) of the people who are left, their keypoints (n, k, 2) in image pixels, scores and
+    visibility (n, k)."""
     check_people(predictions, people, "predictions", REMEDY)
     keypoints = to_image(predictions["keypoints"], people, model.view.frame)
     scores = predictions["scores"].numpy()
     visibility = mark_visibility(keypoints, scores, people.image_hw, config.threshold)
-    names = {path: _below(path, str(config.root)) for path in people.paths}
-    persons = rescore(people.box_scores, scores, threshold=evaluation.score_threshold)
     rows = np.arange(len(people))
     if config.boxes == "detector":
         sigmas = np.asarray(model.skeleton.sigmas or [DEFAULT_SIGMA] * model.skeleton.size)
         view = model.view.frame
         kept, _ = detect(keypoints, predictions["scores"], people, view, sigmas, evaluation)
         rows = np.sort(kept)
-    return coco_content(
-        people.take(rows), names, keypoints[rows], visibility[rows], model.skeleton,
-        description=f"Predicted keypoints; {'boxes were given' if config.boxes else WHOLE}",
-        further={
-            "score": persons[rows].astype(float).round(4).tolist(),
-            "keypoint_scores": scores[rows].astype(float).round(4).tolist(),
-        },
-    )  # fmt: skip
+    return rows, keypoints[rows], scores[rows], visibility[rows]
+
+
+def _names(people: Instances, config: PredictionConfig) -> dict[str, str]:
+    """What each image file is called."""
+    return {path: _below(path, str(config.root)) for path in people.paths}
 
 
 def _below(path: str, folder: str) -> str:

@@ -5,11 +5,12 @@ from kedro.pipeline import Node, Pipeline
 from sspcm_kedro.pipelines import by_name
 from sspcm_kedro.pipelines.prediction.nodes import (
     draw_predictions,
+    export_keypoints,
     find_people,
     predict_people,
     write_keypoints,
 )
-from sspcm_kedro.pipelines.prediction.videos import draw_videos, predict_videos
+from sspcm_kedro.pipelines.prediction.videos import draw_videos, export_videos, predict_videos
 
 
 def create_pipeline(of_videos: bool = False) -> Pipeline:
@@ -20,6 +21,8 @@ def create_pipeline(of_videos: bool = False) -> Pipeline:
         return Pipeline([
             Node(predict_videos, asked | machine | evaluation, "predicted_videos",
                  name="predict_videos"),
+            Node(export_videos, asked | {"tables": "predicted_videos"}, "prediction_exports",
+                 name="export_videos"),
             Node(draw_videos, asked | {"tables": "predicted_videos"}, "labeled_videos",
                  name="draw_videos"),
         ])  # fmt: skip
@@ -32,5 +35,7 @@ def create_pipeline(of_videos: bool = False) -> Pipeline:
              name="predict_people"),
         Node(write_keypoints, predicted | evaluation, "predicted_keypoints",
              name="write_keypoints"),
+        Node(export_keypoints, predicted | evaluation, "prediction_exports",
+             name="export_keypoints"),
         Node(draw_predictions, predicted | machine, "prediction_overlays", name="draw_overlays"),
     ])  # fmt: skip

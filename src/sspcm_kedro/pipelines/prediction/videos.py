@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -18,11 +20,13 @@ from sspcm_kedro.engine.frame_table import FrameTable
 from sspcm_kedro.engine.frames import read_ahead
 from sspcm_kedro.engine.video import Found, cells_of, collect, follow, predict_boxed
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.exports import Predictions
 from sspcm_kedro.figures.labeled_frames import LabeledFrames
 from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets.detector import Detector, load_detector
 from sspcm_kedro.pipelines.prediction.config import PredictionConfig, find_videos
+from sspcm_kedro.pipelines.prediction.nodes import export_formats
 
 logger = logging.getLogger(__name__)
 
@@ -118,3 +122,29 @@ def draw_videos(
             yield DrawnVideo(name, with_bar, info.rate)
         except BadInput as error:
             logger.error("%s", error)
+
+
+def export_videos(
+    tables: Callable[[str], FrameTable], model: TrainedModel, config: PredictionConfig
+) -> dict[str, bytes]:
+    """All tables in the formats of ``prediction.formats``: the content of files by
+    ``format/name``.
+
+    Keypoints outside of the frame are not there. Videos that do not decode have no table.
+    """
+    if not config.formats:
+        return {}
+    found: dict[str, FrameTable] = {}
+    for video in find_videos(config.images):
+        with suppress(BadInput):  # predict_videos has said it
+            name = video.relative_to(config.root).as_posix()
+            found[name] = tables(name)
+    all_of = {key: np.concatenate([getattr(table, key) for table in found.values()])
+              for key in ("keypoints", "visibility", "scores", "image_hw", "frames", "tracks",
+                          "boxes")}  # fmt: skip
+    visibility = all_of.pop("visibility")
+    keypoints = np.where(visibility[..., None] > 0, all_of.pop("keypoints"), np.nan)
+    files = tuple(name for name, table in found.items() for _ in range(len(table)))
+    counts = {name: table.count for name, table in found.items()}
+    made = Predictions(model.skeleton, keypoints, files=files, frame_counts=counts, **all_of)
+    return export_formats(config.formats, made)
