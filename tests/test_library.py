@@ -10,7 +10,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import sspcm_kedro
+from sspcm_kedro.data.video_stream import VideoFrame, stream_video
 from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.datasets.labeled_videos import write_video
 from sspcm_kedro.datasets.trained_model import TrainedModelDataset
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frames import predict_frames
@@ -85,6 +87,18 @@ def test_a_folder_gives_its_images_by_name(stored, tmp_path):
     assert each.frames.tolist() == [0, 0, 2]
     with pytest.raises(BadInput, match="boxes: must be there for each image, and are for 1"):
         model.predict(tmp_path, [BOXES])
+
+
+def test_a_video_gives_its_frames_in_order(stored, tmp_path):
+    trained, file = stored
+    frames = (VideoFrame(i, i / 10, pixels(i, (48, 64))) for i in range(3))
+    write_video(tmp_path / "film.mp4", frames, 10)
+    found = sspcm_kedro.load(file, device="cpu").predict(tmp_path / "film.mp4")
+    assert found.frames.tolist() == [0, 1, 2]
+    assert set(found.images) == {str(tmp_path / "film.mp4")}
+    for row, frame in enumerate(stream_video(tmp_path / "film.mp4")):
+        alone = expected(trained, frame.image, found.boxes[:1])
+        np.testing.assert_allclose(found.keypoints[row : row + 1], alone.keypoints, atol=1e-3)
 
 
 def test_what_is_no_model_or_image_is_one_sentence(stored, tmp_path):

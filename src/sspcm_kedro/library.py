@@ -12,6 +12,7 @@ from PIL import Image
 
 from sspcm_kedro.data import video
 from sspcm_kedro.data.image_file import read_rgb
+from sspcm_kedro.data.video_stream import stream_video
 from sspcm_kedro.datasets.trained_model import TrainedModelDataset
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frames import predict_frames
@@ -152,9 +153,8 @@ def _read(images: Any) -> Iterator[tuple[str, int, np.ndarray]]:
         for number, path in enumerate(read_image_folder(Path(images)).paths):
             yield str(path), number, np.asarray(read_rgb(path))
     elif Path(images).suffix.lower() in video.SUFFIXES:
-        path = Path(images)
-        for number, frame in video.read_frames(path, range(video.count_frames(path))):
-            yield str(images), number, np.asarray(video.to_image(frame))
+        for frame in stream_video(Path(images)):
+            yield str(images), frame.index, frame.image
     else:
         yield str(images), 0, np.asarray(read_rgb(images))
 
