@@ -5,7 +5,10 @@
 
 Every cell is a `kedro run` of its own process, one thread each, with data under data/table/<env>.
 Ours ingests the people, and its comparison is the supervised row. The other methods in rounds are
-whole runs, too, and those alone are runs of the pipeline `comparison`, on the same people. Cells
+whole runs, too, and those alone are runs of the pipeline `comparison`, on the same people. One more
+row has supervised training for as long as ours trains: of so many more steps as its optimizer steps
+took more seconds than the comparison's, in the same process (what labels unlabeled people and
+evaluates is not counted). Cells
 that were killed go on where they were, and finished ones are not run again. Writes
 data/table/<env>.json and .md.
 """
@@ -16,7 +19,7 @@ import re
 import statistics
 from pathlib import Path
 
-from cells import PROJECT, Cell, Runner, seeded
+from cells import PROJECT, Cell, Runner, parameters_of, seeded
 from rich.console import Console
 
 from sspcm_kedro.engine.evaluate import METRICS
@@ -37,7 +40,8 @@ ALONE = {
     "Teacher-Reviewer-Student": ["comparison.kind=teacher_reviewer"],
 }
 """Those that averages teach need ``training.average_decay``: the environments have it."""
-METHODS = {**ROUNDS, **ALONE}
+EQUAL_TIME = "supervised (equal time)"
+METHODS = {**ROUNDS, **ALONE, EQUAL_TIME: ["comparison.kind=supervised"]}
 COLUMNS = tuple(metric.name for metric in METRICS if metric.shown != "report")
 console = Console()
 
@@ -62,6 +66,17 @@ def cell_of(env: str, seed: int, method: str, params: list[str]) -> Cell:
         pipelines=without if rounds else "comparison",
         shared={part: folder_of(env, seed, OURS) / part for part in shared},
     )
+
+
+def equal_time(cells: list[Cell], env: str, params: list[str]) -> list[str]:
+    """Params of a comparison that takes as long as ours, mean of its finished runs."""
+    runs = [json.loads((cell.folder / "08_reporting/run.json").read_bytes()) for cell in cells]
+    share = statistics.mean(run["seconds"]["method"] / run["seconds"]["comparison"] for run in runs)
+    training = parameters_of(env, params)["training"]
+    rounds = training["rounds"] * training["round_epochs"]
+    epochs = round(share * (training["warmup_epochs"] + rounds))
+    console.print(f"Ours takes {share:.2f} times as long as the comparison of as many steps.")
+    return [*params, f"training.warmup_epochs={max(1, epochs - rounds)}"]
 
 
 def scores_of(cells: dict[str, Cell]) -> dict[str, dict[str, float]]:
@@ -119,12 +134,16 @@ def main() -> None:
         seed: {
             method: cell_of(options.env, seed, method, params)
             for method in METHODS
-            if method in (OURS, *options.methods)
+            if method in (OURS, *options.methods) and method != EQUAL_TIME
         }
         for seed in options.seeds
     }
     runner = Runner(options.jobs, console)
     for first in (True, False):  # the others read what ours ingested
+        if not first and EQUAL_TIME in options.methods:
+            longer = equal_time([own[OURS] for own in cells.values()], options.env, params)
+            for seed, own in cells.items():
+                own[EQUAL_TIME] = cell_of(options.env, seed, EQUAL_TIME, longer)
         failed = runner.run([
             cell for own in cells.values() for method, cell in own.items()
             if (method == OURS) == first

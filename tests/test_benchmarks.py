@@ -1,5 +1,6 @@
 """The benchmarks run and say what they measured."""
 
+import dataclasses
 import importlib.util
 import json
 import pickle
@@ -45,7 +46,22 @@ def test_cells_have_folders_of_their_own():
         for seed in (0, 1)
         for method in table.METHODS
     }
-    assert len(folders) == 4 * 13
+    assert len(folders) == 4 * 14
+
+
+def test_supervised_training_may_last_as_long_as_ours(tmp_path, capsys):
+    """Twice and three times the seconds, 2.5 on average: 25 epochs for 10, of which 6 in rounds."""
+    table, cells = load("table"), []
+    for seed, seconds in ((0, 200), (1, 300)):
+        cell = table.cell_of("base", seed, table.OURS, [])
+        cells.append(dataclasses.replace(cell, folder=tmp_path / str(seed)))
+        (cells[-1].folder / "08_reporting").mkdir(parents=True)
+        content = json.dumps({"seconds": {"method": seconds, "comparison": 100}})
+        (cells[-1].folder / "08_reporting/run.json").write_text(content)
+    given = ["training.warmup_epochs=4", "training.rounds=3", "training.round_epochs=2"]
+    longer = table.equal_time(cells, "base", given)
+    assert longer == [*given, "training.warmup_epochs=19"]
+    assert "2.50 times" in capsys.readouterr().out
 
 
 def test_the_table_has_every_method_and_reads_its_own_row():
