@@ -64,7 +64,7 @@ clean:  ## delete everything that runs have made
 	find data -type f ! -name .gitkeep -delete
 
 .venv/ready: requirements.lock pyproject.toml
-	@echo "Installing into .venv what requirements.lock lists: with CUDA (Linux) 7.4 GiB; docs/start/install.md has the smaller way for a CPU. It ends with a silent while after 'Installing collected packages'."
+	@echo "Installing into .venv what requirements.lock lists: with CUDA (Linux) 7.3 GiB; docs/start/install.md has the smaller way for a CPU. It ends with a silent while after 'Installing collected packages'."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
