@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run lspet repro test check campaign schema table curve step plans viz ui lock clean
+.PHONY: run lspet repro test check docs campaign schema table curve step plans viz ui lock clean
 
 run: .venv/ready  ## the whole default run, on drawn people
 	$(BIN)/kedro run
@@ -23,6 +23,10 @@ check: .venv/ready  ## lint, types, import contracts
 	$(BIN)/ruff format --check . || (echo "fix with: $(BIN)/ruff format ." && false)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+docs: .venv/ready  ## the documentation as a site in build/site; a link or anchor that leads nowhere is an error
+	$(BIN)/zensical build --strict --clean
+	@echo "look at it with: $(BIN)/python -m http.server --directory build/site 4142"
 
 campaign: .venv/ready  ## break runs in every way, and count what comes out right: make campaign [KIND="kills damage"] [SEED=0] [JOBS=2] [QUICK=1]
 	$(BIN)/python -m benchmarks.reliability $(KIND) --seed $(or $(SEED),0) --jobs $(or $(JOBS),2) $(if $(QUICK),--quick)
@@ -54,13 +58,14 @@ ui: .venv/ready  ## MLflow's pages of all runs, to compare them: make ui [PORT=5
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --workers 1 --port $(or $(PORT),5000)
 
 lock: .venv/ready  ## write requirements.lock from the environment
-	$(BIN)/python -m pip freeze --exclude-editable | sed -E '/^(nvidia|cuda|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock
+	$(BIN)/python -m pip freeze --exclude-editable | sed -E '/^(nvidia|cuda|triton)/s/$$/ ; sys_platform == "linux"/; /^uvloop/s/$$/ ; sys_platform != "win32"/' > requirements.lock
 
 clean:  ## delete everything that runs have made
 	find data -type f ! -name .gitkeep -delete
 
 .venv/ready: requirements.lock pyproject.toml
+	@echo "Installing into .venv what requirements.lock lists: with CUDA (Linux) 7.3 GiB; docs/start/install.md has the smaller way for a CPU. It ends with a silent while after 'Installing collected packages'."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sspcm_kedro"
 HISTORY = ROOT / "CHANGELOG.md"
 """Names what there was."""
-DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *PACKAGE.rglob("README.md")})
+DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *PACKAGE.rglob("README.md")})
 CURRENT = [file for file in DOCUMENTS if file != HISTORY]
 SETTINGS = sorted(ROOT.glob("conf/*/*.yml"))
 INVENTED = {"mine", "local", "..."}
@@ -69,6 +69,17 @@ def test_every_link_leads_somewhere():
     for document in DOCUMENTS:
         for pair in re.findall(links, document.read_text()):
             assert (document.parent / "".join(pair)).exists(), (document.name, pair)
+
+
+def test_the_site_shows_every_page():
+    site = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+
+    def pages(entry: Any) -> Iterator[str]:
+        for part in entry if isinstance(entry, list) else entry.values():
+            yield from [part] if isinstance(part, str) else pages(part)
+
+    there = (page.relative_to(ROOT / "docs").as_posix() for page in ROOT.glob("docs/**/*.md"))
+    assert sorted(pages(site["nav"])) == sorted(there)
 
 
 def test_every_module_and_class_that_is_named_exists():
