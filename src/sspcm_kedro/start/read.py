@@ -63,6 +63,9 @@ def read_project(folder: Path, found: Found, given: Mapping[str, Any]) -> Projec
     elif found.kind in WITH_VIDEOS and isinstance(given["frames"], int):
         frames = given["frames"]
     people = _read(_config({**_values(source), **_no_frames(found.kind)}))
+    if "flip_pairs" in KINDS[found.kind].model_fields and not people.skeleton.flip_pairs:
+        why = "no name tells left from right; of some that do, set view.weak.flip_probability too"
+        source.setdefault("flip_pairs", ([], why))
     known = people.skeleton.torso or "torso" not in KINDS[found.kind].model_fields
     if not known and people.skeleton.size > 1:
         torso = _torso(people)
