@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from click import ClickException
 from click.testing import CliRunner
 
 import formats
 from formats import pictures, save_video
+from sspcm_kedro.__main__ import main
 from sspcm_kedro.cli import cli
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.start.cost import hours_of_run, seconds_of_step, which_helps
@@ -173,6 +175,13 @@ def test_an_environment_is_written_over_with_force_only(conf, tmp_path):
     assert (conf / "project" / "parameters.yml").is_file()
 
 
+def test_the_installed_command_has_it_too(tmp_path, monkeypatch, configured):
+    monkeypatch.setattr("sspcm_kedro.__main__.configure_project", lambda name: None)  # it is
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ClickException, match=r"must hold the settings of a project \(conf/base\)"):
+        main(["start", str(tmp_path)], standalone_mode=False)
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", "base", "local", "", "a b", "-x"])
 def test_a_name_is_one_of_a_folder(name, tmp_path):
     with pytest.raises(BadInput, match="the name of an environment must be"):
@@ -205,3 +214,21 @@ def test_a_run_costs_its_steps(configured, monkeypatch):
 def test_what_would_help_is_a_guess_by_numbers(labeled, unlabeled, said):
     sentence = which_helps(labeled, unlabeled, "mine")
     assert said in sentence and sentence.endswith("make curve ENV=mine measures it.")
+
+
+def test_a_sleap_project_is_read_with_the_frames_of_its_video(tmp_path):
+    sio = pytest.importorskip("sleap_io")
+    frames = [np.full((48, 64, 3), 20 * place, np.uint8) for place in range(6)]
+    save_video(tmp_path / "run.avi", frames)
+    skeleton = sio.Skeleton([sio.Node("nose"), sio.Node("tail")])
+    about = {"type": "MediaVideo", "shape": [6, 48, 64, 3], "filename": "run.avi",
+             "grayscale": False, "bgr": True, "dataset": "", "input_format": ""}  # fmt: skip
+    video = sio.Video("run.avi", open_backend=False, backend_metadata=about)
+    points = np.array([[10.0, 10.0], [40.0, 20.0]])
+    labels = [sio.LabeledFrame(video, place, [sio.Instance.from_numpy(points + place, skeleton)])
+              for place in range(4)]  # fmt: skip
+    sio.Labels(labels, skeletons=[skeleton]).save(str(tmp_path / "mouse.slp"), verbose=False)
+    decisions = decided(tmp_path)
+    source = values(decisions, "source")
+    assert (source["kind"], source["labels"], source["frames"]) == ("sleap", "mouse.slp", 2)
+    assert values(decisions, "split")["validation"] == 2
