@@ -1,4 +1,4 @@
-"""``kedro run``, which tells users of their errors in one sentence, without a traceback."""
+"""``kedro run`` and ``start``; users' errors are one sentence, without a traceback."""
 
 import copy
 import functools
@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -108,9 +109,36 @@ run.params = [
 ]  # fmt: skip
 
 
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--name", help="Of the environment; the folder's by default.")
+@click.option(
+    "--source",
+    "given",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of source, e.g. names=[nose,tail]; comes before what is found.",
+)
+@click.option("--force", is_flag=True, help="Write over an environment of this name.")
+@click.option("--no-probe", is_flag=True, help="Do not time a few steps of training.")
+@tell_errors
+def start(
+    folder: Path, name: str | None, given: tuple[str, ...], force: bool, no_probe: bool
+) -> None:
+    """Write conf/NAME for the project in FOLDER, with a reason beside each value.
+
+    FOLDER is a project of DeepLabCut, lightning-pose, SLEAP, YOLO-pose, CVAT or Label Studio, or
+    holds labels in COCO's form or LSP's.
+    """
+    from sspcm_kedro.start.command import start as start_project  # noqa: PLC0415 # torch is slow
+
+    start_project(folder, name, given, force=force, probe=not no_probe)
+
+
 @click.group(name="sspcm_kedro")
 def cli() -> None:
     """Kedro's commands of this project."""
 
 
 cli.add_command(run)
+cli.add_command(start)

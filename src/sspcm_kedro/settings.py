@@ -11,6 +11,7 @@ from sspcm_kedro.hooks import (
     PipelineShape,
     PreparedMachine,
 )
+from sspcm_kedro.ingestion_check import IngestionCheck
 from sspcm_kedro.parameters import TypedContext
 from sspcm_kedro.run_settings import RunSettings
 from sspcm_kedro.signpost import Signpost
@@ -18,7 +19,7 @@ from sspcm_kedro.tracking import Tracking
 
 HOOKS = (
     PipelineShape(), KnownParameters(), PreparedMachine(), Tracking(), RunSettings(),
-    GracefulStop(), OneRun(), OpenOutput(), Signpost(),
+    GracefulStop(), OneRun(), OpenOutput(), Signpost(), IngestionCheck(),
 )  # fmt: skip
 """Of those that come first, pluggy calls the last one first: the lock before all others."""
 CONTEXT_CLASS = TypedContext

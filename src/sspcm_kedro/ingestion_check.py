@@ -1,0 +1,143 @@
+"""Whether people and settings go together: five lines after ingestion, and what does not fit."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline.node import Node
+
+from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.parameters import parse
+from sspcm_kedro.pose.geometry import crop_extents
+from sspcm_kedro.pose.skeleton import Skeleton
+
+logger = logging.getLogger(__name__)
+
+LEAST_FILLED = 2 / 3
+"""The share of the input that a box of the median aspect must fill; below it there is a warning."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How people fit into the network's input; medians over people with a box of some size.
+
+    Attributes:
+        box_hw: height and width of boxes, in image pixels.
+        aspect: of boxes, width by height.
+        filled: the share of the input's area that a box of this aspect fills, before padding.
+        scale: input pixels an image pixel.
+        unit: PCK's unit in image pixels; None where nobody has it.
+    """
+
+    box_hw: tuple[float, float]
+    aspect: float
+    filled: float
+    scale: float
+    unit: float | None
+
+
+def box_shape(people: Instances) -> tuple[tuple[float, float], float]:
+    """The median (height, width) of boxes in image pixels, and their median aspect (w by h)."""
+    width, height = np.maximum(people.boxes[:, 2:] - people.boxes[:, :2], 1).T.astype(float)
+    return (float(np.median(height)), float(np.median(width))), float(np.median(width / height))
+
+
+def median_unit(people: Instances, skeleton: Skeleton) -> float | None:
+    """The median length of PCK's unit in image pixels: the torso, else a box's longer side."""
+    if skeleton.torso is None:
+        return float(np.median((people.boxes[:, 2:] - people.boxes[:, :2]).max(axis=1)))
+    a, b = skeleton.torso
+    both = (people.visibility[:, a] > 0) & (people.visibility[:, b] > 0)
+    apart = people.keypoints[both, a] - people.keypoints[both, b]
+    return float(np.median(np.linalg.norm(apart, axis=1))) if both.any() else None
+
+
+def measure_fit(people: Instances, skeleton: Skeleton, view: ViewConfig) -> Fit:
+    """How the people, at least one, fit into the input."""
+    box_hw, aspect = box_shape(people)
+    ratio = aspect / (view.input_hw[1] / view.input_hw[0])
+    boxes = people.boxes.astype(float)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+    scale = view.input_hw[1] / float(np.median(crop_extents(boxes, view.frame)[1][:, 0]))
+    return Fit(box_hw, aspect, min(ratio, 1 / ratio), scale, median_unit(people, skeleton))
+
+
+def check_lines(
+    parts: Mapping[str, Instances], skeleton: Skeleton, view: ViewConfig, threshold: float
+) -> tuple[list[str], list[str]]:
+    """Five lines about people and settings, and the warnings.
+
+    Args:
+        parts: ``labeled``, ``unlabeled`` and ``validation``.
+        skeleton: their keypoints.
+        view: how they are shown to the network.
+        threshold: of PCK, in its unit.
+    """
+    people = parts["labeled"]
+    fit = measure_fit(people, skeleton, view)
+    (height, width), input_hw = fit.box_hw, view.input_hw
+    on_one = np.unique(people.paths.astype(str), return_counts=True)[1].max()
+    counts = ", ".join(f"{len(parts[name]):,} {name}" for name in ("labeled", "unlabeled"))
+    pairs = ", ".join(f"{skeleton.names[a]} - {skeleton.names[b]}" for a, b in skeleton.flip_pairs)
+    unit = "a box's longer side"
+    if skeleton.torso is not None:
+        unit = " to ".join(skeleton.names[keypoint] for keypoint in skeleton.torso)
+    long = "on nobody" if fit.unit is None else (
+        f"{fit.unit:.0f} px in the median; right is what is off by at most {threshold:g} of it, "
+        f"{threshold * fit.unit:.1f} px or {threshold * fit.unit * fit.scale:.1f} input pixels"
+    )  # fmt: skip
+    lines = [
+        f"people: {counts}, {len(parts['validation']):,} validation; "
+        f"at most {on_one} labeled on an image",
+        f"boxes: {width:.0f} x {height:.0f} px (width x height, median), aspect {fit.aspect:.2f}",
+        f"input: {input_hw[1]} x {input_hw[0]} px, aspect {input_hw[1] / input_hw[0]:.2f}; a box "
+        f"fills {fit.filled:.0%} of it; an image pixel is {fit.scale:.2f} input pixels",
+        f"flip pairs: {pairs or 'none'}; mirroring is {'on' if view.mirrors else 'off'}",
+        f"PCK's unit: {unit}, {long}",
+    ]
+    return lines, [*_warnings(fit, skeleton, view)]
+
+
+def _warnings(fit: Fit, skeleton: Skeleton, view: ViewConfig) -> list[str]:
+    found = []
+    if fit.filled < LEAST_FILLED:
+        found.append(
+            f"the input's aspect is far from the boxes': {1 - fit.filled:.0%} of it shows what is "
+            f"around them; make view.input_hw (height, width) about {1 / fit.aspect:.2f} to 1"
+        )
+    if view.mirrors and not skeleton.flip_pairs:
+        found.append(
+            "people are mirrored in training, and no keypoints swap sides: set source.flip_pairs, "
+            "or, where left and right differ, view.weak.flip_probability=0"
+        )
+    return found
+
+
+class IngestionCheck:
+    """Says the five lines once people are split."""
+
+    @hook_impl
+    def after_node_run(
+        self, node: Node, catalog: CatalogProtocol, outputs: dict[str, Any], inputs: dict[str, Any]
+    ) -> None:
+        if node.name != "split" or not len(outputs["labeled"]):
+            return
+        view: ViewConfig = _typed(catalog, "view", ViewConfig)
+        evaluation: EvaluationConfig = _typed(catalog, "evaluation", EvaluationConfig)
+        lines, warnings = check_lines(outputs, inputs["skeleton"], view, evaluation.pck_threshold)
+        for line in lines:
+            logger.info(line)
+        for warning in warnings:
+            logger.warning(warning)
+
+
+def _typed(catalog: CatalogProtocol, name: str, kind: Any) -> Any:
+    """A parameter; Kedro's context has made no object of one that the run's nodes do not read."""
+    value = catalog.load(f"params:{name}")
+    return value if isinstance(value, kind) else parse(name, value, kind)

@@ -1,0 +1,192 @@
+"""What a folder holds: the tool that made it, told by its files."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sspcm_kedro.data.video import SUFFIXES as VIDEOS
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.sources.image_folder import SUFFIXES as IMAGES
+
+_BODYPARTS = re.compile(rb"^(multianimal)?bodyparts\s*:", re.M)
+_SHAPE = re.compile(rb"^kpt_shape\s*:", re.M)
+KNOWN = (
+    "DeepLabCut (config.yaml), lightning-pose (CollectedData.csv), SLEAP (.slp), YOLO-pose "
+    "(data.yaml with kpt_shape), CVAT (XML), Label Studio (JSON), COCO (JSON), LSP (joints.mat)"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """A project that was found.
+
+    Attributes:
+        kind: the ``source.kind`` that reads it.
+        reason: by what it was told.
+        settings: what else ``source`` must say, each with a reason.
+    """
+
+    kind: str
+    reason: str
+    settings: dict[str, tuple[Any, str]] = field(default_factory=dict)
+
+
+def find_project(folder: Path) -> Found:
+    """The project in a folder.
+
+    Raises:
+        BadInput: there is no such folder, or it holds no labels of a known form.
+    """
+    if not folder.is_dir():
+        raise BadInput(folder, "must be a folder, and is none", "Name the project's folder")
+    found = _look(folder)
+    if found is not None:
+        return found
+    inside = [path for path in _folders(folder) if _look(path) is not None]
+    if inside:
+        rule = f"holds no labels itself, but {inside[0].name} in it does"
+        raise BadInput(folder, rule, f"Start there: sspcm-kedro start {inside[0]}")
+    there = [path.suffix.lower() for path in _files(folder, 3)]
+    videos, images = (sum(s in kind for s in there) for kind in (VIDEOS, IMAGES))
+    if videos or images:
+        rule = f"labels are needed, and it holds only {videos} videos and {images} images"
+        remedy = "Label 20 to 100 images with a tool of your choice, and start with its project"
+        raise BadInput(folder, rule, f"{remedy}. Known are {KNOWN}")
+    rule = "must hold labeled images of a known form, and does not"
+    raise BadInput(folder, rule, f"Known are {KNOWN}")
+
+
+def _look(folder: Path) -> Found | None:
+    finders: tuple[Callable[[Path], Found | None], ...] = (
+        _deeplabcut, _lightning_pose, _sleap, _yolo_pose, _lsp, _cvat, _json,
+    )  # fmt: skip
+    return next((found for find in finders if (found := find(folder)) is not None), None)
+
+
+def _deeplabcut(folder: Path) -> Found | None:
+    file = folder / "config.yaml"
+    if file.is_file() and _BODYPARTS.search(file.read_bytes()):
+        return Found("deeplabcut", "config.yaml with bodyparts is a DeepLabCut project's")
+    return None
+
+
+def _lightning_pose(folder: Path) -> Found | None:
+    tables = sorted(folder.glob("CollectedData*.csv"))
+    new = [table for table in tables if table.stem.endswith("_new")]
+    own = [table for table in tables if table not in new]
+    if not own:
+        return None
+    reason = f"{own[0].name} is lightning-pose's table of labels"
+    others = f"; not {', '.join(table.name for table in own[1:])}" if own[1:] else ""
+    settings: dict[str, tuple[Any, str]] = {"labels": (own[0].name, f"found{others}")}
+    if new:
+        settings["validation"] = (new[0].name, "lightning-pose's table of further videos")
+    return Found("lightning_pose", reason, settings)
+
+
+def _sleap(folder: Path) -> Found | None:
+    files = sorted(path for path in folder.glob("*.slp") if ".predictions" not in path.name)
+    if not files:
+        return None
+    best = next((path for path in files if path.name.endswith(".pkg.slp")), files[0])
+    also = ", ".join(path.name for path in files if path != best)
+    why = "with its images inside" if best.name.endswith(".pkg.slp") else "found"
+    settings = {"labels": (best.name, f"{why}; not {also}" if also else why)}
+    return Found("sleap", f"{best.name} is SLEAP's", settings)
+
+
+def _yolo_pose(folder: Path) -> Found | None:
+    for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        if _SHAPE.search(file.read_bytes()):
+            settings = {"data": (file.name, "found")}
+            return Found("yolo_pose", f"{file.name} with kpt_shape is YOLO-pose's", settings)
+    return None
+
+
+def _lsp(folder: Path) -> Found | None:
+    if not (folder / "joints.mat").is_file():
+        return None
+    extended = any((folder / "images").glob("im[0-9][0-9][0-9][0-9][0-9].jpg"))
+    kind, digits = ("lspet", 5) if extended else ("lsp", 4)
+    return Found(kind, f"joints.mat, and images whose numbers have {digits} digits")
+
+
+def _cvat(folder: Path) -> Found | None:
+    for file in sorted(folder.glob("*.xml")):
+        with file.open("rb") as opened:
+            start = opened.read(4096)
+        if b"<annotations" in start and b"<version>1.1" in start:
+            settings = {"labels": (file.name, "found"), "images": _image_folder(folder)}
+            return Found("cvat", f"{file.name} is CVAT's for images 1.1", settings)
+    return None
+
+
+def _json(folder: Path) -> Found | None:
+    """Label Studio's list of tasks, or COCO's lists of images and annotations."""
+    parts: dict[str, tuple[Path, Any]] = {}
+    for file in sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")]):
+        try:
+            content = json.loads(file.read_bytes())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(content, list) and content and isinstance(content[0], dict):
+            if {"data", "annotations"} <= content[0].keys():
+                labels = file.relative_to(folder).as_posix()
+                settings = {"labels": (labels, "found"), "images": _image_folder(folder)}
+                return Found("label_studio", f"{labels} is Label Studio's export", settings)
+        elif _has_keypoints(content):
+            name = file.stem.lower()
+            part = "validation" if "val" in name else "test" if "test" in name else "train"
+            parts.setdefault(part, (file, content))
+    for only in ("validation", "test"):
+        if "train" not in parts and only in parts:
+            parts["train"] = parts.pop(only)
+    if not parts:
+        return None
+    settings = {name: _coco_part(folder, *parts[name]) for name in ("train", "validation")
+                if name in parts}  # fmt: skip
+    return Found("coco", f"{parts['train'][0].name} is COCO's form, with keypoints", settings)
+
+
+def _has_keypoints(content: Any) -> bool:
+    if not isinstance(content, dict):
+        return False
+    images, people = content.get("images"), content.get("annotations")
+    if not isinstance(people, list) or not isinstance(images, list) or not images:
+        return False
+    return any(isinstance(person, dict) and "keypoints" in person for person in people)
+
+
+def _coco_part(folder: Path, file: Path, content: Any) -> tuple[Any, str]:
+    """The annotations and the folder in which their first image lies."""
+    first = content["images"][0]
+    name = str(first.get("file_name", "")) if isinstance(first, dict) else ""
+    places = [folder / "images", folder, *_folders(folder),
+              *(inner for outer in _folders(folder) for inner in _folders(outer))]  # fmt: skip
+    for place in places:
+        if name and (place / name).is_file():
+            images = place.relative_to(folder).as_posix()
+            part = {"annotations": file.relative_to(folder).as_posix(), "images": images}
+            return part, f"its first image lies in {'the folder' if images == '.' else images}"
+    rule = f"its first image, {name or 'which has no file_name'}, must lie in {folder}"
+    raise BadInput(file, rule, "Copy the images there, in a folder images")
+
+
+def _image_folder(folder: Path) -> tuple[str, str]:
+    there = (folder / "images").is_dir()
+    return ("images", "found") if there else (".", "images are looked for by name")
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _files(folder: Path, depth: int) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.is_file():
+            yield path
+        elif path.is_dir() and depth > 1 and not path.name.startswith("."):
+            yield from _files(path, depth - 1)

@@ -1,0 +1,234 @@
+"""``start``: what it recognizes, what it decides by which numbers, and what it writes."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from click import ClickException
+from click.testing import CliRunner
+
+import formats
+from formats import pictures, save_video
+from sspcm_kedro.__main__ import main
+from sspcm_kedro.cli import cli
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.start.cost import hours_of_run, seconds_of_step, which_helps
+from sspcm_kedro.start.decide import decide, input_size
+from sspcm_kedro.start.environment import (
+    load_parameters,
+    name_for,
+    need_new_environment,
+    parameter_kinds,
+)
+from sspcm_kedro.start.find import find_project
+from sspcm_kedro.start.read import read_project
+
+ROOT = Path(__file__).parents[2]
+TWELVE, SIX = pictures(12, seed=1), pictures(6, seed=2)
+WRITERS = {
+    "coco": lambda root: formats.write_coco(root, TWELVE, SIX),
+    "deeplabcut": lambda root: formats.write_deeplabcut(root, TWELVE),
+    "lightning_pose": lambda root: formats.write_lightning_pose(root, TWELVE),
+    "yolo_pose": lambda root: formats.write_yolo_pose(root, TWELVE, SIX),
+    "label_studio": lambda root: formats.write_label_studio(root, TWELVE),
+    "cvat": lambda root: formats.write_cvat(root, TWELVE),
+    "lspet": lambda root: formats.write_lspet(root, TWELVE),
+}
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch, configured) -> Path:
+    """The settings of a project that is the working folder, its base only."""
+    folder = tmp_path / "here" / "conf"
+    shutil.copytree(ROOT / "conf" / "base", folder / "base")
+    monkeypatch.chdir(folder.parent)
+    return folder
+
+
+def start(*arguments: str):
+    return CliRunner().invoke(cli, ["start", *arguments, "--no-probe"])
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_project_becomes_settings_that_a_run_takes(kind, conf, tmp_path):
+    written = WRITERS[kind](tmp_path / "project")
+    done = start(str(tmp_path / "project"), "--name", "mine")
+    assert done.exit_code == 0, done.output
+    assert "Now type:    kedro run --env mine" in done.output
+    text = (conf / "mine" / "parameters.yml").read_text()
+    settings = yaml.safe_load(text)  # and typed: the command has loaded them as a run does
+    assert settings["source"]["kind"] == kind == written["kind"]
+    assert settings.keys() <= parameter_kinds().keys()
+    for line in text.splitlines():
+        if line.startswith("  "):
+            assert re.fullmatch(r"  \w+: .+ # .{3,}", line), line
+    held_out = 6 if kind in ("coco", "yolo_pose", "lspet") else 10
+    assert settings["split"]["validation"] <= held_out
+    where = yaml.safe_load((conf / "mine" / "globals.yml").read_text())
+    assert where == {"data_root": "${env:SSPCM_DATA,data/mine}"}
+
+
+def decided(folder: Path, device: str = "cpu", **given):
+    return decide(read_project(folder, find_project(folder), given), device)
+
+
+def values(decisions, parameter: str) -> dict:
+    return {key: value for key, (value, _) in decisions[parameter].items()}
+
+
+def test_numbers_decide(tmp_path):
+    formats.write_deeplabcut(tmp_path, TWELVE)  # whole images of 96 x 128
+    small = decided(tmp_path)
+    assert values(small, "split")["labeled"] + values(small, "split")["validation"] == 12
+    assert values(small, "split")["validation"] == 6  # half: a fifth would be 2, ten too many
+    assert values(small, "view")["input_hw"] == [96, 128]
+    assert values(small, "view")["padding"] == 1.0
+    cuda = values(decided(tmp_path, "cuda"), "view")
+    assert cuda["input_hw"] == [96, 128]  # no larger than the images, whatever the device
+
+
+@pytest.mark.parametrize(
+    ("aspect", "area", "hw"),
+    [(4 / 3, 96 * 128, (96, 128)), (0.75, 256 * 192, (256, 192)), (1.0, 110**2, (112, 112)),
+     (1.0, 10, (48, 48)), (1.0, 1e9, (384, 384))],
+)  # fmt: skip
+def test_input_has_the_boxes_aspect_and_bounds(aspect, area, hw):
+    assert input_size(aspect, area) == hw
+
+
+def test_mirrors_only_with_flip_pairs(tmp_path):
+    formats.write_deeplabcut(tmp_path, TWELVE)
+    free = decided(tmp_path)  # bodypart1, bodypart2, ...
+    assert values(free, "source")["flip_pairs"] == []
+    paired = decided(tmp_path, flip_pairs=[[0, 1]])
+    assert values(free, "view")["weak"]["flip_probability"] == 0
+    assert values(free, "evaluation")["flip_test"] is False
+    assert values(paired, "view")["weak"]["flip_probability"] == 0.5
+    assert values(paired, "evaluation")["flip_test"] is True
+
+
+def test_pck_unit_is_the_longest_distance_where_names_tell_no_torso(tmp_path):
+    formats.write_deeplabcut(tmp_path, TWELVE, {"a": "head_top", "b": "neck", "c": "left_ankle"})
+    decisions = decided(tmp_path)
+    assert values(decisions, "source")["torso"] == [0, 2]
+    assert values(decisions, "evaluation")["pck_threshold"] == 0.1
+
+
+def test_frames_of_videos_are_counted(tmp_path):
+    formats.write_lightning_pose(tmp_path, TWELVE)
+    frames = [np.full((16, 16, 3), 20 * place, np.uint8) for place in range(9)]
+    save_video(tmp_path / "videos" / "other.avi", frames)
+    decisions = decided(tmp_path)
+    assert values(decisions, "source")["frames"] == 9
+    assert "unlabeled_includes_labeled" not in values(decisions, "split")
+
+
+def only_videos(folder: Path) -> str:
+    save_video(folder / "a.avi", [np.zeros((16, 16, 3), np.uint8)])
+    return r"labels are needed, and it holds only 1 videos and 0 images\. Label 20 to 100"
+
+
+def nothing(folder: Path) -> str:
+    return r"must hold labeled images of a known form, and does not\. Known are DeepLabCut"
+
+
+def one_above(folder: Path) -> str:
+    formats.write_deeplabcut(folder / "inside", TWELVE)
+    return r"but inside in it does\. Start there: sspcm-kedro start .*inside"
+
+
+def few_labels(folder: Path) -> str:
+    formats.write_deeplabcut(folder, TWELVE[:2])
+    return r"at least 4 labeled people are needed, and 2 are there"
+
+
+def lost_images(folder: Path) -> str:
+    formats.write_coco(folder, TWELVE, SIX)
+    shutil.rmtree(folder / "images")
+    return r"its first image, \S+, must lie in"
+
+
+@pytest.mark.parametrize("break_it", [only_videos, nothing, one_above, few_labels, lost_images])
+def test_a_bad_folder_is_one_sentence(break_it, conf, tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    said = break_it(folder)
+    done = start(str(folder))
+    assert done.exit_code == 1
+    errors = [line for line in done.output.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1 and re.search(said, errors[0])
+    assert "Traceback" not in done.output
+    assert not (conf / "project").exists()
+
+
+def test_an_environment_is_written_over_with_force_only(conf, tmp_path):
+    formats.write_deeplabcut(tmp_path / "project", TWELVE)
+    (conf / "project").mkdir()
+    refused = start(str(tmp_path / "project"))
+    assert refused.exit_code == 1 and "is not written over" in refused.output
+    assert not list((conf / "project").iterdir())
+    assert start(str(tmp_path / "project"), "--force").exit_code == 0
+    assert (conf / "project" / "parameters.yml").is_file()
+
+
+def test_the_installed_command_has_it_too(tmp_path, monkeypatch, configured):
+    monkeypatch.setattr("sspcm_kedro.__main__.configure_project", lambda name: None)  # it is
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ClickException, match=r"must hold the settings of a project \(conf/base\)"):
+        main(["start", str(tmp_path)], standalone_mode=False)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "base", "local", "", "a b", "-x"])
+def test_a_name_is_one_of_a_folder(name, tmp_path):
+    with pytest.raises(BadInput, match="the name of an environment must be"):
+        need_new_environment(tmp_path, name, force=True)
+
+
+def test_a_folders_name_becomes_one():
+    assert name_for(Path("/x/My mouse-2018 (a)")) == "my_mouse_2018_a"
+    assert name_for(Path("/x/é")) == "mine"
+
+
+def test_a_run_costs_its_steps(configured, monkeypatch):
+    typed = load_parameters(ROOT / "conf", "smoke")
+    training = typed["training"].model_copy(update={"steps": 300})
+    monkeypatch.setattr("sspcm_kedro.start.cost.seconds_of_step", lambda *_: 2.0)
+    people = {"labeled": 12, "unlabeled": 16, "validation": 8}
+    hours, seconds = hours_of_run({**typed, "training": training}, 17, people)
+    in_rounds = 300 * training.rounds * training.round_epochs * seconds / 3600
+    assert in_rounds < hours < 4 * in_rounds  # with warm-up, and the baseline's steps
+    assert seconds_of_step(
+        typed["method"], typed["network"], typed["view"], training, 17, torch.device("cpu")
+    ) > 0  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled", "said"),
+    [(50, 0, "No image is without labels"), (100, 200, "Only 2.0 unlabeled images a label"),
+     (20, 2000, "20 labels are few"), (500, 5000, "enough of both")],
+)  # fmt: skip
+def test_what_would_help_is_a_guess_by_numbers(labeled, unlabeled, said):
+    sentence = which_helps(labeled, unlabeled, "mine")
+    assert said in sentence and sentence.endswith("make curve ENV=mine measures it.")
+
+
+def test_a_sleap_project_is_read_with_the_frames_of_its_video(tmp_path):
+    sio = pytest.importorskip("sleap_io")
+    frames = [np.full((48, 64, 3), 20 * place, np.uint8) for place in range(6)]
+    save_video(tmp_path / "run.avi", frames)
+    skeleton = sio.Skeleton([sio.Node("nose"), sio.Node("tail")])
+    about = {"type": "MediaVideo", "shape": [6, 48, 64, 3], "filename": "run.avi",
+             "grayscale": False, "bgr": True, "dataset": "", "input_format": ""}  # fmt: skip
+    video = sio.Video("run.avi", open_backend=False, backend_metadata=about)
+    points = np.array([[10.0, 10.0], [40.0, 20.0]])
+    labels = [sio.LabeledFrame(video, place, [sio.Instance.from_numpy(points + place, skeleton)])
+              for place in range(4)]  # fmt: skip
+    sio.Labels(labels, skeletons=[skeleton]).save(str(tmp_path / "mouse.slp"), verbose=False)
+    decisions = decided(tmp_path)
+    source = values(decisions, "source")
+    assert (source["kind"], source["labels"], source["frames"]) == ("sleap", "mouse.slp", 2)
+    assert values(decisions, "split")["validation"] == 2
