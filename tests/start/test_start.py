@@ -58,7 +58,7 @@ def test_a_project_becomes_settings_that_a_run_takes(kind, conf, tmp_path):
     written = WRITERS[kind](tmp_path / "project")
     done = start(str(tmp_path / "project"), "--name", "mine")
     assert done.exit_code == 0, done.output
-    assert "Now type:    kedro run --env mine" in done.output
+    assert "Now type:    sspcm-kedro run --env mine" in done.output
     text = (conf / "mine" / "parameters.yml").read_text()
     settings = yaml.safe_load(text)  # and typed: the command has loaded them as a run does
     assert settings["source"]["kind"] == kind == written["kind"]
