@@ -124,8 +124,8 @@ def _warnings(fit: Fit, skeleton: Skeleton, view: ViewConfig) -> list[str]:
     if fit.filled < LEAST_FILLED * fit.best_filled:
         found.append(
             f"the input's aspect is far from the boxes', which fill {fit.filled:.0%} of it and "
-            f"would fill {fit.best_filled:.0%} of one of aspect {fit.best_aspect:.2f} (width by height): "
-            "change view.input_hw"
+            f"would fill {fit.best_filled:.0%} of one of aspect {fit.best_aspect:.2f} "
+            "(width by height): change view.input_hw"
         )
     if view.mirrors and not skeleton.flip_pairs:
         found.append(
