@@ -37,7 +37,7 @@ def test_five_lines():
     assert lines == [
         "people: 3 labeled, 1,500 unlabeled, 2 validation; at most 1 labeled on an image",
         "boxes: 40 x 20 px (width x height, median), aspect 2.00",
-        "input: 64 x 32 px, aspect 2.00; a box fills 100% of it; "
+        "input: 64 x 32 px, aspect 2.00; boxes fill 100% of it; "
         "an image pixel is 1.60 input pixels",
         "flip pairs: left_ear - right_ear; mirroring is on",
         "PCK's unit: snout to tail, 30 px in the median; right is what is off by at most "
@@ -50,14 +50,25 @@ def test_an_input_of_another_aspect_and_mirrors_without_pairs_are_warned_of():
     portrait = ViewConfig(input_hw=(96, 64))
     alone = replace(SKELETON, flip_pairs=(), torso=None)
     lines, warnings = check_lines(PARTS, alone, portrait, 0.05)
-    assert "a box fills 33% of it" in lines[2]
+    assert "boxes fill 33% of it" in lines[2]
     assert lines[3] == "flip pairs: none; mirroring is on"
     assert "a box's longer side, 40 px in the median" in lines[4]
     aspect, mirrored = warnings
-    assert "67% of it shows what is around them" in aspect and "about 0.50 to 1" in aspect
+    assert "fill 33% of it and would fill 100% of one of aspect 2.00" in aspect
     assert "set source.flip_pairs" in mirrored and "view.weak.flip_probability=0" in mirrored
     unmirrored = ViewConfig.model_validate({"input_hw": (32, 64), "weak": {"flip_probability": 0}})
     assert not check_lines(PARTS, alone, unmirrored, 0.05)[1]
+
+
+def test_boxes_of_all_aspects_are_not_warned_of():
+    """No input is full of standing and lying people."""
+    labeled = people(4)  # of aspect 2, but for three of 1, 1/2 and 1/4
+    labeled.boxes[:3] = [(0, 0, 40, 40), (0, 0, 20, 40), (0, 0, 10, 40)]
+    lines, warnings = check_lines(
+        {**PARTS, "labeled": labeled}, SKELETON, ViewConfig(input_hw=(64, 32)), 0.1
+    )
+    assert "boxes fill 56% of it" in lines[2]  # (1/4 + 1/2 + 1 + 1/2) / 4: no input is better
+    assert not warnings
 
 
 def test_a_unit_that_nobody_has_is_said():

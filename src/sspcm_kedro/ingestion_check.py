@@ -19,18 +19,21 @@ from sspcm_kedro.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
 
-LEAST_FILLED = 2 / 3
-"""The share of the input that a box of the median aspect must fill; below it there is a warning."""
+LEAST_FILLED = 0.7
+"""Boxes fill at least this share of what they would fill of an input of the best aspect; below it
+there is a warning. People of all postures fill no input wholly: COCO's do not, as published."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How people fit into the network's input; medians over people with a box of some size.
+    """How people fit into the network's input; medians, where nothing else is said.
 
     Attributes:
         box_hw: height and width of boxes, in image pixels.
         aspect: of boxes, width by height.
-        filled: the share of the input's area that a box of this aspect fills, before padding.
+        filled: the share of the input's area that a box fills before padding, on average.
+        best_aspect: that of which boxes would fill most.
+        best_filled: that share.
         scale: input pixels an image pixel.
         unit: PCK's unit in image pixels; None where nobody has it.
     """
@@ -38,6 +41,8 @@ class Fit:
     box_hw: tuple[float, float]
     aspect: float
     filled: float
+    best_aspect: float
+    best_filled: float
     scale: float
     unit: float | None
 
@@ -61,11 +66,21 @@ def median_unit(people: Instances, skeleton: Skeleton) -> float | None:
 def measure_fit(people: Instances, skeleton: Skeleton, view: ViewConfig) -> Fit:
     """How the people, at least one, fit into the input."""
     box_hw, aspect = box_shape(people)
-    ratio = aspect / (view.input_hw[1] / view.input_hw[0])
     boxes = people.boxes.astype(float)
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    aspects = width / height
+    filled = _filled(aspects, view.input_hw[1] / view.input_hw[0])
+    tried = np.quantile(aspects, np.linspace(0, 1, 41))
+    best = max(tried.tolist(), key=lambda one: _filled(aspects, one))
     scale = view.input_hw[1] / float(np.median(crop_extents(boxes, view.frame)[1][:, 0]))
-    return Fit(box_hw, aspect, min(ratio, 1 / ratio), scale, median_unit(people, skeleton))
+    unit = median_unit(people, skeleton)
+    return Fit(box_hw, aspect, filled, best, _filled(aspects, best), scale, unit)
+
+
+def _filled(aspects: np.ndarray, aspect: float) -> float:
+    """The share of inputs of an aspect that boxes of these aspects (n) fill, on average."""
+    return float(np.minimum(aspects / aspect, aspect / aspects).mean())
 
 
 def check_lines(
@@ -96,8 +111,8 @@ def check_lines(
         f"people: {counts}, {len(parts['validation']):,} validation; "
         f"at most {on_one} labeled on an image",
         f"boxes: {width:.0f} x {height:.0f} px (width x height, median), aspect {fit.aspect:.2f}",
-        f"input: {input_hw[1]} x {input_hw[0]} px, aspect {input_hw[1] / input_hw[0]:.2f}; a box "
-        f"fills {fit.filled:.0%} of it; an image pixel is {fit.scale:.2f} input pixels",
+        f"input: {input_hw[1]} x {input_hw[0]} px, aspect {input_hw[1] / input_hw[0]:.2f}; "
+        f"boxes fill {fit.filled:.0%} of it; an image pixel is {fit.scale:.2f} input pixels",
         f"flip pairs: {pairs or 'none'}; mirroring is {'on' if view.mirrors else 'off'}",
         f"PCK's unit: {unit}, {long}",
     ]
@@ -106,10 +121,11 @@ def check_lines(
 
 def _warnings(fit: Fit, skeleton: Skeleton, view: ViewConfig) -> list[str]:
     found = []
-    if fit.filled < LEAST_FILLED:
+    if fit.filled < LEAST_FILLED * fit.best_filled:
         found.append(
-            f"the input's aspect is far from the boxes': {1 - fit.filled:.0%} of it shows what is "
-            f"around them; make view.input_hw (height, width) about {1 / fit.aspect:.2f} to 1"
+            f"the input's aspect is far from the boxes', which fill {fit.filled:.0%} of it and "
+            f"would fill {fit.best_filled:.0%} of one of aspect {fit.best_aspect:.2f} "
+            "(width by height): change view.input_hw"
         )
     if view.mirrors and not skeleton.flip_pairs:
         found.append(

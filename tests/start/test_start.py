@@ -15,6 +15,7 @@ import formats
 from formats import pictures, save_video
 from sspcm_kedro.__main__ import main
 from sspcm_kedro.cli import cli
+from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.start.cost import hours_of_run, seconds_of_step, which_helps
 from sspcm_kedro.start.decide import decide, input_size
@@ -58,7 +59,7 @@ def test_a_project_becomes_settings_that_a_run_takes(kind, conf, tmp_path):
     written = WRITERS[kind](tmp_path / "project")
     done = start(str(tmp_path / "project"), "--name", "mine")
     assert done.exit_code == 0, done.output
-    assert "Now type:    kedro run --env mine" in done.output
+    assert "Now type:    sspcm-kedro run --env mine" in done.output
     text = (conf / "mine" / "parameters.yml").read_text()
     settings = yaml.safe_load(text)  # and typed: the command has loaded them as a run does
     assert settings["source"]["kind"] == kind == written["kind"]
@@ -125,6 +126,19 @@ def test_frames_of_videos_are_counted(tmp_path):
     decisions = decided(tmp_path)
     assert values(decisions, "source")["frames"] == 9
     assert "unlabeled_includes_labeled" not in values(decisions, "split")
+    boxed = decided(tmp_path, box="keypoints")  # of which frames have none
+    assert values(boxed, "source")["frames"] == 0
+    assert values(boxed, "split")["unlabeled_includes_labeled"] is True
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_people_who_share_images_can_be_split_as_decided(tmp_path, seed):
+    formats.write_label_studio(tmp_path, pictures(9, seed=3, people=3))
+    project = read_project(tmp_path, find_project(tmp_path), {})
+    chosen = SplitConfig.model_validate(values(decide(project, "cpu"), "split"))
+    parts = split(project.people, chosen, seed)
+    assert len(parts.labeled) >= 27 - 10 - 2 and len(parts.validation) >= 10
+    assert not set(parts.labeled.paths) & set(parts.validation.paths)
 
 
 def only_videos(folder: Path) -> str:

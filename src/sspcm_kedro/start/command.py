@@ -61,7 +61,8 @@ def start(
         project = read_project(folder, find_project(folder), _parsed(given))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     decisions = decide(project, device)
-    command = f"kedro run --env {chosen}"
+    program = "kedro" if find_kedro_project(Path.cwd()) else "sspcm-kedro"
+    command = f"{program} run --env {chosen}"
     heading = (
         f"Written by sspcm-kedro start, with its reasons; change what you know better.\n{command}"
     )

@@ -17,6 +17,8 @@ Reasoned = dict[str, tuple[Any, str]]
 """Values of a parameter, by their keys, with their reasons."""
 
 FEWEST, LEAST_HELD_OUT, MOST_HELD_OUT = 4, 10, 500
+TRUSTED = 50
+"""People to validate on, below which a run itself says that its verdict is not to be trusted."""
 MULTIPLE = 16
 """Of which the input's sides are multiples: the network's reduction."""
 SIDES = range(3 * MULTIPLE, 25 * MULTIPLE, MULTIPLE)
@@ -90,7 +92,9 @@ def _split(project: Project) -> Reasoned:
         held = min(wanted, count // 2)
         share = f"{held / count:.0%} of {count}, at least {LEAST_HELD_OUT}, at most {MOST_HELD_OUT}"
         if held < LEAST_HELD_OUT:
-            share = f"half of {count}: too few to tell small differences; label more"
+            share = f"half of {count}"
+        if held < TRUSTED:
+            share += f"; fewer than {TRUSTED} tell no small gain"
         crowd = np.unique(annotated.paths.astype(str), return_counts=True)[1].max()
         labeled = max(1, count - held - int(crowd) + 1)  # an image is on one side only
         chosen["labeled"] = (labeled, f"all of {count} that are not held out")
