@@ -110,6 +110,7 @@ def test_every_output_is_read_again_or_is_a_final_product(context):
     rounds = [f"round_{number + 1}" for number in range(context.params["training"].rounds)]
     assert whole.outputs() == {
         "report",
+        "prediction_sheet",
         "trained_model",
         *(f"{name}_correction_report" for name in rounds[:-1]),
         *(f"{name}_occlusion_sheet" for name in rounds),

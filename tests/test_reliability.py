@@ -20,6 +20,8 @@ from benchmarks.reliability.memory import least_squares
 from benchmarks.reliability.place import Ended, start, wait_for
 from benchmarks.reliability.worker import Answer, Worker
 
+from acting import act
+
 
 def write_run(data: Path, loss: str = "0.5", pace: str = "10.0", weight: float = 1.0) -> Path:
     """A data folder with one stage, scores and predictions."""
@@ -115,19 +117,6 @@ def test_what_counts_as_told(answer, fault):
 )
 def test_other_values_have_other_digests(one, other):
     assert digest(one) == digest(one) != digest(other)
-
-
-def act(item: str) -> str:
-    """What a worker is asked to do in the next test."""
-    if item == "hang":
-        time.sleep(600)
-    if item == "die":
-        os._exit(7)
-    if item == "fail":
-        raise ValueError("no")
-    if item == "memory":
-        bytearray(100 * 2**30)
-    return item.upper()
 
 
 def test_a_worker_outlives_hangs_deaths_and_memory():

@@ -14,6 +14,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pipelines.plan.nodes import PeopleFacts, people_of
 from sspcm_kedro.pose.skeleton import UNION
 from sspcm_kedro.sources import KINDS, SourceConfig
+from sspcm_kedro.sources.project import ProjectSource
 
 NOWHERE = {"root": "no/such/folder"}
 
@@ -186,11 +187,21 @@ def test_split_is_asked_before_what_is_known():
 def test_every_kind_of_source_has_a_number_of_keypoints():
     union = get_args(SourceConfig.model_fields["root"].annotation)
     kinds = {get_args(source.model_fields["kind"].annotation)[0] for source in union}
-    assert set(KINDS) == kinds == {*WRITERS, "drawn", "union"}
+    assert set(KINDS) == kinds == {*WRITERS, "drawn", "union", "sleap"}
     assert KINDS["union"].skeleton.size == UNION.size
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+PROJECTS = [kind for kind, source in KINDS.items() if issubclass(source, ProjectSource)]
+
+
+def test_a_project_names_its_own_keypoints(make_project):
+    """Their number is asked for, and nothing is guessed."""
+    assert {"deeplabcut", "sleap", "cvat"} < set(PROJECTS)
+    with pytest.raises(BadInput, match=r"plan\.keypoints: must be given for a source deeplabcut"):
+        make_project("mouse").run("plan", env="openfield", plan={"keypoints": None})
+
+
+@pytest.mark.parametrize("kind", sorted(set(WRITERS) - set(PROJECTS)))
 def test_it_is_what_the_reader_of_that_kind_finds(tmp_path, kind):
     source = SourceConfig.model_validate(WRITERS[kind](tmp_path)).root.read()
     assert source.skeleton.size == KINDS[kind].skeleton.size

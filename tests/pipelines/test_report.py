@@ -82,7 +82,7 @@ def page(people, networks) -> str:
         "made": "2026-01-02 03:04", "environment": "mine", "data": "abc", "keypoints": 3,
         "people": {"labeled": 7}, "images": {"labeled": 6}, "seconds": {"method": 700.0},
         "settings": {"method.kind": "sspcm", "comparison.kind": "supervised", "seed": 3,
-                     "source.kind": "coco", "source.root": "/home/me/mice",
+                     "source.kind": "coco", "source.root": "/data/me/mice",
                      "evaluation.pck_threshold": 0.2},
         "changed": {"split.labeled": [100, "<u>7"]},
         "revision": {"commit": "f" * 40, "branch": "main", "dirty": True},
@@ -128,7 +128,7 @@ def test_it_says_what_it_is_of(page):
     ):  # fmt: skip
         assert said in text, said
     assert text.index(CHOICE["reason"]) < text.index("Scores on validation people")
-    assert "/home/me" not in text  # it is sent to others
+    assert "/data/me" not in text  # it is sent to others
 
 
 def test_it_stands_alone_and_no_text_becomes_code(page):

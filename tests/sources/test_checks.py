@@ -188,6 +188,7 @@ def test_broken_detections_are_refused(coco, case):
 
 def test_good_images_pass(coco, capsys):
     people, _ = read_coco(coco.write(), coco.images)
+    capsys.readouterr()  # lines of the log, where a whole run has set it up
     verified = verify_images(people, workers=2)
     assert verified.checksums.tolist() == [zlib.crc32(Path(p).read_bytes()) for p in people.paths]
     assert capsys.readouterr().err == ""  # no progress bar where no terminal is

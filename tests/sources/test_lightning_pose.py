@@ -56,7 +56,7 @@ def test_a_data_folder(tmp_path):
     assert read.unlabeled.source_image_ids.tolist() == ["labeled-data/run/img00000004.png"]
 
 
-@pytest.mark.parametrize("before", ["D:\\Ann's\\data\\", "/home/ann/labeled-data/old/", ""])
+@pytest.mark.parametrize("before", ["D:\\Ann's\\data\\", "/data/ann/labeled-data/old/", ""])
 def test_rows_of_another_computer(tmp_path, before):
     table = TABLE.replace("labeled-data", f"{before}labeled-data")
     if "\\" in before:

@@ -128,10 +128,11 @@ def test_the_registered_model_that_is_shipped_is_that_of_the_better_run(staged):
     version = staged.book.client.get_model_version_by_alias("sspcm", "shipped")
     assert version.run_id == (staged.method if ships else staged.dual).info.run_id
     with store_of(staged):
-        crops = crops_of_validation(staged)
-        by_alias = mlflow.pyfunc.load_model("models:/sspcm@shipped").predict(crops)
+        people = pd.DataFrame(sent(validation(staged)))
+        by_alias = mlflow.pyfunc.load_model("models:/sspcm@shipped").predict(people)
     run = staged.method if ships else staged.dual
-    np.testing.assert_array_equal(by_alias, served(staged, run).predict(crops))
+    own = served(staged, run).predict(people)
+    np.testing.assert_array_equal(points_of(by_alias), points_of(own))
 
 
 def test_settings_and_surroundings(staged):
@@ -288,9 +289,10 @@ def test_only_other_evaluation_settings(staged):
     assert other.info.run_id not in before["runs"]
     for name in ("loss/supervised", "student/PCK", "kept"):
         assert staged.book.curve(other, name) == staged.book.curve(staged.method, name)
-    images = crops_of_validation(staged)
-    flipped, plain = served(staged, other), served(staged, staged.method)
-    assert not np.array_equal(plain.predict(images), flipped.predict(images))
+    people = pd.DataFrame(sent(validation(staged)))
+    flipped, plain = (points_of(served(staged, run).predict(people))
+                      for run in (other, staged.method))  # fmt: skip
+    assert not np.array_equal(plain, flipped)
 
 
 def test_prediction_makes_no_run(staged, tracking_on):

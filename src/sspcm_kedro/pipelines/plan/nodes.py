@@ -32,6 +32,7 @@ from sspcm_kedro.pipelines.plan.cost import (
 )
 from sspcm_kedro.pipelines.plan.tables import plan_table
 from sspcm_kedro.sources import SourceConfig
+from sspcm_kedro.sources.project import ProjectSource
 
 CPU_BATCH = 2
 """People of each kind in a step that is timed on a CPU: a whole batch could take minutes."""
@@ -80,8 +81,14 @@ def count_cost(
     """Images, passes, FLOPs, steps, memory, disk and hours of method and comparison.
 
     A part that depends on an unknown number of people is None, and totals are without it.
+
+    Raises:
+        BadInput: a project names its own keypoints, and ``plan.keypoints`` does not say how many.
     """
     view.check(network)
+    if plan.keypoints is None and isinstance(source.root, ProjectSource):
+        rule = f"must be given for a source {source.root.kind}, which names its own keypoints"
+        raise BadInput("plan.keypoints", rule, "Count them: --params plan.keypoints=N")
     keypoints = plan.keypoints or source.root.skeleton.size
     people = people_of(split, plan.people)
     # Equal networks are counted once: large ones take a while, even without numbers.
