@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
+import yaml
 
 from sspcm_kedro.data.image_file import (
     DEEP_MODES,
@@ -22,7 +23,7 @@ from sspcm_kedro.data.image_file import (
 )
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.progress import show_progress
-from sspcm_kedro.errors import BadInput
+from sspcm_kedro.errors import BadInput, shown
 
 Record = dict[str, Any]
 
@@ -41,6 +42,22 @@ def refuse(file: Path, broken: Sequence[tuple[str, str]], remedy: str) -> None:
     record, rule = broken[0]
     others = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
     raise BadInput(f"{file}, {record}" if record else file, rule + others, remedy)
+
+
+def read_yaml(file: Path, remedy: str) -> dict[Any, Any]:
+    """The settings of a YAML file, read without executing anything.
+
+    Raises:
+        BadInput: there is no such file, or it holds something else.
+    """
+    need_file(file)
+    try:
+        config = yaml.safe_load(file.read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadInput(file, f"must be YAML, but {error}", remedy) from error
+    if not isinstance(config, dict):
+        raise BadInput(file, f"must be a mapping of settings, found {shown(config)}", remedy)
+    return config
 
 
 def need_file(file: Path) -> None:

@@ -7,8 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sspcm_kedro.data.video import SUFFIXES
 from sspcm_kedro.errors import BadInput, shown
 from sspcm_kedro.sources import checks
@@ -87,7 +85,7 @@ def read_project(root: Path) -> Project:
     """
     checks.need_folder(root)
     file = root / CONFIG
-    config = _read_yaml(file)
+    config = checks.read_yaml(file, "Bring the file of the DeepLabCut project back")
     several = config.get("multianimalproject") is True or config.get("bodyparts") == _MULTI
     key = "multianimalbodyparts" if several else "bodyparts"
     bodyparts = _names(file, key, config.get(key))
@@ -103,18 +101,6 @@ def read_project(root: Path) -> Project:
         several,
         tuple(name for name in names if Path(name).suffix.lower() in SUFFIXES),
     )
-
-
-def _read_yaml(file: Path) -> dict[Any, Any]:
-    checks.need_file(file)
-    remedy = "Bring the file of the DeepLabCut project back"
-    try:
-        config = yaml.safe_load(file.read_bytes())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput(file, f"must be YAML, but {error}", remedy) from error
-    if not isinstance(config, dict):
-        raise BadInput(file, f"must be a mapping of settings, found {shown(config)}", remedy)
-    return config
 
 
 def _names(file: Path, key: str, listed: Any) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.errors import BadInput, shown
@@ -36,7 +35,7 @@ class YoloPoseSource(ProjectSource):
 
     def read(self, made_folder: Path | None = None) -> Source:
         file = self.root / self.data
-        config = _read_yaml(file)
+        config = checks.read_yaml(file, _REMEDY)
         k, dims = _shape(file, config.get("kpt_shape"))
         order = _flip_order(file, config.get("flip_idx"), k)
         skeleton = self.own_skeleton(
@@ -90,17 +89,6 @@ class YoloPoseSource(ProjectSource):
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
-
-
-def _read_yaml(file: Path) -> dict[Any, Any]:
-    checks.need_file(file)
-    try:
-        config = yaml.safe_load(file.read_bytes())
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput(file, f"must be YAML, but {error}", _REMEDY) from error
-    if not isinstance(config, dict):
-        raise BadInput(file, f"must be a mapping of settings, found {shown(config)}", _REMEDY)
-    return config
 
 
 def _shape(file: Path, given: Any) -> tuple[int, int]:

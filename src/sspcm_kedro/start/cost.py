@@ -10,9 +10,8 @@ from torch import Generator
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.optimizer import TrainingConfig, adam
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import total_loss
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.plan.cost import blank_batch, blank_method
+from sspcm_kedro.pipelines.plan.cost import blank_batch, blank_method, time_step
 from sspcm_kedro.pipelines.plan.nodes import PeopleFacts, PlanConfig, count_cost
 
 BUDGET = 10.0
@@ -59,13 +58,7 @@ def seconds_of_step(
     )  # fmt: skip
     seconds, began = [], time.perf_counter()
     while len(seconds) < MOST + 1 and (len(seconds) < 2 or time.perf_counter() - began < BUDGET):
-        start = time.perf_counter()
-        loss = total_loss(method.training_step(batch, rng))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        next(method.parameters()).flatten()[0].item()  # waits for the device
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time_step(method, batch, optimizer, rng))
         if seconds[-1] > BUDGET:
             break
     return statistics.median(seconds[1:] or seconds)

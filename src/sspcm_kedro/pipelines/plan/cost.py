@@ -317,11 +317,18 @@ def measure(
     )  # fmt: skip
     seconds = []
     for _ in range(repeat + 2):
-        began = time.perf_counter()
-        loss = total_loss(method.training_step(batch, rng))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        next(method.parameters()).flatten()[0].item()  # waits for the device
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time_step(method, batch, optimizer, rng))
     return Throughput(flops / statistics.median(seconds[2:]) / 1e12, str(device), size)
+
+
+def time_step(
+    method: Method, batch: Batch, optimizer: torch.optim.Optimizer, rng: Generator
+) -> float:
+    """Seconds of one optimizer step, until the device has done it."""
+    began = time.perf_counter()
+    loss = total_loss(method.training_step(batch, rng))
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    next(method.parameters()).flatten()[0].item()  # waits for the device
+    return time.perf_counter() - began

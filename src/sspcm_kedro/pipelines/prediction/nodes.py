@@ -150,6 +150,8 @@ def export_keypoints(
 
     Keypoints outside of their image are not there.
     """
+    if not config.formats:
+        return {}
     rows, keypoints, scores, visibility = _locate(predictions, people, model, config, evaluation)
     shown, names = people.take(rows), _names(people, config)
     return export_formats(config.formats, Predictions(

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -136,9 +135,13 @@ def export_videos(
         return {}
     found: dict[str, FrameTable] = {}
     for video in find_videos(config.images):
-        with suppress(BadInput):  # predict_videos has said it
-            name = video.relative_to(config.root).as_posix()
+        name = video.relative_to(config.root).as_posix()
+        try:
             found[name] = tables(name)
+        except BadInput as error:
+            logger.error("%s", error)
+    if not found:
+        return {}
     all_of = {key: np.concatenate([getattr(table, key) for table in found.values()])
               for key in ("keypoints", "visibility", "scores", "image_hw", "frames", "tracks",
                           "boxes")}  # fmt: skip
