@@ -1,14 +1,13 @@
 """The end of a run says where things are; log lines go where bars are drawn."""
 
 import io
-import logging
+import logging.config
 import sys
 from types import SimpleNamespace
 
 import yaml
 
 from conftest import ROOT
-from sspcm_kedro.console import STDERR
 from sspcm_kedro.signpost import signs
 
 
@@ -40,8 +39,17 @@ def test_a_run_that_trains_nothing_says_no_command():
 def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch):
     """A bar puts a stream of its own there, which prints above it."""
     settings = yaml.safe_load((ROOT / "conf" / "logging.yml").read_text())
-    assert settings["handlers"]["console"]["stream"] == "ext://sspcm_kedro.console.STDERR"
-    handler, bar = logging.StreamHandler(STDERR), io.StringIO()
+    logging.config.dictConfig(
+        {"version": 1, "incremental": False, "disable_existing_loggers": False,
+         "formatters": settings["formatters"], "handlers": settings["handlers"],
+         "loggers": {"a": {"handlers": ["console"], "level": "INFO"}}}
+    )  # fmt: skip
+    bar = io.StringIO()
     monkeypatch.setattr(sys, "stderr", bar)
-    handler.emit(logging.LogRecord("a", logging.INFO, "", 1, "epoch 3", (), None))
-    assert bar.getvalue() == "epoch 3\n"
+    logging.getLogger("a").info("epoch 3")
+    assert bar.getvalue().endswith(" INFO    epoch 3\n")
+
+
+def test_settings_of_the_log_import_no_package_of_ours():
+    """Kedro reads them before it knows a project's src: another checkout's code would run."""
+    assert "sspcm_kedro." not in (ROOT / "conf" / "logging.yml").read_text()
