@@ -1,7 +1,8 @@
 """A stage of a training (warm-up, a round, the comparison): from people and settings to epochs."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -262,7 +263,7 @@ def make_monitor(
 
 def train(
     learner: Learner,
-    batches: Callable[[int], Iterator[Batch]],
+    batches: Callable[[int], Generator[Batch, None, None]],
     monitor: Monitor,
     *,
     stage: str,
@@ -305,9 +306,10 @@ def train(
     if not epochs:
         yield outputs()
         return
-    with StepProgress(stage, len(epochs) * training.steps) as on_step:
+    with StepProgress(stage, len(epochs) * training.steps) as on_step, ExitStack() as ends:
         for report in fit(
-            learner.method, batches, learner.optimizer, learner.schedule,
+            learner.method, lambda epoch: ends.enter_context(closing(batches(epoch))),
+            learner.optimizer, learner.schedule,
             epochs=epochs, steps=training.steps, seed=seed, on_step=on_step,
         ):  # fmt: skip
             learner.epoch = report.epoch + 1

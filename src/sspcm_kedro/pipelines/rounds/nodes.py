@@ -180,13 +180,13 @@ def cut_occlude(
     shown = crops_of(unlabeled.take(rows), view, machine)
     rng = Generator().manual_seed(stream_seed(seed, Stream.OCCLUSION_SHEET))
     every, cpu = torch.arange(len(rows)), torch.device("cpu")
-    images = plain_view(shown, every, cpu)
+    images = plain_view(shown[every], view.input_hw, cpu)
     keypoints, kept = corrected["keypoints"][rows], corrected["kept"][rows].float()
     donors = Donors(images, keypoints)
     if len(bank):
         chosen = bank[torch.randint(len(bank), (len(rows),), generator=rng)]
         crops = crops_of(unlabeled.take(chosen[:, 0].long().numpy()), view, machine)
-        donors = Donors(plain_view(crops, every, cpu), chosen[:, None, 1:])
+        donors = Donors(plain_view(crops[every], view.input_hw, cpu), chosen[:, None, 1:])
     occluded = method.label_rules().occlude(images, keypoints, kept, donors, rng)
     before, after = to_uint8(images), to_uint8(occluded)
     aimed = keypoints[:, list(skeleton.evaluated_channels)].numpy()
