@@ -189,6 +189,8 @@ def train_stage(
         learner.restore(previous)
         learner.history = []
     learner.method.begin(last=last)
+    if pseudo is not None and "donors" not in learner.method.reads:
+        pseudo = replace(pseudo, occluders=pseudo.occluders[:0])
     if learner.method.held_out and stage.number == 0:  # before hours of training, not after
         check_measurable(people.held_out(learner.method.held_out, settings.seed), skeleton)
     record = record_of(stage, people, settings, learner.method, pseudo=pseudo, previous=previous)

@@ -182,12 +182,12 @@ def cut_occlude(
     every, cpu = torch.arange(len(rows)), torch.device("cpu")
     images = plain_view(shown[every], view.input_hw, cpu)
     keypoints, kept = corrected["keypoints"][rows], corrected["kept"][rows].float()
-    donors = Donors(images, keypoints)
-    if len(bank):
+    rules, donors = method.label_rules(), Donors(images, keypoints, kept)
+    if rules.donors == "bank" and len(bank):
         chosen = bank[torch.randint(len(bank), (len(rows),), generator=rng)]
         crops = crops_of(unlabeled.take(chosen[:, 0].long().numpy()), view, machine)
         donors = Donors(plain_view(crops[every], view.input_hw, cpu), chosen[:, None, 1:])
-    occluded = method.label_rules().occlude(images, keypoints, kept, donors, rng)
+    occluded = rules.occlude(images, keypoints, kept, donors, rng)
     before, after = to_uint8(images), to_uint8(occluded)
     aimed = keypoints[:, list(skeleton.evaluated_channels)].numpy()
     sheet = occlusion_sheet(before, after, aimed, skeleton.evaluated.limbs)
