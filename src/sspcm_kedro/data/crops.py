@@ -11,6 +11,8 @@ from torch import Tensor
 from sspcm_kedro.data.ahead import Read, read_ahead
 from sspcm_kedro.data.image_file import read_rgb
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.stored_crops import REMEDY, StoredCrops, crop_keys
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import CropFrame, crop_matrix
 
 CPU = torch.device("cpu")
@@ -29,16 +31,27 @@ class Crops:
         border: input pixels of context on each side.
         workers: decoding threads.
         memory: bytes that may be kept.
+        stored: crops that need not be cut; those that are not there are.
+
+    Raises:
+        BadInput: crops are stored as JPEG, which changes pixels, and not all people have one.
     """
 
     def __init__(
         self, instances: Instances, frame: CropFrame, *, border: int, workers: int = 2,
-        memory: int = 2 * 2**30,
+        memory: int = 2 * 2**30, stored: StoredCrops | None = None,
     ) -> None:  # fmt: skip
         self.instances, self.workers = instances, workers
         self.frame, self.border = frame, border
         self.matrix = crop_matrix(instances.boxes, frame)
         height, width = (size + 2 * border for size in frame.hw)
+        self._stored, self._places = stored, np.full(len(instances), -1)
+        if stored is not None:
+            self._places = stored.find(crop_keys(instances, frame, border, stored.kind))
+            if stored.kind == "jpeg" and (self._places < 0).any():
+                rule = f"each of {len(instances)} people must have one, of this view; "
+                rule += f"{(self._places < 0).sum()} have none"
+                raise BadInput("stored crops (machine.crop_cache=jpeg)", rule, REMEDY)
         self._kept: np.ndarray | None = None
         if len(instances) * 3 * height * width <= memory:
             self._kept = self[torch.arange(len(instances))].permute(0, 2, 3, 1).numpy()
@@ -68,9 +81,13 @@ class Crops:
         if self._kept is not None:  # by numpy: torch would start threads of its own in each thread
             return [partial(np.take, self._kept, rows, axis=0, out=out, mode="wrap")]
         by_image: dict[str, list[int]] = {}
+        stored: list[Callable[[], object]] = []
         for place, row in enumerate(rows):
-            by_image.setdefault(str(self.instances.paths[row]), []).append(place)
-        return [partial(self._cut, rows, places, out) for places in by_image.values()]
+            if self._stored is not None and self._places[row] >= 0:
+                stored.append(partial(self._stored.read, int(self._places[row]), out[place]))
+            else:
+                by_image.setdefault(str(self.instances.paths[row]), []).append(place)
+        return stored + [partial(self._cut, rows, places, out) for places in by_image.values()]
 
     def _cut(self, rows: np.ndarray, places: list[int], out: np.ndarray) -> None:
         """The crops at some places, which are all of one image."""

@@ -12,6 +12,7 @@ from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.stored_crops import StoredCrops
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import ROLES, NetworkConfig
@@ -121,11 +122,14 @@ class ViewConfig(Settings):
         return HeatmapCodec(self.stride, self.sigma, self.sub_cell, self.refinement, self.blur)
 
 
-def crops_of(people: Instances, view: ViewConfig, machine: MachineConfig) -> Crops:
-    """The pixels of people, read once and kept if the machine's limit allows."""
+def crops_of(
+    people: Instances, view: ViewConfig, machine: MachineConfig, stored: StoredCrops | None = None
+) -> Crops:
+    """The pixels of people, read once and kept if the machine's limit allows; from the stored
+    crops, where there are such."""
     return Crops(
         people, view.frame, border=view.border, workers=machine.workers,
-        memory=int(machine.crop_memory_gib * 2**30),
+        memory=int(machine.crop_memory_gib * 2**30), stored=stored,
     )  # fmt: skip
 
 
