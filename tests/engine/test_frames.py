@@ -57,7 +57,9 @@ def frames_of(people: Instances) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def test_people_in_memory_have_the_pixels_of_people_in_files(people, model):
     view = model.view
-    from_files = plain_pixels(Crops(people, view.frame, border=view.border), torch.arange(12))
+    from_files = plain_pixels(
+        Crops(people, view.frame, border=view.border)[torch.arange(12)], view.input_hw
+    )
     in_memory = [cut_people(Image.fromarray(image), boxes, view.frame, view.border)
                  for image, boxes in frames_of(people)]  # fmt: skip
     assert torch.equal(torch.cat(in_memory), from_files)
