@@ -116,9 +116,8 @@ def cut_people(image: Image.Image, boxes: np.ndarray, frame: CropFrame, border: 
     crops = torch.empty((len(matrices), 3, height, width), dtype=torch.uint8)
     for crop, matrix in zip(crops, matrices, strict=True):
         pixels = cut(image, matrix, (height + 2 * border, width + 2 * border), border)
-        crop[:] = torch.tensor(pixels[border : border + height, border : border + width]).permute(
-            2, 0, 1
-        )
+        inside = pixels[border : border + height, border : border + width]
+        crop[:] = torch.from_numpy(np.ascontiguousarray(inside.transpose(2, 0, 1)))
     return crops
 
 
