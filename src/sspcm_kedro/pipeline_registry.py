@@ -26,7 +26,7 @@ from sspcm_kedro.pipelines import (
     submission,
     warmup,
 )
-from sspcm_kedro.sources import WITH_VIDEOS
+from sspcm_kedro.sources import has_videos
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -40,7 +40,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     count = number_of_rounds(parameters)
     kind = kind_of_source(parameters)
     stages = {
-        "ingestion": ingestion.create_pipeline(kind == "drawn", kind in WITH_VIDEOS),
+        "ingestion": ingestion.create_pipeline(
+            kind == "drawn", has_videos(_table(parameters, "source"))
+        ),
         "warmup": warmup.create_pipeline(),
         "rounds": rounds.create_pipeline(count),
         "comparison": comparison.create_pipeline() + evaluation.create_comparison_pipeline(),
