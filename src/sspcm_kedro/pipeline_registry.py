@@ -27,7 +27,7 @@ from sspcm_kedro.pipelines import (
     submission,
     warmup,
 )
-from sspcm_kedro.sources import WITH_VIDEOS
+from sspcm_kedro.sources import has_videos
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -43,7 +43,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     machine = parse("machine", parameters.get("machine", {}), MachineConfig)
     cached = machine.crop_cache != "none"
     stages = {
-        "ingestion": ingestion.create_pipeline(kind == "drawn", kind in WITH_VIDEOS, cached),
+        "ingestion": ingestion.create_pipeline(
+            kind == "drawn", has_videos(_table(parameters, "source")), cached
+        ),
         "warmup": warmup.create_pipeline(cached),
         "rounds": rounds.create_pipeline(count, cached),
         "comparison": comparison.create_pipeline(cached) + evaluation.create_comparison_pipeline(),
