@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Generator, Tensor
 
 from sspcm_kedro.augment.affine import RandomAffine
-from sspcm_kedro.augment.color import jitter_color
+from sspcm_kedro.augment.color import draw_factors, jitter_color
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.data.crops import Crops
@@ -100,19 +100,35 @@ class Batches:
     device: torch.device
     color: float = 0.0
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch, counted from 0 over the whole training."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, counted from 0 over the whole training.
+
+        Args:
+            epoch: its number.
+            start: the first batch to give; what those before it drew is drawn, and nothing decoded.
+        """
         rng = Generator(self.device).manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
         labeled_size, unlabeled_size = self.size
-        labeled = self._rows_of(epoch, self.labeled, labeled_size, Stream.LABELED_ORDER)
+        for _ in range(start):
+            self._skip_batch(rng)
+        labeled = self._rows_of(epoch, self.labeled, labeled_size, Stream.LABELED_ORDER)[start:]
         if self.unlabeled is None:
             yield from (Batch(self._labeled_batch(rows, rng)) for rows in labeled)
             return
         unlabeled = self._rows_of(epoch, self.unlabeled, unlabeled_size, Stream.UNLABELED_ORDER)
         weights = (self.labeled.visibility > 0).any(dim=0).float().to(self.device)
-        for own, others in zip(labeled, unlabeled, strict=True):
+        for own, others in zip(labeled, unlabeled[start:], strict=True):
             first = self._labeled_batch(own, rng)
             yield Batch(first, self._unlabeled_batch(self.unlabeled, others, weights, rng))
+
+    def _skip_batch(self, rng: Generator) -> None:
+        """Draws what a batch draws, in its order."""
+        for size in self.size[: 1 if self.unlabeled is None else 2]:
+            self.affine.sample(size, self.labeled.crops.input_hw, rng)
+            if self.color:
+                draw_factors(size, rng)
+        if self.unlabeled is not None and self.pseudo is not None and len(self.pseudo.occluders):
+            _draw_limbs(self.pseudo.occluders, self.size[1], rng)
 
     def _rows_of(
         self, epoch: int, pool: InstancePool, size: int, stream: Stream
@@ -179,9 +195,16 @@ class Batches:
         """``count`` limbs of the round's occluder bank; None where it is empty."""
         if len(bank) == 0:
             return None
-        chosen = torch.randint(len(bank), (count,), generator=rng, device=rng.device).cpu()
+        chosen = _draw_limbs(bank, count, rng).cpu()
         rows, points = bank[chosen, 0].long(), bank[chosen, None, 1:].to(self.device)
         return Donors(plain_view(pool.crops, rows, self.device), points)
+
+
+def _draw_limbs(
+    bank: Float[Tensor, "occluders 3"], count: int, rng: Generator
+) -> Int[Tensor, "{count}"]:
+    """Which limbs of a bank ``count`` people are given."""
+    return torch.randint(len(bank), (count,), generator=rng, device=rng.device)
 
 
 def shuffled_rows(n: int, seed: int, start: int, count: int) -> Int[Tensor, "{count}"]:

@@ -31,7 +31,7 @@ def train_comparison(
     monitor: MonitorConfig,
     machine: MachineConfig,
 ) -> Iterator[dict[str, Any]]:
-    """Yield checkpoint and history after each epoch; the warm-up uses labels alone."""
+    """Yield checkpoint and history every few minutes; the warm-up uses labels alone."""
     yield from train_stage(
         COMPARISON,
         People(labeled, unlabeled, validation, skeleton),

@@ -30,7 +30,7 @@ def warm_up(
     monitor: MonitorConfig,
     machine: MachineConfig,
 ) -> Iterator[dict[str, Any]]:
-    """Yield checkpoint and history after each epoch of supervised training."""
+    """Yield checkpoint and history every few minutes of supervised training."""
     yield from train_stage(
         Stage.numbered(0),
         People(labeled, None, validation, skeleton),
