@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
@@ -37,9 +39,18 @@ class UnlabeledPart(DetectedPart):
 
     Attributes:
         truth: their labels in a file of its own, with the same annotation ids.
+        min_box_score: people of ``detections`` with a lower score are left out, and counted in the
+            log; null takes everybody, as published.
     """
 
     truth: Path | None = None
+    min_box_score: float | None = None
+
+    @model_validator(mode="after")
+    def _has_scores(self) -> "UnlabeledPart":
+        if self.min_box_score is not None and self.detections is None:
+            raise ValueError("min_box_score is of detections, and no file of them is named")
+        return self
 
 
 def _images(name: str, size: int, checksum: str) -> Archive:
@@ -118,7 +129,7 @@ class CocoSource(BaseSource):
     COCO 2017 itself is one: ``person_keypoints_train2017.json`` and ``..._val2017.json``,
     ``image_info_unlabeled2017.json`` with the detections of its people, and
     ``image_info_test-dev2017.json`` with those of its people. Every detected box is used, however
-    low its score, as published.
+    low its score, as published, unless ``unlabeled.min_box_score`` says which.
 
     Attributes:
         root: the folder that all other paths are relative to.
@@ -208,5 +219,7 @@ class CocoSource(BaseSource):
                 raise BadInput(file, rule, remedy)
             need_lists(file, coco, ("annotations",))
         return read_coco(
-            file, images, coco=coco, detections=detections, skeleton=skeleton, **self._how
-        )[0]
+            file, images, coco=coco, detections=detections, skeleton=skeleton,
+            min_box_score=part.min_box_score if isinstance(part, UnlabeledPart) else None,
+            **self._how,
+        )[0]  # fmt: skip
