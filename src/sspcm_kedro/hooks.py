@@ -86,7 +86,8 @@ class GracefulStop:
 
     Only while pipelines run, and in the main thread, which alone may handle signals. A signal may
     arrive where exceptions are lost (a ``__del__``, a callback of weakref or of C code): Python
-    tells of most, and they are raised again a moment later; all others at the next node or epoch.
+    tells of most, and they are raised again a moment later; all others at the next node or
+    checkpoint.
     A second signal does what it would do without this.
     """
 

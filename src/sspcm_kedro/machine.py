@@ -29,6 +29,11 @@ class MachineConfig(Settings):
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="CPU threads of torch; null is torch's choice"
     )
+    checkpoint_minutes: float = Field(
+        default=5.0, ge=0, le=1440,
+        description="training stores where it stands this often, within epochs too; 0: after "
+        "every step",
+    )  # fmt: skip
     deterministic: bool = Field(default=False, description="the same bits again, on CUDA too")
 
     def pick(self) -> torch.device:

@@ -141,6 +141,32 @@ def test_the_same_seed_and_epoch_give_the_same_batches(pools):
     assert not equal(first, make_batches(pools, pseudo=pseudo, seed=12).epoch(3))
 
 
+@pytest.mark.parametrize("known", ["labels alone", "nothing stored", "no limbs", "limbs"])
+@pytest.mark.parametrize("color", [0.0, 0.4])
+def test_batches_from_the_middle_of_an_epoch_are_those_of_the_whole(pools, known, color):
+    more = {"steps": 4, "size": (3, 2), "color": color}
+    if known == "labels alone":
+        more["unlabeled"] = None
+    elif known != "nothing stored":
+        limbs = (
+            torch.tensor([[0.0, 10, 10], [3, 20, 14], [5, 12, 30]]) if known == "limbs" else None
+        )
+        more["pseudo"] = stored(pools, occluders=limbs)
+    batches = make_batches(pools, **more)
+    whole = list(batches.epoch(2))
+    for start in (1, 3):
+        assert equal(whole[start:], batches.epoch(2, start))
+
+
+def test_batches_before_the_first_one_wanted_are_not_decoded(pools, monkeypatch):
+    batches = make_batches(pools, pseudo=stored(pools), steps=50)
+    read = []
+    monkeypatch.setattr(Crops, "__getitem__", lambda self, rows: read.append(rows) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        next(batches.epoch(0, 49))
+    assert len(read) == 1
+
+
 def test_each_epoch_has_views_of_its_own(pools):
     """One person of each kind: nothing but the views can differ."""
     one = tuple(

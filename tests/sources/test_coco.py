@@ -43,6 +43,19 @@ def test_detected_people_are_unlabeled_people_in_raw_boxes(tmp_path, parts):
     assert not people.visibility.any()
 
 
+def test_unlabeled_people_of_low_scores_are_left_out(tmp_path, parts):
+    record = write_coco(tmp_path, *parts)
+    scores = read(record).read().unlabeled.box_scores
+    least = float(np.median(scores))
+    record["unlabeled"]["min_box_score"] = least
+    kept = read(record).read().unlabeled
+    assert 0 < len(kept) < len(scores)
+    assert kept.box_scores.tolist() == scores[scores >= least].tolist()
+    del record["unlabeled"]["detections"]
+    with pytest.raises(ValueError, match="min_box_score is of detections"):
+        read(record)
+
+
 def test_the_first_people_are_the_first_of_the_file(tmp_path, parts):
     """Images are not sorted in COCO's own files, and a reader that sorts them takes others."""
     record = write_coco(tmp_path, *parts)

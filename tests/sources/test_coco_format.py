@@ -1,6 +1,7 @@
 """COCO files become people in file order, with cleaned boxes and the file's own skeleton."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -107,6 +108,26 @@ def test_detections_are_used_raw_and_in_their_order(coco, tmp_path):
     assert people.boxes.tolist() == [[-2.5, 1, 6.5, 61], [1, 1, 10, 10]]
     assert people.box_scores.tolist() == [0.25, 0.5]
     assert not people.visibility.any()
+
+
+def test_detections_of_low_scores_are_left_out_and_counted(coco, tmp_path, caplog):
+    scores = [0.25, 0.5, 0.499, 0.9]
+    found = [
+        {"image_id": 30, "category_id": 1, "bbox": [1, 1, 9, 9], "score": score} for score in scores
+    ]
+    file, annotated = tmp_path / "detections.json", coco.write(annotations=None)
+    file.write_text(json.dumps(found))
+
+    def read(least: float):
+        return read_coco(annotated, coco.images, detections=file, min_box_score=least)[0]
+
+    with caplog.at_level(logging.INFO):
+        people = read(0.5)
+    assert people.ids.tolist() == [2, 4]  # as in a file read in full
+    assert f"{file}: 2 of 4 people are left out" in caplog.text
+    assert read(0).ids.tolist() == [1, 2, 3, 4]
+    with pytest.raises(BadInput, match=r"min_box_score = 0\.91, the highest has 0\.9\. Lower"):
+        read(0.91)
 
 
 def test_clean_boxes_by_hand():

@@ -22,13 +22,18 @@ def jitter_color(
         strength: 0 to 1.
         rng: draws, on the images' device.
     """
-    factors = torch.rand((3, len(images), 1, 1, 1), generator=rng, device=rng.device)
+    factors = draw_factors(len(images), rng)
     brightness, contrast, saturation = 1 + strength * (2 * factors - 1)
     images = (images * brightness).clamp(0, 1)
     mean = _gray(images).mean(dim=(2, 3), keepdim=True)
     images = (mean + contrast * (images - mean)).clamp(0, 1)
     gray = _gray(images)
     return (gray + saturation * (images - gray)).clamp(0, 1)
+
+
+def draw_factors(count: int, rng: Generator) -> Float[Tensor, "3 count 1 1 1"]:
+    """What ``jitter_color`` draws for a batch, 0..1, whatever the images are."""
+    return torch.rand((3, count, 1, 1, 1), generator=rng, device=rng.device)
 
 
 def _gray(images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 1 H W"]:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Generator, Tensor
 
 from sspcm_kedro.augment.affine import RandomAffine
-from sspcm_kedro.augment.color import jitter_color
+from sspcm_kedro.augment.color import draw_factors, jitter_color
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.data.ahead import read_ahead
@@ -102,20 +102,26 @@ class Batches:
     device: torch.device
     color: float = 0.0
 
-    def epoch(self, epoch: int) -> Yields[Batch, None, None]:
+    def epoch(self, epoch: int, start: int = 0) -> Yields[Batch, None, None]:
         """The batches of one epoch, counted from 0 over the whole training.
 
         Pixels of the next ones are read while one is used, until it ends or is closed.
+
+        Args:
+            epoch: its number.
+            start: the first batch to give; what those before it drew is drawn, and nothing decoded.
         """
         rng = Generator(self.device).manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
+        for _ in range(start):
+            self._skip_batch(rng)
         pools, rows, limbs = self._order(epoch)
         weights = (self.labeled.visibility > 0).any(dim=0).float().to(self.device)
         reads = (
             [pool.crops.read(own, self.device) for pool, own in zip(pools, step, strict=True)]
-            for step in zip(*rows, strict=True)
+            for step in zip(*(own[start:] for own in rows), strict=True)
         )
         with closing(read_ahead(reads, self.labeled.crops.workers)) as pixels:
-            for step, (first, *others) in enumerate(pixels):
+            for step, (first, *others) in enumerate(pixels, start):
                 labeled = self._labeled_batch(rows[0][step], first, rng)
                 if not others:
                     yield Batch(labeled)
@@ -147,6 +153,13 @@ class Batches:
         bank = self.pseudo.occluders
         limbs = bank[torch.randint(len(bank), (self.steps, unlabeled_size), generator=rng)]
         return [*pools, self.unlabeled], [*rows, limbs[..., 0].long()], limbs[..., None, 1:]
+
+    def _skip_batch(self, rng: Generator) -> None:
+        """Draws what a batch draws, in its order."""
+        for size in self.size[: 1 if self.unlabeled is None else 2]:
+            self.affine.sample(size, self.labeled.crops.input_hw, rng)
+            if self.color:
+                draw_factors(size, rng)
 
     def _rows_of(
         self, epoch: int, pool: InstancePool, size: int, stream: Stream

@@ -1,5 +1,6 @@
 """The training loop: a generator that knows no files, trackers or stopping rules."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,27 @@ from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.engine.optimizer import StepDecay
 from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.seeds import Stream, stream_seed
+
+
+@dataclass(frozen=True)
+class EpochPart:
+    """Where an epoch stands that has not ended: besides method and optimizer, all to go on from.
+
+    Attributes:
+        epoch: counted from 0 over the whole training.
+        steps: done of it.
+        sums: of what ``training_step`` returned in these, on its device.
+        people: labeled and unlabeled views in them.
+        seconds: they took, batches included.
+        generator: state of what the steps draw from.
+    """
+
+    epoch: int
+    steps: int
+    sums: dict[str, Tensor]
+    people: int
+    seconds: float
+    generator: Tensor
 
 
 @dataclass(frozen=True)
@@ -40,7 +62,7 @@ class EpochReport:
 
 def fit(
     method: Method,
-    batches: Callable[[int], Iterator[Batch]],
+    batches: Callable[[int, int], Iterator[Batch]],
     optimizer: torch.optim.Optimizer,
     schedule: StepDecay,
     *,
@@ -48,26 +70,39 @@ def fit(
     steps: int,
     seed: int,
     on_step: Callable[[dict[str, Tensor]], None] = lambda _: None,
-) -> Iterator[EpochReport]:
-    """Train epoch by epoch; yield after each.
+    interval: float = math.inf,
+    begun: EpochPart | None = None,
+) -> Iterator[EpochReport | EpochPart]:
+    """Train epoch by epoch; yield after each, and within one from time to time.
 
     Args:
         method: what is trained, on its device.
-        batches: the batches of an epoch, given its number.
+        batches: the batches of an epoch, given its number, from a step of it on.
         optimizer: over the method's parameters.
         schedule: learning rate of a step.
-        epochs: numbers of the epochs to do; a resumed run starts where the last one ended.
+        epochs: numbers of the epochs to do; a resumed run starts where the last one stopped.
         steps: optimizer steps an epoch.
         seed: of the experiment; an epoch's randomness comes from (seed, epoch) alone.
         on_step: told the scalars of each step, on the device, e.g. for a progress bar.
+        interval: seconds after which an epoch tells where it stands. Only then, and at its end, are
+            its losses read from the device.
+        begun: where the first of these epochs stands, with method and optimizer as they were then.
+
+    Raises:
+        FloatingPointError: a loss is not finite; by the end of its epoch or interval.
     """
     device = next(method.parameters()).device
     for epoch in epochs:
         rng = torch.Generator(device).manual_seed(stream_seed(seed, Stream.STEPS, epoch))
         method.train()
+        first, people, before = 0, 0, 0.0
         sums: dict[str, Tensor] = {}
-        people, began = 0, time.perf_counter()
-        for i, batch in enumerate(batches(epoch)):
+        if begun is not None and begun.epoch == epoch:
+            first, people, before = begun.steps, begun.people, begun.seconds
+            sums = {name: value.to(device) for name, value in begun.sums.items()}
+            rng.set_state(begun.generator)
+        began = told = time.perf_counter()
+        for i, batch in enumerate(batches(epoch, first), start=first):
             step = epoch * steps + i
             schedule.apply(optimizer, step)
             with explain_nondeterminism():
@@ -80,15 +115,36 @@ def fit(
                 sums[name] = sums.get(name, 0) + value.detach()
             people += batch.size
             on_step(scalars)
-        means = {name: (value / steps).item() for name, value in sums.items()}
-        if not all(map(torch.isfinite, map(torch.tensor, means.values()))):
-            raise FloatingPointError(
-                f"training diverged in epoch {epoch}: {means}; lower training.learning_rate"
-            )
-        seconds = time.perf_counter() - began
+            if i + 1 < steps and (now := time.perf_counter()) >= told + interval:
+                mean_losses(epoch, sums, i + 1)
+                seconds = before + now - began
+                yield EpochPart(epoch, i + 1, dict(sums), people, seconds, rng.get_state())
+                told = time.perf_counter()
+                began += told - now  # what was done meanwhile is no part of the epoch
+        means = mean_losses(epoch, sums, steps)
+        seconds = before + time.perf_counter() - began
         rate = optimizer.param_groups[0]["lr"]
         pace, memory = people / seconds, memory_gib(device)
         yield EpochReport(epoch, (epoch + 1) * steps, rate, means, seconds, pace, memory)
+
+
+def mean_losses(epoch: int, sums: dict[str, Tensor], steps: int) -> dict[str, float]:
+    """The means of an epoch's steps, read from the device.
+
+    Args:
+        epoch: counted from 0.
+        sums: of what its steps returned.
+        steps: how many they are.
+
+    Raises:
+        FloatingPointError: one is not finite.
+    """
+    means = {name: (value / steps).item() for name, value in sums.items()}
+    if not all(map(math.isfinite, means.values())):
+        raise FloatingPointError(
+            f"training diverged in epoch {epoch}: {means}; lower training.learning_rate"
+        )
+    return means
 
 
 def memory_gib(device: torch.device) -> float:

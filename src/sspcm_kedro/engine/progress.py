@@ -1,6 +1,8 @@
-"""What people see of a training: a line an epoch, and a bar."""
+"""What people see of a training: a line an epoch, and a bar or a line a minute."""
 
+import logging
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sspcm_kedro.engine.evaluate import HEADLINES
+from sspcm_kedro.engine.fit import EpochPart
 from sspcm_kedro.methods.base import total_loss
+
+MINUTE = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 def format_epoch(line: dict[str, Any]) -> str:
@@ -27,8 +34,51 @@ def format_epoch(line: dict[str, Any]) -> str:
     return f"{line['stage']} epoch {line['epoch']} (step {line['step']}): {numbers}"
 
 
+def format_part(stage: str, part: EpochPart, steps: int, left: float) -> str:
+    """A line for the log from within an epoch.
+
+    Args:
+        stage: its name.
+        part: where the epoch stands.
+        steps: of the epoch.
+        left: seconds to the end of the stage.
+    """
+    loss = total_loss(part.sums).item() / part.steps
+    return (
+        f"{stage} epoch {part.epoch + 1}, step {part.steps} of {steps}: loss {loss:.4g}, "
+        f"{part.people / part.seconds:.4g} people/s, {left / MINUTE:.0f} min left"
+    )
+
+
+class Checkpoints:
+    """When a stage stores where it stands: every few minutes, and at the end of its first epoch and
+    of its last; a first one tells early of a disk that takes none.
+
+    Attributes:
+        interval: seconds between two.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self.interval, self._stored, self._any = interval, time.monotonic(), False
+
+    def at(self, *, whole: bool, last: bool) -> bool:
+        """Whether to store now.
+
+        Args:
+            whole: at the end of an epoch.
+            last: at the end of the stage.
+        """
+        first = whole and not self._any
+        return first or last or time.monotonic() >= self._stored + self.interval
+
+    def restart(self) -> None:
+        """Count from now on: it is stored."""
+        self._stored, self._any = time.monotonic(), True
+
+
 class StepProgress:
-    """A bar with loss and time left on a terminal; nothing elsewhere (the log has a line an epoch).
+    """A bar with loss and time left on a terminal; elsewhere the log has a line an epoch, and one a
+    minute within a long one.
 
     Entering it gives the function that is told each step's scalars.
     """
@@ -41,7 +91,8 @@ class StepProgress:
             TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(),
         )  # fmt: skip
         self.task = self.bar.add_task(title, total=total, loss="-")
-        self.steps = 0
+        self.title, self.total, self.steps = title, total, 0
+        self.began = self.told = time.monotonic()
 
     def __enter__(self) -> Callable[[dict[str, torch.Tensor]], None]:
         self.bar.start()
@@ -56,3 +107,11 @@ class StepProgress:
         if not self.bar.disable and self.steps % 20 == 0:
             self.bar.update(self.task, loss=f"{total_loss(scalars).item():.5f}")
         self.bar.advance(self.task)
+
+    def tell(self, part: EpochPart, steps: int) -> None:
+        """Log where an epoch of ``steps`` stands, at most once a minute and if there is no bar."""
+        now = time.monotonic()
+        if self.bar.disable and now >= self.told + MINUTE:
+            self.told = now
+            left = (now - self.began) / self.steps * (self.total - self.steps)
+            logger.info("%s", format_part(self.title, part, steps, left))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from sspcm_kedro.batch import Batch
@@ -20,11 +19,11 @@ from sspcm_kedro.data.whose import check_unit
 from sspcm_kedro.engine.calibration import check_measurable
 from sspcm_kedro.engine.evaluate import HEADLINES, EvaluationConfig, evaluate
 from sspcm_kedro.engine.fingerprint import file_digests, fingerprint, people_text
-from sspcm_kedro.engine.fit import EpochReport, fit
+from sspcm_kedro.engine.fit import EpochPart, EpochReport, fit
 from sspcm_kedro.engine.learner import Learner, State, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.predict import predict
-from sspcm_kedro.engine.progress import StepProgress, format_epoch
+from sspcm_kedro.engine.progress import MINUTE, Checkpoints, StepProgress, format_epoch
 from sspcm_kedro.engine.record import (
     Record,
     Stage,
@@ -33,6 +32,7 @@ from sspcm_kedro.engine.record import (
     differences_of,
     is_same,
     origin,
+    place,
     warn_of_other_code,
 )
 from sspcm_kedro.machine import MachineConfig
@@ -166,7 +166,7 @@ def train_stage(
     previous: State | None = None,
     pseudo: PseudoLabels | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield checkpoint and history after each epoch.
+    """Yield checkpoint and history as often as ``train`` does.
 
     The epochs of the warm-up learn from labels alone, later ones from all that the method reads.
 
@@ -213,13 +213,13 @@ def train_stage(
     warm = replace(full, unlabeled=None, pseudo=None, size=(training.batch, training.batch))
     yield from train(
         learner,
-        lambda epoch: (warm if epoch < training.warmup_epochs else full).epoch(epoch),
+        lambda epoch, step: (warm if epoch < training.warmup_epochs else full).epoch(epoch, step),
         make_monitor(
             people.validation, skeleton, view, settings.monitor, machine,
             learner.method.learners(last=last),
         ),
         stage=stage.name, span=stage.span(training), training=training, seed=settings.seed,
-        comes_from=comes_from, resume=resume,
+        comes_from=comes_from, resume=resume, checkpoint_minutes=machine.checkpoint_minutes,
     )  # fmt: skip
 
 
@@ -271,7 +271,7 @@ def make_monitor(
 
 def train(
     learner: Learner,
-    batches: Callable[[int], Generator[Batch, None, None]],
+    batches: Callable[[int, int], Generator[Batch, None, None]],
     monitor: Monitor,
     *,
     stage: str,
@@ -280,8 +280,9 @@ def train(
     seed: int,
     comes_from: dict[str, Any],
     resume: State | None,
+    checkpoint_minutes: float,
 ) -> Iterator[dict[str, Any]]:
-    """Train the epochs of a stage; yield checkpoint and history after each, for the catalog.
+    """Train the epochs of a stage; yield checkpoint and history from time to time and at the end.
 
     A checkpoint of the same record is gone on from, and keeps the digests of the code that it began
     with; one of another record is of another training, and the stage starts afresh. A finished
@@ -289,7 +290,7 @@ def train(
 
     Args:
         learner: at the start of the stage.
-        batches: of an epoch.
+        batches: of an epoch, from a step of it on.
         monitor: scores of the networks.
         stage: its name.
         span: its epochs, of the whole training.
@@ -297,10 +298,12 @@ def train(
         seed: of the experiment.
         comes_from: what ``record.origin`` gives.
         resume: the stage's own checkpoint.
+        checkpoint_minutes: between two yields, of which the first comes no later than the first
+            epoch ends; 0 yields after every step. An epoch may be in its middle then.
     """
     if resume is not None and is_same(resume, comes_from):
         learner.restore(resume)
-        logger.info("%s goes on after epoch %d of %d", stage, learner.epoch, span.stop)
+        logger.info("%s goes on after %s of %d", stage, place(resume), span.stop)
         warn_of_other_code(f"{stage} goes on", resume, comes_from["code"])
         comes_from = {**comes_from, "code": resume["code"]}
     elif resume is not None:
@@ -308,22 +311,32 @@ def train(
         logger.warning("%s has a checkpoint of another training, starts afresh: %s", stage, found)
 
     def outputs() -> dict[str, Any]:
-        return {"checkpoint": learner.state(comes_from), "history": pd.DataFrame(learner.history)}
+        return {"checkpoint": learner.state(comes_from), "history": learner.table()}
 
     epochs = range(max(span.start, learner.epoch), span.stop)
     if not epochs:
         yield outputs()
         return
-    with StepProgress(stage, len(epochs) * training.steps) as on_step, ExitStack() as ends:
+    due, begun = Checkpoints(MINUTE * checkpoint_minutes), learner.part
+    done = begun.steps if begun else 0
+    progress = StepProgress(stage, len(epochs) * training.steps - done)
+    with progress as on_step, ExitStack() as ends:
         for report in fit(
-            learner.method, lambda epoch: ends.enter_context(closing(batches(epoch))),
+            learner.method, lambda epoch, start: ends.enter_context(closing(batches(epoch, start))),
             learner.optimizer, learner.schedule,
             epochs=epochs, steps=training.steps, seed=seed, on_step=on_step,
+            interval=min(MINUTE, due.interval), begun=begun,
         ):  # fmt: skip
-            learner.epoch = report.epoch + 1
-            learner.history.append(history_row(stage, report, monitor(learner.method)))
-            logger.info("%s", format_epoch(learner.history[-1]))
-            yield outputs()
+            if isinstance(report, EpochPart):
+                learner.part = report
+                progress.tell(report, training.steps)
+            else:
+                learner.epoch, learner.part = report.epoch + 1, None
+                learner.history.append(history_row(stage, report, monitor(learner.method)))
+                logger.info("%s", format_epoch(learner.history[-1]))
+            if due.at(whole=learner.part is None, last=learner.epoch == span.stop):
+                yield outputs()
+                due.restart()
 
 
 def history_row(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from joblib import cpu_count
 
 from sspcm_kedro.data.image_file import (
     DEEP_MODES,
@@ -214,7 +215,7 @@ def verify_images(instances: Instances, workers: int | None = None) -> Instances
     """
     promised = dict(zip(instances.paths.tolist(), map(tuple, instances.image_hw.tolist()),
                         strict=True))  # fmt: skip
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cpu_count()) as pool:
         decoded = pool.map(_look, promised)
         found = dict(zip(promised, show_progress(decoded, len(promised), "checking images"),
                          strict=True))  # fmt: skip
@@ -258,7 +259,7 @@ def _look(path: str) -> tuple[tuple[int, int], set[str], int, UnreadableImage | 
 def stored_sizes(paths: Sequence[Path], workers: int | None = None) -> np.ndarray:
     """The (height, width) (n, 2) of stored images, from their headers, whatever EXIF says."""
     distinct = dict.fromkeys(paths)
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cpu_count()) as pool:
         found = pool.map(stored_hw, distinct)
         sizes = dict(zip(distinct, show_progress(found, len(distinct), "image sizes"), strict=True))
     return np.array([sizes[path] for path in paths], np.int64).reshape(-1, 2)

@@ -97,7 +97,7 @@ class CocoSource(BaseSource):
     COCO 2017 itself is one: ``person_keypoints_train2017.json`` and ``..._val2017.json``,
     ``image_info_unlabeled2017.json`` with the detections of its people, and
     ``image_info_test-dev2017.json`` with those of its people. Every detected box is used, however
-    low its score, as published.
+    low its score, as published, unless ``unlabeled.min_box_score`` says which.
 
     Attributes:
         root: the folder that all other paths are relative to.
@@ -186,7 +186,7 @@ class CocoSource(BaseSource):
         boxed = part.boxed
         if boxed is None:
             return self._whole_images(part, skeleton.size, known, made_folder), None
-        people = self._boxed(boxed, skeleton)
+        people = self._boxed(boxed, skeleton, part.min_box_score)
         truth = people if people.visibility.any() else None
         if part.truth:
             labels, _ = read_coco(
@@ -210,7 +210,9 @@ class CocoSource(BaseSource):
                        len(pool))  # fmt: skip
         return to_instances(pool, frame_boxes(pool)) if pool else None
 
-    def _boxed(self, part: DetectedPart, skeleton: Skeleton) -> Instances:
+    def _boxed(
+        self, part: DetectedPart, skeleton: Skeleton, min_box_score: float | None = None
+    ) -> Instances:
         detections = self.root / part.detections if part.detections else None
         file, images = self.root / part.annotations, self.root / part.images
         coco = read_coco_json(file, ("images", "categories"))
@@ -221,5 +223,6 @@ class CocoSource(BaseSource):
                 raise BadInput(file, rule, remedy)
             need_lists(file, coco, ("annotations",))
         return read_coco(
-            file, images, coco=coco, detections=detections, skeleton=skeleton, **self._how
-        )[0]
+            file, images, coco=coco, detections=detections, skeleton=skeleton,
+            min_box_score=min_box_score, **self._how,
+        )[0]  # fmt: skip

@@ -36,6 +36,7 @@ def read_coco(
     *,
     coco: CocoLists | None = None,
     detections: Path | None = None,
+    min_box_score: float | None = None,
     skeleton: Skeleton | None = None,
     sigmas: Sequence[float] | None = None,
     flip_pairs: Sequence[tuple[int, int]] | None = None,
@@ -57,6 +58,7 @@ def read_coco(
         coco: what the file says, where it is read already; the file is then only named.
         detections: a list of {image_id, category_id, bbox, score} for these images. Its people
             replace the annotated ones, in its own order, with their boxes as they are.
+        min_box_score: those of a lower score are left out; None keeps everybody.
         skeleton: the keypoints of a file whose categories name none; a file that does name some
             must name these.
         sigmas: k OKS sigmas, instead of COCO's or the default.
@@ -77,7 +79,8 @@ def read_coco(
     if not given and flip_pairs is None:
         warn_of_lone_sides(annotation_file, skeleton)
     if detections:
-        people = read_detections(detections, images, [entry["id"] for entry in categories])
+        ids = [entry["id"] for entry in categories]
+        people = read_detections(detections, images, ids, min_box_score)
     else:
         people = select_people(annotation_file, coco["annotations"], images, categories, skeleton)
     if not as_published:

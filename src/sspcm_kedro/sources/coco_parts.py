@@ -37,6 +37,8 @@ class UnlabeledPart(Settings):
         frames: how many, at most, of all videos together.
         detections: their boxes as a detector's result list.
         truth: their labels in a file of its own, with the same annotation ids.
+        min_box_score: people of ``detections`` with a lower score are left out, and counted in the
+            log; null takes everybody, as published.
     """
 
     annotations: Path | None = None
@@ -45,6 +47,7 @@ class UnlabeledPart(Settings):
     frames: Annotated[int, Field(ge=1, le=100_000)] = 2000
     detections: Path | None = None
     truth: Path | None = None
+    min_box_score: float | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -55,6 +58,8 @@ class UnlabeledPart(Settings):
         given = [name for name, path in further.items() if path is not None]
         if given and (self.annotations is None or self.images is None):
             raise ValueError(f"{given[0]} of unlabeled people needs annotations and images")
+        if self.min_box_score is not None and self.detections is None:
+            raise ValueError("min_box_score is of detections, and no file of them is named")
         return self
 
     @property

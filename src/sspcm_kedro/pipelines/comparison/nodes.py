@@ -33,7 +33,7 @@ def train_comparison(
     machine: MachineConfig,
     crop_cache: StoredCrops | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield checkpoint and history after each epoch; the warm-up uses labels alone."""
+    """Yield checkpoint and history every few minutes; the warm-up uses labels alone."""
     yield from train_stage(
         COMPARISON,
         People(labeled, unlabeled, validation, skeleton, crop_cache),

@@ -218,7 +218,7 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
         machine: MachineConfig,
         crop_cache: StoredCrops | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield checkpoint and history after each epoch, from where the last stage ended.
+        """Yield checkpoint and history every few minutes, from where the last stage ended.
 
         Raises:
             BadInput: ``previous`` is not the end of the stage before, of these settings; or what is

@@ -32,7 +32,7 @@ def warm_up(
     machine: MachineConfig,
     crop_cache: StoredCrops | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield checkpoint and history after each epoch of supervised training."""
+    """Yield checkpoint and history every few minutes of supervised training."""
     yield from train_stage(
         Stage.numbered(0),
         People(labeled, None, validation, skeleton, crop_cache),
