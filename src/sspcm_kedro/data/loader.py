@@ -13,6 +13,7 @@ from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.views import plain_view, weak_view
+from sspcm_kedro.machine import to_device
 from sspcm_kedro.pose.geometry import flip_keypoints, move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -102,14 +103,14 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, counted from 0 over the whole training."""
-        rng = Generator(self.device).manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
+        rng = Generator().manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
         labeled_size, unlabeled_size = self.size
         labeled = self._rows_of(epoch, self.labeled, labeled_size, Stream.LABELED_ORDER)
         if self.unlabeled is None:
             yield from (Batch(self._labeled_batch(rows, rng)) for rows in labeled)
             return
         unlabeled = self._rows_of(epoch, self.unlabeled, unlabeled_size, Stream.UNLABELED_ORDER)
-        weights = (self.labeled.visibility > 0).any(dim=0).float().to(self.device)
+        weights = to_device((self.labeled.visibility > 0).any(dim=0).float(), self.device)
         for own, others in zip(labeled, unlabeled, strict=True):
             first = self._labeled_batch(own, rng)
             yield Batch(first, self._unlabeled_batch(self.unlabeled, others, weights, rng))
@@ -127,7 +128,8 @@ class Batches:
         self, pool: InstancePool, rows: Int[Tensor, " b"], rng: Generator
     ) -> tuple[Float[Tensor, "b 3 H W"], Float[Tensor, "b 2 3"], Bool[Tensor, " b"]]:
         """Weak views, the maps in input pixels that made them, and who is mirrored."""
-        matrix, flip = self.affine.sample(len(rows), pool.crops.input_hw, rng)
+        drawn = self.affine.sample(len(rows), pool.crops.input_hw, rng)
+        matrix, flip = (to_device(part, self.device) for part in drawn)
 
         def recolor(pixels: Tensor) -> Tensor:
             return jitter_color(pixels, self.color, rng) if self.color else pixels
@@ -142,9 +144,9 @@ class Batches:
 
         ``values`` are visibilities, or scores: then every Gaussian is as high as its score.
         """
-        keypoints = move_points(keypoints.to(self.device), matrix)
+        keypoints = move_points(to_device(keypoints, self.device), matrix)
         keypoints = flip_keypoints(keypoints, flip, self.skeleton.flip_order)
-        values = flip_keypoints(values.to(self.device), flip, self.skeleton.flip_order)
+        values = flip_keypoints(to_device(values, self.device), flip, self.skeleton.flip_order)
         visibility = torch.ones_like(values) if as_scores else values
         heatmaps, weights = self.codec.encode(keypoints, visibility, self.labeled.crops.input_hw)
         return heatmaps * values[..., None, None] if as_scores else heatmaps, weights
@@ -179,9 +181,9 @@ class Batches:
         """``count`` limbs of the round's occluder bank; None where it is empty."""
         if len(bank) == 0:
             return None
-        chosen = torch.randint(len(bank), (count,), generator=rng, device=rng.device).cpu()
-        rows, points = bank[chosen, 0].long(), bank[chosen, None, 1:].to(self.device)
-        return Donors(plain_view(pool.crops, rows, self.device), points)
+        chosen = bank[torch.randint(len(bank), (count,), generator=rng)]
+        images = plain_view(pool.crops, chosen[:, 0].long(), self.device)
+        return Donors(images, to_device(chosen[:, None, 1:], self.device))
 
 
 def shuffled_rows(n: int, seed: int, start: int, count: int) -> Int[Tensor, "{count}"]:

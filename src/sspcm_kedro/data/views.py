@@ -13,9 +13,9 @@ from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.machine import MachineConfig, to_device
 from sspcm_kedro.nets import ROLES, NetworkConfig
-from sspcm_kedro.pose.geometry import BOX_PADDING, CropFrame, warp
+from sspcm_kedro.pose.geometry import BOX_PADDING, CropFrame, vector, warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec, Refinement
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -144,7 +144,7 @@ def weak_view(
         device: where the views are made.
         recolor: changes the pixels, RGB in 0..1 (b, 3, H, W), before they are normalized.
     """
-    pixels = crops[rows].to(device, non_blocking=True).float() / 255
+    pixels = to_device(crops[rows], device).float() / 255
     shift = matrix[:, :, :2].sum(dim=2) * crops.border  # the border moves the crop's origin
     matrix = torch.cat([matrix[:, :, :2], (matrix[:, :, 2] - shift)[..., None]], dim=2)
     views = recolor(warp(pixels, matrix, crops.input_hw))
@@ -155,7 +155,7 @@ def plain_view(
     crops: Crops, rows: Int[Tensor, " b"], device: torch.device
 ) -> Float[Tensor, "b 3 H W"]:
     """Normalized crops as they are: a weak view through the identity, but cheaper."""
-    pixels = plain_pixels(crops, rows).to(device)
+    pixels = to_device(plain_pixels(crops, rows), device)
     return normalize(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
@@ -167,5 +167,5 @@ def plain_pixels(crops: Crops, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 H 
 
 def normalize(images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
     """Images of RGB in 0..1, standardized by ImageNet's statistics."""
-    mean, std = (images.new_tensor(v)[None, :, None, None] for v in (MEAN, STD))
+    mean, std = (vector(v, images)[None, :, None, None] for v in (MEAN, STD))
     return (images - mean) / std

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sspcm_kedro.batch import Batch
+from sspcm_kedro.engine.compiled import Step
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.engine.optimizer import StepDecay
 from sspcm_kedro.methods.base import Method, total_loss
@@ -48,6 +49,7 @@ def fit(
     steps: int,
     seed: int,
     on_step: Callable[[dict[str, Tensor]], None] = lambda _: None,
+    step: Step | None = None,
 ) -> Iterator[EpochReport]:
     """Train epoch by epoch; yield after each.
 
@@ -60,22 +62,24 @@ def fit(
         steps: optimizer steps an epoch.
         seed: of the experiment; an epoch's randomness comes from (seed, epoch) alone.
         on_step: told the scalars of each step, on the device, e.g. for a progress bar.
+        step: the method's own, compiled; None is the one it has.
     """
     device = next(method.parameters()).device
+    take_step = method.training_step if step is None else step
     for epoch in epochs:
         rng = torch.Generator(device).manual_seed(stream_seed(seed, Stream.STEPS, epoch))
         method.train()
         sums: dict[str, Tensor] = {}
         people, began = 0, time.perf_counter()
         for i, batch in enumerate(batches(epoch)):
-            step = epoch * steps + i
-            schedule.apply(optimizer, step)
+            number = epoch * steps + i
+            schedule.apply(optimizer, number)
             with explain_nondeterminism():
-                scalars = method.training_step(batch, rng)
+                scalars = take_step(batch, rng)
                 optimizer.zero_grad(set_to_none=True)
                 total_loss(scalars).backward()
                 optimizer.step()
-                method.after_step(step + 1)
+                method.after_step(number + 1)
             for name, value in scalars.items():  # on the device: nothing is read before the end
                 sums[name] = sums.get(name, 0) + value.detach()
             people += batch.size

@@ -97,7 +97,14 @@ class StageSettings:
     def learner(self, keypoints: int) -> Learner:
         """The method with networks of ``keypoints`` channels, at the start of its training."""
         maker = network_maker(self.network, keypoints, self.seed, stride=self.view.stride)
-        return Learner(self.method, maker, self.view.codec, self.training, self.machine.pick())
+        return Learner(
+            self.method,
+            maker,
+            self.view.codec,
+            self.training,
+            self.machine.pick(),
+            self.machine.compile,
+        )
 
     def read(self, stage: Stage) -> Record:
         """What a stage reads of them."""
@@ -309,6 +316,7 @@ def train(
         for report in fit(
             learner.method, batches, learner.optimizer, learner.schedule,
             epochs=epochs, steps=training.steps, seed=seed, on_step=on_step,
+            step=learner.step,
         ):  # fmt: skip
             learner.epoch = report.epoch + 1
             learner.history.append(history_row(stage, report, monitor(learner.method)))
