@@ -4,9 +4,12 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
+
+Compile = Literal["networks", "step"]
 
 
 class MachineConfig(Settings):
@@ -35,6 +38,11 @@ class MachineConfig(Settings):
         "every step",
     )  # fmt: skip
     deterministic: bool = Field(default=False, description="the same bits again, on CUDA too")
+    compile: Compile | None = Field(
+        default=None,
+        description="by torch.compile: each network, or the whole step as one graph; minutes at "
+        "the start, less a step. null: nothing",
+    )
 
     def pick(self) -> torch.device:
         """The device; ``auto`` is CUDA where there is one."""
@@ -52,3 +60,10 @@ class MachineConfig(Settings):
         if device.type == "cuda" and (device.index or 0) >= count:
             rule = f"there must be such a GPU, and torch {torch.__version__} finds {count} here"
             raise BadInput(f"machine.device {self.device}", rule, "Set machine.device=auto or cpu")
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; where that is a GPU, neither side waits for the copy."""
+    if device.type == "cpu" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -15,6 +15,7 @@ from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.data.ahead import read_ahead
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.views import plain_view, weak_view
+from sspcm_kedro.machine import to_device
 from sspcm_kedro.pose.geometry import flip_keypoints, move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -111,11 +112,11 @@ class Batches:
             epoch: its number.
             start: the first batch to give; what those before it drew is drawn, and nothing decoded.
         """
-        rng = Generator(self.device).manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
+        rng = Generator().manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
         for _ in range(start):
             self._skip_batch(rng)
         pools, rows, limbs = self._order(epoch)
-        weights = (self.labeled.visibility > 0).any(dim=0).float().to(self.device)
+        weights = to_device((self.labeled.visibility > 0).any(dim=0).float(), self.device)
         reads = (
             [pool.crops.read(own, self.device) for pool, own in zip(pools, step, strict=True)]
             for step in zip(*(own[start:] for own in rows), strict=True)
@@ -129,7 +130,7 @@ class Batches:
                 unlabeled = self._unlabeled_batch(rows[1][step], others[0], weights, rng)
                 if limbs is not None:
                     images = plain_view(others[1], self.labeled.crops.input_hw, self.device)
-                    donors = Donors(images, limbs[step].to(self.device))
+                    donors = Donors(images, to_device(limbs[step], self.device))
                     unlabeled = replace(unlabeled, donors=donors)
                 yield Batch(labeled, unlabeled)
 
@@ -175,7 +176,8 @@ class Batches:
     ) -> tuple[Float[Tensor, "b 3 H W"], Float[Tensor, "b 2 3"], Bool[Tensor, " b"]]:
         """Weak views, the maps in input pixels that made them, and who is mirrored."""
         input_hw = self.labeled.crops.input_hw
-        matrix, flip = self.affine.sample(len(pixels), input_hw, rng)
+        drawn = self.affine.sample(len(pixels), input_hw, rng)
+        matrix, flip = (to_device(part, self.device) for part in drawn)
 
         def recolor(pixels: Tensor) -> Tensor:
             return jitter_color(pixels, self.color, rng) if self.color else pixels
@@ -190,9 +192,9 @@ class Batches:
 
         ``values`` are visibilities, or scores: then every Gaussian is as high as its score.
         """
-        keypoints = move_points(keypoints.to(self.device), matrix)
+        keypoints = move_points(to_device(keypoints, self.device), matrix)
         keypoints = flip_keypoints(keypoints, flip, self.skeleton.flip_order)
-        values = flip_keypoints(values.to(self.device), flip, self.skeleton.flip_order)
+        values = flip_keypoints(to_device(values, self.device), flip, self.skeleton.flip_order)
         visibility = torch.ones_like(values) if as_scores else values
         heatmaps, weights = self.codec.encode(keypoints, visibility, self.labeled.crops.input_hw)
         return heatmaps * values[..., None, None] if as_scores else heatmaps, weights

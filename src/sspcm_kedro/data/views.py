@@ -14,9 +14,9 @@ from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.stored_crops import StoredCrops
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.machine import MachineConfig, to_device
 from sspcm_kedro.nets import ROLES, NetworkConfig
-from sspcm_kedro.pose.geometry import BOX_PADDING, CropFrame, warp
+from sspcm_kedro.pose.geometry import BOX_PADDING, CropFrame, vector, warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec, Refinement
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -148,7 +148,7 @@ def weak_view(
         device: where the views are made.
         recolor: changes the pixels, RGB in 0..1 (b, 3, H, W), before they are normalized.
     """
-    pixels = crops.to(device, non_blocking=True).contiguous().float() / 255
+    pixels = to_device(crops, device).contiguous().float() / 255
     border = (crops.shape[2] - input_hw[0]) // 2
     shift = matrix[:, :, :2].sum(dim=2) * border  # the border moves the crop's origin
     matrix = torch.cat([matrix[:, :, :2], (matrix[:, :, 2] - shift)[..., None]], dim=2)
@@ -160,7 +160,7 @@ def plain_view(
     crops: UInt8[Tensor, "b 3 _ _"], input_hw: tuple[int, int], device: torch.device
 ) -> Float[Tensor, "b 3 H W"]:
     """Normalized crops as they are: a weak view through the identity, but cheaper."""
-    pixels = plain_pixels(crops.to(device, non_blocking=True), input_hw)
+    pixels = plain_pixels(to_device(crops, device), input_hw)
     return normalize(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
@@ -174,5 +174,5 @@ def plain_pixels(
 
 def normalize(images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
     """Images of RGB in 0..1, standardized by ImageNet's statistics."""
-    mean, std = (images.new_tensor(v)[None, :, None, None] for v in (MEAN, STD))
+    mean, std = (vector(v, images)[None, :, None, None] for v in (MEAN, STD))
     return (images - mean) / std

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sspcm_kedro.batch import Batch
+from sspcm_kedro.engine.compiled import Step
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.engine.optimizer import StepDecay
 from sspcm_kedro.methods.base import Method, total_loss
@@ -72,6 +73,7 @@ def fit(
     on_step: Callable[[dict[str, Tensor]], None] = lambda _: None,
     interval: float = math.inf,
     begun: EpochPart | None = None,
+    step: Step | None = None,
 ) -> Iterator[EpochReport | EpochPart]:
     """Train epoch by epoch; yield after each, and within one from time to time.
 
@@ -87,11 +89,13 @@ def fit(
         interval: seconds after which an epoch tells where it stands. Only then, and at its end, are
             its losses read from the device.
         begun: where the first of these epochs stands, with method and optimizer as they were then.
+        step: the method's own, compiled; None is the one it has.
 
     Raises:
         FloatingPointError: a loss is not finite; by the end of its epoch or interval.
     """
     device = next(method.parameters()).device
+    take_step = method.training_step if step is None else step
     for epoch in epochs:
         rng = torch.Generator(device).manual_seed(stream_seed(seed, Stream.STEPS, epoch))
         method.train()
@@ -103,14 +107,14 @@ def fit(
             rng.set_state(begun.generator)
         began = told = time.perf_counter()
         for i, batch in enumerate(batches(epoch, first), start=first):
-            step = epoch * steps + i
-            schedule.apply(optimizer, step)
+            number = epoch * steps + i
+            schedule.apply(optimizer, number)
             with explain_nondeterminism():
-                scalars = method.training_step(batch, rng)
+                scalars = take_step(batch, rng)
                 optimizer.zero_grad(set_to_none=True)
                 total_loss(scalars).backward()
                 optimizer.step()
-                method.after_step(step + 1)
+                method.after_step(number + 1)
             for name, value in scalars.items():  # on the device: nothing is read before the end
                 sums[name] = sums.get(name, 0) + value.detach()
             people += batch.size

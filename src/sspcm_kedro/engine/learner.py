@@ -8,8 +8,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from sspcm_kedro.engine.compiled import compiled_step
 from sspcm_kedro.engine.fit import EpochPart
 from sspcm_kedro.engine.optimizer import TrainingConfig, adam
+from sspcm_kedro.machine import Compile
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import AVERAGES, MakeNet, Method
 from sspcm_kedro.nets import ROLES, NetworkConfig
@@ -42,6 +44,7 @@ class Learner:
         method: on its device.
         optimizer: over the method's parameters.
         schedule: over the whole training.
+        step: the method's training step, or what is compiled of it.
         epoch: epochs done.
         part: where the next one stands; None at its start.
         history: a row for each of them.
@@ -52,7 +55,7 @@ class Learner:
 
     def __init__(
         self, method: MethodConfig, make_net: MakeNet, codec: HeatmapCodec,
-        training: TrainingConfig, device: torch.device,
+        training: TrainingConfig, device: torch.device, compiled: Compile | None = None,
     ) -> None:  # fmt: skip
         training.check(method)
         self.kind = method.kind
@@ -62,6 +65,7 @@ class Learner:
         self.method: Method = built.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = adam(self.method, training.learning_rate, training.backbone_rate)
         self.schedule = training.schedule()
+        self.step = compiled_step(self.method, compiled)
         self.epoch = 0
         self.part: EpochPart | None = None
         self.history: list[dict[str, float | str]] = []

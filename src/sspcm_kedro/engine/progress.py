@@ -93,6 +93,7 @@ class StepProgress:
         self.task = self.bar.add_task(title, total=total, loss="-")
         self.title, self.total, self.steps = title, total, 0
         self.began = self.told = time.monotonic()
+        self._loss: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
 
     def __enter__(self) -> Callable[[dict[str, torch.Tensor]], None]:
         self.bar.start()
@@ -102,10 +103,18 @@ class StepProgress:
         self.bar.stop()
 
     def advance(self, scalars: dict[str, torch.Tensor]) -> None:
-        """Count a step; the loss is read every 20 steps, since reading stops a GPU's queue."""
+        """Count a step; the loss of every 20th is shown once a GPU has it, which is not waited
+        for."""
         self.steps += 1
         if not self.bar.disable and self.steps % 20 == 0:
-            self.bar.update(self.task, loss=f"{total_loss(scalars).item():.5f}")
+            loss = total_loss(scalars).detach()
+            arrived = torch.cuda.Event() if loss.is_cuda else None
+            self._loss = loss.to("cpu", non_blocking=True), arrived
+            if arrived is not None:
+                arrived.record()
+        if self._loss is not None and (self._loss[1] is None or self._loss[1].query()):
+            self.bar.update(self.task, loss=f"{self._loss[0].item():.5f}")
+            self._loss = None
         self.bar.advance(self.task)
 
     def tell(self, part: EpochPart, steps: int) -> None:

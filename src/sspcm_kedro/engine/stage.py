@@ -103,7 +103,14 @@ class StageSettings:
     def learner(self, keypoints: int) -> Learner:
         """The method with networks of ``keypoints`` channels, at the start of its training."""
         maker = network_maker(self.network, keypoints, self.seed, stride=self.view.stride)
-        return Learner(self.method, maker, self.view.codec, self.training, self.machine.pick())
+        return Learner(
+            self.method,
+            maker,
+            self.view.codec,
+            self.training,
+            self.machine.pick(),
+            self.machine.compile,
+        )
 
     def read(self, stage: Stage) -> Record:
         """What a stage reads of them."""
@@ -326,6 +333,7 @@ def train(
             learner.optimizer, learner.schedule,
             epochs=epochs, steps=training.steps, seed=seed, on_step=on_step,
             interval=min(MINUTE, due.interval), begun=begun,
+            step=learner.step,
         ):  # fmt: skip
             if isinstance(report, EpochPart):
                 learner.part = report

@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.fixed_views import FixedViews
 from sspcm_kedro.augment.occlude import CutOcclude, DonorSource
 from sspcm_kedro.batch import Batch, Labeled
@@ -74,7 +75,7 @@ class Method(nn.Module, ABC):
         """Called before the first step of a stage, with what the stage before left."""
 
     @abstractmethod
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         """Scalars by name; those named ``loss/...`` are summed and minimized."""
 
     def keep_averages(self, decay: float) -> None:
@@ -86,6 +87,11 @@ class Method(nn.Module, ABC):
         self.decay = decay
         for name, net in self.networks.items():
             self.averages[name] = copy.deepcopy(net).requires_grad_(False).eval()
+
+    @property
+    def frozen(self) -> tuple[nn.Module, ...]:
+        """Groups of networks that it only reads, besides the averages."""
+        return ()
 
     @property
     def shipped(self) -> nn.ModuleDict:

@@ -4,8 +4,9 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.fixed_views import FixedViews
 from sspcm_kedro.augment.occlude import CutOcclude, Donors, DonorSource, PatchConfig
 from sspcm_kedro.batch import Batch
@@ -68,7 +69,7 @@ class ManyView(Method):
             if len(self.averages):
                 self.averages[STUDENT].load_state_dict(taught)
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         labeled, unlabeled, names = batch.labeled, batch.unlabeled, self.learning
         if unlabeled is None:
             losses = self.supervised_losses(labeled, names)

@@ -6,9 +6,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.occlude import Donors, DonorSource, PatchConfig
 from sspcm_kedro.batch import Batch, Unlabeled
 from sspcm_kedro.methods.base import (
@@ -65,8 +66,12 @@ class SSPCM(Method):
     def teachers(self) -> nn.ModuleList:
         return nn.ModuleList([self.networks["teacher_a"], self.networks["teacher_b"]])
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        unlabeled, nets = batch.unlabeled, self.networks.values()
+    @property
+    def frozen(self) -> tuple[nn.Module, ...]:
+        return () if self.snapshot_every is None else (self.snapshots,)
+
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
+        unlabeled, nets = batch.unlabeled, list(self.networks.values())
         losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled), weight=0.5)
         if unlabeled is None:
             return losses
