@@ -1,5 +1,6 @@
 """Where a run computes: the device is chosen here, and nowhere else."""
 
+import os
 from typing import Literal
 
 import torch
@@ -7,6 +8,11 @@ from pydantic import Field
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
+
+
+def usable_cpus() -> int:
+    """How many cores this process may use; in a container fewer than the host has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class MachineConfig(Settings):
