@@ -16,6 +16,8 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import CropFrame, crop_matrix
 
 CPU = torch.device("cpu")
+AT_ONCE = 16
+"""Stored crops that a thread reads before it asks for more to do."""
 
 
 class Crops:
@@ -77,17 +79,24 @@ class Crops:
         return Read(crops.permute(0, 3, 1, 2), self._tasks(np.asarray(rows), crops.numpy()))
 
     def _tasks(self, rows: np.ndarray, out: np.ndarray) -> list[Callable[[], object]]:
-        """What fills ``out`` (b, H + 2 border, W + 2 border, 3): a task an image."""
+        """What fills ``out`` (b, H + 2 border, W + 2 border, 3): a task an image, or some crops."""
         if self._kept is not None:  # by numpy: torch would start threads of its own in each thread
             return [partial(np.take, self._kept, rows, axis=0, out=out, mode="wrap")]
         by_image: dict[str, list[int]] = {}
-        stored: list[Callable[[], object]] = []
-        for place, row in enumerate(rows):
-            if self._stored is not None and self._places[row] >= 0:
-                stored.append(partial(self._stored.read, int(self._places[row]), out[place]))
-            else:
-                by_image.setdefault(str(self.instances.paths[row]), []).append(place)
-        return stored + [partial(self._cut, rows, places, out) for places in by_image.values()]
+        for place in np.flatnonzero(self._places[rows] < 0).tolist():
+            by_image.setdefault(str(self.instances.paths[rows[place]]), []).append(place)
+        stored = np.flatnonzero(self._places[rows] >= 0).tolist()
+        some = [stored[i : i + AT_ONCE] for i in range(0, len(stored), AT_ONCE)]
+        return [
+            *(partial(self._copy, rows, places, out) for places in some),
+            *(partial(self._cut, rows, places, out) for places in by_image.values()),
+        ]
+
+    def _copy(self, rows: np.ndarray, places: list[int], out: np.ndarray) -> None:
+        """The crops at some places, which are stored."""
+        assert self._stored is not None
+        for place in places:
+            self._stored.read(int(self._places[rows[place]]), out[place])
 
     def _cut(self, rows: np.ndarray, places: list[int], out: np.ndarray) -> None:
         """The crops at some places, which are all of one image."""

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from sspcm_kedro.pipelines import by_name
 from sspcm_kedro.pipelines.ingestion.nodes import (
     choose_frames,
     crops_to_store,
@@ -24,8 +25,9 @@ def create_pipeline(drawn: bool = False, videos: bool = False, cached: bool = Fa
         made = [Node(draw_people, ["params:source", "params:seed"], "drawn_folder", name="draw")]
     elif videos:
         made = [Node(choose_frames, "params:source", "video_frames", name="choose_frames")]
-    inputs = ["params:source", *(name for node in made for name in node.outputs)]
-    read = Node(read_people, inputs, ["instances", "skeleton"], name="read")
+    folder = {"made_folder": made[0].outputs[0]} if made else {}
+    inputs = by_name("params:source", known="resume_images", **folder)
+    read = Node(read_people, inputs, ["instances", "skeleton", "images"], name="read")
     split = Node(
         split_people,
         ["instances", "skeleton", "params:split", "params:annotation_import", "params:seed"],
