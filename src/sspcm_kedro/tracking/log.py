@@ -92,7 +92,7 @@ class Log:
             self._write(name, name, lambda run: run.curves(points))
             step = int(data["step"].iloc[-1])
             busy = [Point(key, step, value) for key, value in self._system.take().items()]
-            self._write(name, "system metrics", lambda run: run.numbers(busy))
+            self._write(name, "system metrics", lambda run: run.curves(busy))
         elif match := re.fullmatch(r"round_(\d+)_correction_report", name):
             self._numbers(name, correction_points(data, self._first_step(int(match[1]))))
         elif name == "pseudo_label_scores":
