@@ -64,7 +64,7 @@ def test_features_are_half_and_heatmaps_are_not(config):
     exact = net(images)
     with torch.autocast("cpu", torch.bfloat16):
         features = net.features(images)
-    net.half = True
+    net.bf16 = True
     rounded = net(images)
     assert features.dtype == torch.bfloat16 and seen[1].dtype == torch.float32
     assert seen[1].equal(features.float()) and rounded.dtype == torch.float32
@@ -76,7 +76,7 @@ def test_all_networks_and_averages_have_the_precision():
     for precision in ("fp32", "tf32", "bf16"):
         method = learner(precision).method
         nets = [*method.networks.values(), *method.averages.values()]
-        assert {net.half for net in nets} == {precision == "bf16"} and len(nets) == 6
+        assert {net.bf16 for net in nets} == {precision == "bf16"} and len(nets) == 6
 
 
 def test_tf32_is_for_convolutions_alone_and_ends():

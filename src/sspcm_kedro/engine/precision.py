@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ def set_precision(method: nn.Module, precision: Precision) -> None:
     """All networks of a method, copies included, compute features in bfloat16, or none does."""
     for module in method.modules():
         if isinstance(module, HeatmapNetwork):
-            module.half = precision == "bf16"
+            module.bf16 = precision == "bf16"
 
 
 @contextmanager
@@ -26,7 +26,8 @@ def allow_tf32(allowed: bool) -> Iterator[None]:
     Matrix products never are: the maps and points of crops are such. Torch's own defaults round
     convolutions.
     """
-    matrices, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    matrices: Any = torch.backends.cuda.matmul
+    convolutions: Any = torch.backends.cudnn
     before = matrices.allow_tf32, convolutions.allow_tf32
     try:
         matrices.allow_tf32, convolutions.allow_tf32 = False, allowed

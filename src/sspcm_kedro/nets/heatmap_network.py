@@ -10,11 +10,11 @@ class HeatmapNetwork(nn.Module, ABC):
     """Images (b, 3, H, W) to heatmaps (b, k, h, w).
 
     Attributes:
-        half: features are computed in bfloat16, where torch's autocast does so. The last layer and
+        bf16: features are computed in bfloat16, where torch's autocast does so. The last layer and
             its heatmaps are float32: rounding maps to bfloat16 moves one peak in fifty by a cell.
     """
 
-    half = False
+    bf16 = False
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ class HeatmapNetwork(nn.Module, ABC):
         """The 1x1 convolution to heatmaps."""
 
     def forward(self, images: Tensor) -> Tensor:
-        if not self.half:
+        if not self.bf16:
             return self.last_layer(self.features(images))
         with torch.autocast(images.device.type, torch.bfloat16):
             features = self.features(images)
