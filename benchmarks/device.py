@@ -5,9 +5,9 @@
 Needs torch, torchvision, timm (and the PyYAML it brings), numpy, scipy, pandas, pillow,
 safetensors, rich and pydantic, and no installation of this project. For every distinct step
 (network, input, batch) of the published environments: images a second in fp32, tf32 and bf16,
-as they are and with compiled networks, their share of the rate of the network passes alone, and peak memory. Its
-launches and stops are counted without a device. A small step is compared with the CPU's, and with
-itself where ``deterministic``. What there is no time or GPU for says "not measured".
+as they are and with compiled networks, their share of the rate of the network passes alone, and
+peak memory. Its launches and stops are counted without a device. A small step is compared
+with the CPU's, and with itself where ``deterministic``. What there is no time or GPU for says "not measured".
 """
 
 import argparse
@@ -229,7 +229,7 @@ def steps_of(names: list[str], tiny: bool) -> dict[str, Step]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="the published steps on this GPU")
     parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing begins")
     parser.add_argument("--json", type=Path, help="where the numbers go as well")
     parser.add_argument("--env", nargs="*", default=[], help="environments; all published ones")
