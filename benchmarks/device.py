@@ -7,7 +7,8 @@ safetensors, rich and pydantic, and no installation of this project. For every d
 (network, input, batch) of the published environments: images a second in fp32, tf32 and bf16,
 as they are and with compiled networks, their share of the rate of the network passes alone, and
 peak memory. Its launches and stops are counted without a device. A small step is compared
-with the CPU's, and with itself where ``deterministic``. What there is no time or GPU for says "not measured".
+with the CPU's, and with itself where ``deterministic``. What
+there is no time or GPU for says "not measured".
 """
 
 import argparse
