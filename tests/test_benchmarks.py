@@ -307,3 +307,21 @@ def test_errors_are_distances_from_the_labels_of_their_frames():
     table = SimpleNamespace(frames=np.array([8, 9]))
     errors = load("smoothing").errors_at(table, points, labels)
     np.testing.assert_array_equal(errors, [[5.0], [np.nan]])
+
+
+def test_the_device_benchmark_needs_few_packages_and_no_gpu():
+    """As on a machine that has the data and a GPU, and only what trains."""
+    hidden = "kedro kedro_datasets mlflow dvc jaxtyping psutil pycocotools matplotlib omegaconf av"
+    code = (
+        f"import sys, runpy; sys.modules.update(dict.fromkeys({hidden.split()!r}));"
+        "sys.argv = ['device.py', '--tiny', '--env', 'coco_1k', 'coco_wild_w48'];"
+        f"runpy.run_path({str(BENCHMARKS / 'device.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout[done.stdout.index("\n{\n") :])
+    assert found["crops_per_second"] > 0
+    row = next(iter(found["steps"].values()))
+    assert row["images"] == 4 and row["launches"] > 500 and row["stops"] == 0
+    if not torch.cuda.is_available():
+        assert row["bf16"] == row["tf32, compiled"] == found["agreement"] == "not measured"

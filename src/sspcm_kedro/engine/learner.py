@@ -11,6 +11,7 @@ from torch import nn
 from sspcm_kedro.engine.compiled import compiled_step
 from sspcm_kedro.engine.fit import EpochPart
 from sspcm_kedro.engine.optimizer import TrainingConfig, adam
+from sspcm_kedro.engine.precision import set_precision
 from sspcm_kedro.machine import Compile
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import AVERAGES, MakeNet, Method
@@ -62,6 +63,7 @@ class Learner:
         built = method.build(make_net, codec)
         if training.average_decay is not None:
             built.keep_averages(training.average_decay)
+        set_precision(built, training.precision)
         self.method: Method = built.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = adam(self.method, training.learning_rate, training.backbone_rate)
         self.schedule = training.schedule()

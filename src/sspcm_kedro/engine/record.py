@@ -16,7 +16,7 @@ from sspcm_kedro.pose.skeleton import Skeleton
 Record = dict[str, Any]
 """Nested tables of numbers, text and lists, as JSON has them."""
 
-USUAL: Record = {"view": {"padding": BOX_PADDING}}
+USUAL: Record = {"view": {"padding": BOX_PADDING}, "training": {"precision": "fp32"}}
 """Settings that a record leaves out where they have these values, which they had in every training
 before they could be set: its record and fingerprint stay what they were."""
 
@@ -71,6 +71,7 @@ class Stage:
             **({"linear_start": training.linear_start} if self._rises(training) else {}),
             "backbone_rate": training.backbone_rate,
             "average_decay": training.average_decay,
+            "precision": training.precision,
         }
 
     def _mixed(self, training: TrainingConfig) -> Record:

@@ -22,6 +22,7 @@ from sspcm_kedro.engine.fingerprint import file_digests, fingerprint, people_tex
 from sspcm_kedro.engine.fit import EpochPart, EpochReport, fit
 from sspcm_kedro.engine.learner import Learner, State, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.precision import allow_tf32
 from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.engine.progress import MINUTE, Checkpoints, StepProgress, format_epoch
 from sspcm_kedro.engine.record import (
@@ -218,16 +219,19 @@ def train_stage(
         seed=settings.seed, stored=people.stored,
     )  # fmt: skip
     warm = replace(full, unlabeled=None, pseudo=None, size=(training.batch, training.batch))
-    yield from train(
-        learner,
-        lambda epoch, step: (warm if epoch < training.warmup_epochs else full).epoch(epoch, step),
-        make_monitor(
-            people.validation, skeleton, view, settings.monitor, machine,
-            learner.method.learners(last=last),
-        ),
-        stage=stage.name, span=stage.span(training), training=training, seed=settings.seed,
-        comes_from=comes_from, resume=resume, checkpoint_minutes=machine.checkpoint_minutes,
-    )  # fmt: skip
+    with allow_tf32(training.precision == "tf32"):
+        yield from train(
+            learner,
+            lambda epoch, step: (warm if epoch < training.warmup_epochs else full).epoch(
+                epoch, step
+            ),
+            make_monitor(
+                people.validation, skeleton, view, settings.monitor, machine,
+                learner.method.learners(last=last),
+            ),
+            stage=stage.name, span=stage.span(training), training=training, seed=settings.seed,
+            comes_from=comes_from, resume=resume, checkpoint_minutes=machine.checkpoint_minutes,
+        )  # fmt: skip
 
 
 def make_batches(
