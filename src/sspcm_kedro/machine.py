@@ -1,5 +1,7 @@
 """Where a run computes: the device is chosen here, and nowhere else."""
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 
@@ -17,6 +19,12 @@ class MachineConfig(Settings):
     workers: int = Field(default=2, ge=1, le=256, description="threads that decode images")
     crop_memory_gib: float = Field(
         default=1.0, ge=0, le=4096, description="crops are kept decoded up to this"
+    )
+    crop_cache: Literal["none", "uint8", "jpeg"] = Field(
+        default="none",
+        description="ingestion stores the crops that training reads, and no stage decodes images "
+        "again: uint8 as they are, jpeg in about a seventh of the room and changed a little, so "
+        "that it counts as part of the experiment",
     )
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="CPU threads of torch; null is torch's choice"

@@ -1,7 +1,7 @@
 """Cut-Occlude and Joint Cutout: hard samples made at pseudo-keypoints."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int, Real
@@ -134,6 +134,14 @@ class JointCutout:
 
 
 HalfSize = Annotated[float, Field(gt=0, le=1)]
+
+DonorSource = Annotated[
+    Literal["batch", "bank"],
+    Field(
+        description="whose limbs Cut-Occlude pastes: people of the same batch, as published, or "
+        "the round's occluder bank, of kept keypoints alone, which reads a crop more a person"
+    ),
+]
 
 
 class PatchConfig(Settings):

@@ -10,8 +10,9 @@ from sspcm_kedro.data.instances import Instances
 
 PACKAGE = Path(__file__).parents[1]
 CODE = (
-    "augment", "batch.py", "config.py", "data/crops.py", "data/held_out.py",
-    "data/image_file.py", "data/instances.py", "data/loader.py", "data/views.py", "engine",
+    "augment", "batch.py", "config.py", "data/ahead.py", "data/crops.py", "data/held_out.py",
+    "data/image_file.py", "data/instances.py", "data/loader.py", "data/stored_crops.py",
+    "data/views.py", "engine",
     "machine.py", "methods", "nets",
     "pose", "seeds.py",
 )  # fmt: skip

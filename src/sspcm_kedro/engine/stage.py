@@ -1,7 +1,8 @@
 """A stage of a training (warm-up, a round, the comparison): from people and settings to epochs."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
+from sspcm_kedro.data.stored_crops import StoredCrops, crops_record
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_unit
 from sspcm_kedro.engine.calibration import check_measurable
@@ -53,12 +55,16 @@ class MonitorConfig(EvaluationConfig):
 
 @dataclass(frozen=True)
 class People:
-    """Whom a stage learns from and is monitored on; ``unlabeled`` is None where there are none."""
+    """Whom a stage learns from and is monitored on; ``unlabeled`` is None where there are none.
+
+    ``stored`` has crops of those whom it learns from, where ingestion stores any.
+    """
 
     labeled: Instances
     unlabeled: Instances | None
     validation: Instances
     skeleton: Skeleton
+    stored: StoredCrops | None = None
 
     def taught(self, held_out: float, seed: int) -> Instances:
         """The labeled people but for a share, whom ``held_out_rows`` names."""
@@ -133,6 +139,7 @@ def record_of(
         "learners": None if learners == tuple(method.networks) else learners,
         **settings.read(stage),
         "skeleton": people.skeleton.to_dict(),
+        "crops": crops_record(people.stored),
         "labeled": _digest(people.labeled),
         "unlabeled": None if labels_only or people.unlabeled is None else _digest(people.unlabeled),
         "pseudo_labels": fingerprint(*pseudo.to_bytes()) if pseudo and stored else None,
@@ -188,6 +195,8 @@ def train_stage(
         learner.restore(previous)
         learner.history = []
     learner.method.begin(last=last)
+    if pseudo is not None and "donors" not in learner.method.reads:
+        pseudo = replace(pseudo, occluders=pseudo.occluders[:0])
     if learner.method.held_out and stage.number == 0:  # before hours of training, not after
         check_measurable(people.held_out(learner.method.held_out, settings.seed), skeleton)
     record = record_of(stage, people, settings, learner.method, pseudo=pseudo, previous=previous)
@@ -199,7 +208,7 @@ def train_stage(
     labeled = people.taught(0.0 if last else learner.method.held_out, settings.seed)
     full = make_batches(
         labeled, unlabeled, pseudo, skeleton, view=view, training=training, machine=machine,
-        seed=settings.seed,
+        seed=settings.seed, stored=people.stored,
     )  # fmt: skip
     warm = replace(full, unlabeled=None, pseudo=None, size=(training.batch, training.batch))
     yield from train(
@@ -217,12 +226,12 @@ def train_stage(
 def make_batches(
     labeled: Instances, unlabeled: Instances | None, pseudo: PseudoLabels | None,
     skeleton: Skeleton, *, view: ViewConfig, training: TrainingConfig, machine: MachineConfig,
-    seed: int,
+    seed: int, stored: StoredCrops | None = None,
 ) -> Batches:  # fmt: skip
     """The batches of a stage."""
 
     def pool(people: Instances) -> InstancePool:
-        return InstancePool.from_crops(crops_of(people, view, machine))
+        return InstancePool.from_crops(crops_of(people, view, machine, stored))
 
     return Batches(
         pool(labeled), None if unlabeled is None else pool(unlabeled), pseudo, skeleton,
@@ -262,7 +271,7 @@ def make_monitor(
 
 def train(
     learner: Learner,
-    batches: Callable[[int, int], Iterator[Batch]],
+    batches: Callable[[int, int], Generator[Batch, None, None]],
     monitor: Monitor,
     *,
     stage: str,
@@ -311,9 +320,10 @@ def train(
     due, begun = Checkpoints(MINUTE * checkpoint_minutes), learner.part
     done = begun.steps if begun else 0
     progress = StepProgress(stage, len(epochs) * training.steps - done)
-    with progress as on_step:
+    with progress as on_step, ExitStack() as ends:
         for report in fit(
-            learner.method, batches, learner.optimizer, learner.schedule,
+            learner.method, lambda epoch, start: ends.enter_context(closing(batches(epoch, start))),
+            learner.optimizer, learner.schedule,
             epochs=epochs, steps=training.steps, seed=seed, on_step=on_step,
             interval=min(MINUTE, due.interval), begun=begun,
         ):  # fmt: skip

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.augment.fixed_views import FixedViews
-from sspcm_kedro.augment.occlude import CutOcclude
+from sspcm_kedro.augment.occlude import CutOcclude, DonorSource
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.config import Settings
 from sspcm_kedro.pose.geometry import move_points
@@ -154,6 +154,7 @@ class LabelRules:
         tolerance: a label is right up to this distance from the truth, as a share of the PCK unit.
         min_probability: where that is measured, a keypoint is kept that is right this likely,
             whatever the first two rules say.
+        donors: whose limbs are pasted.
     """
 
     min_score: float = 0.1
@@ -163,6 +164,7 @@ class LabelRules:
     held_out: float = 0.0
     tolerance: float = 0.2
     min_probability: float = 0.5
+    donors: DonorSource = "batch"
 
 
 def _unmirrored(affine: AffineConfig) -> AffineConfig:

@@ -220,7 +220,7 @@ class Log:
             return
         view, machine = self._settings["view"], self._settings["machine"]
         person = crops_of(self._catalog.load("validation").take(slice(1)), view, machine)
-        (pixels,) = plain_pixels(person, torch.arange(1)).permute(0, 2, 3, 1).numpy()
+        (pixels,) = plain_pixels(person[torch.arange(1)], view.input_hw).permute(0, 2, 3, 1).numpy()
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "network"
             TensorsDataset(str(folder / WEIGHTS)).save(network)

@@ -4,18 +4,20 @@ from kedro.pipeline import Node, Pipeline
 
 from sspcm_kedro.pipelines.ingestion.nodes import (
     choose_frames,
+    crops_to_store,
     draw_people,
     read_people,
     split_people,
 )
 
 
-def create_pipeline(drawn: bool = False, videos: bool = False) -> Pipeline:
+def create_pipeline(drawn: bool = False, videos: bool = False, cached: bool = False) -> Pipeline:
     """Source to split; a drawn source is drawn first, and of videos frames are chosen.
 
     Args:
         drawn: whether ``source`` is of kind "drawn".
         videos: whether it is of a kind with videos (``has_videos``).
+        cached: whether crops are stored.
     """
     made: list[Node] = []
     if drawn:
@@ -30,4 +32,8 @@ def create_pipeline(drawn: bool = False, videos: bool = False) -> Pipeline:
         ["labeled", "unlabeled", "validation", "hidden_truth", "ignored"],
         name="split",
     )
-    return Pipeline([*made, read, split], tags="people")
+    crops = Node(
+        crops_to_store, ["labeled", "unlabeled", "params:view", "params:machine"], "crop_cache",
+        name="store_crops",
+    )  # fmt: skip
+    return Pipeline([*made, read, split, *([crops] if cached else [])], tags="people")
