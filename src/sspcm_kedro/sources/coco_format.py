@@ -197,6 +197,8 @@ def _columns(
 ) -> Instances:  # fmt: skip
     """The columns of checked records; ``raw`` takes boxes as they are, and scores."""
     shown = [images[person["image_id"]] for person in people]
+    names = dict.fromkeys(image["file_name"] for image in shown)
+    path_of = {name: str(image_root / name) for name in names}
     image_hw = np.array([(image["height"], image["width"]) for image in shown], np.int64)
     xywh = np.array([person["bbox"] for person in people], np.float64)
     corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
@@ -213,7 +215,7 @@ def _columns(
     return Instances(
         ids=np.array([person["id"] for person in people], np.int64),
         image_ids=np.array([image["id"] for image in shown], np.int64),
-        paths=np.array([str(image_root / image["file_name"]) for image in shown], object),
+        paths=np.array([path_of[image["file_name"]] for image in shown], object),
         image_hw=image_hw,
         boxes=cleaned.astype(np.float32),
         areas=np.array(areas, np.float32),

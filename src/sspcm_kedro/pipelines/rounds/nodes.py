@@ -15,7 +15,7 @@ from sspcm_kedro.data.loader import PseudoLabels
 from sspcm_kedro.data.stored_crops import StoredCrops
 from sspcm_kedro.data.views import ViewConfig, crops_of, plain_view
 from sspcm_kedro.data.whose import check_people, check_unit, whose
-from sspcm_kedro.engine.calibration import calibrate, features
+from sspcm_kedro.engine.calibration import calibrate
 from sspcm_kedro.engine.correction import PAIRS, correct, occluder_bank
 from sspcm_kedro.engine.fingerprint import code_digests
 from sspcm_kedro.engine.learner import State, networks_of
@@ -141,7 +141,7 @@ def correction(
         calibration, measured["calibration"] = calibrate(
             agree(HELD_OUT), people, skeleton, view.frame, rules.tolerance
         )
-        likely = torch.from_numpy(calibration(features(corrected))).float()
+        likely = torch.from_numpy(calibration.of(corrected)).float()
         likely *= torch.isin(torch.arange(skeleton.size), torch.tensor(taught))
         kept = (likely >= rules.min_probability).to(torch.uint8)
         corrected |= {"probability": likely, "kept": kept}
