@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from benchmarks.stops import DEVICE, Stops, count_stops, on_device
@@ -90,7 +91,8 @@ class Kept(Crops):
 
     def __init__(self) -> None:
         self.instances, self.frame, self.border = range(6), CropFrame((H, W)), 2
-        self._kept = torch.zeros((6, 3, H + 4, W + 4), dtype=torch.uint8)
+        self.workers, self._stored = 1, None
+        self._kept = np.zeros((6, H + 4, W + 4, 3), np.uint8)
 
 
 def test_no_batch_waits_for_the_device():
