@@ -65,7 +65,7 @@ REFUSED = [
     *[("machine.threads", count) for count in (10**12, 0)],
     *[("machine.crop_memory_gib", size) for size in (INF, NAN, 1e12)],
     ("machine.workers", 10**12),
-    *[("view.sigma", sigma) for sigma in (INF, NAN, 1e30, 0, 25)],
+    *[("view.sigma", sigma) for sigma in (INF, NAN, 1e30, 0, 37)],
     *[("view.padding", factor) for factor in (0.49, 4.01, INF, NAN, True, None)],
     ("view.border", 10**12), ("view.stride", 10**12), ("view.blur", 10**9 + 1),
     *[("view.input_hw", hw) for hw in ([10**9, 10**9], [0, 0], [96], 96, [96, True])],
@@ -85,7 +85,7 @@ def test_what_hung_crashed_or_was_nonsense_is_refused_by_name(base, types, key, 
         read(mutated(base, key, value), types)
     message = str(caught.value)
     assert key in message or key.rpartition(".")[2] in message
-    assert message.count("\n") == 0 and "pydantic" not in message and len(message) < 500
+    assert message.count("\n") == 0 and "pydantic" not in message and len(message) < 600
 
 
 def test_the_sentence(base, types):

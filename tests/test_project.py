@@ -91,7 +91,8 @@ def test_every_dataset_has_a_file_of_its_own(context):
     root = context.project_path / context.config_loader["globals"]["data_root"]
     assert all(file.is_relative_to(root) for file in files.values()), files
     resumed = {name: file for name, file in files.items() if name.startswith("resume_")}
-    assert len(resumed) == context.params["training"].rounds + 2  # warm-up and comparison
+    assert len(resumed) == context.params["training"].rounds + 3  # images, warm-up, comparison
+    assert resumed.pop("resume_images") == files.pop("images")
     for name, file in resumed.items():
         assert file == files.pop(f"{name.removeprefix('resume_')}_checkpoint")
     assert len(set(files.values())) == len(files)
@@ -116,7 +117,7 @@ def test_every_output_is_read_again_or_is_a_final_product(context):
         *(f"{name}_occlusion_sheet" for name in rounds),
     }
     free = {name for name in whole.inputs() if not name.startswith("params:")}
-    assert free == {f"resume_{name}" for name in ("warmup", *rounds, "comparison")}
+    assert free == {f"resume_{name}" for name in ("images", "warmup", *rounds, "comparison")}
 
 
 def test_the_number_of_rounds_is_a_parameter(shell):

@@ -17,6 +17,7 @@ from sspcm_kedro.seeds import Stream, mixed_seed, stream_seed
         (Stream.STEPS, (17,), 6668083138222689524, 2256763486355130966),
         (Stream.RESAMPLES, (), 3326684025908671600, 5684708610382207258),
         (Stream.HELD_OUT, (), 5504026821058945641, 7862051413864859843),
+        (Stream.DONORS, (17,), 7594533258890852839, 727178218351752655),
     ],
 )
 def test_seeds_of_streams_never_change(stream, place, of_seed_0, of_seed_1):

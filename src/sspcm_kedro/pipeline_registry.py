@@ -16,6 +16,7 @@ from sspcm_kedro.parameters import parse
 from sspcm_kedro.pipelines import (
     annotation_queue,
     comparison,
+    crops,
     download,
     evaluation,
     export,
@@ -44,8 +45,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     cached = machine.crop_cache != "none"
     stages = {
         "ingestion": ingestion.create_pipeline(
-            kind == "drawn", has_videos(_table(parameters, "source")), cached
-        ),
+            kind == "drawn", has_videos(_table(parameters, "source"))
+        )
+        + crops.create_pipeline(cached),
         "warmup": warmup.create_pipeline(cached),
         "rounds": rounds.create_pipeline(count, cached),
         "comparison": comparison.create_pipeline(cached) + evaluation.create_comparison_pipeline(),

@@ -379,8 +379,8 @@ def test_any_method_goes_through_warmup_and_rounds(people, name, monkeypatch):
     """Its labelers' predictions are stored and corrected; its steps are given what it reads."""
     given, epoch = [], Batches.epoch
 
-    def watched(batches, number):
-        for batch in epoch(batches, number):
+    def watched(batches, number, start):
+        for batch in epoch(batches, number, start):
             given.append(batch.unlabeled)
             yield batch
 

@@ -87,7 +87,7 @@ def test_settings_are_flat_and_typed_and_have_their_defaults():
     params = same("comparison", comparison={"kind": "pose_dual"}).params
     assert params["seed"] == 0
     assert params["training.learning_rate"] == 0.001
-    assert params["view.input_hw"] == "[96, 64]"
+    assert params["view.input_hw"] == "[144, 96]"
     assert params["method.kind"] == "pose_dual"  # a comparison's settings compare with a method's
     assert params["method.cutout.patches"] == 5  # a default
     assert not [name for name in params if name.startswith(("comparison", "machine"))]

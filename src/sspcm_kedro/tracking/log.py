@@ -90,9 +90,10 @@ class Log:
         elif name.endswith("_history"):
             points = list(history_points(data, self._deployed[trained_by(name)]))
             self._write(name, name, lambda run: run.curves(points))
-            step = int(data["step"].iloc[-1])
-            busy = [Point(key, step, value) for key, value in self._system.take().items()]
-            self._write(name, "system metrics", lambda run: run.curves(busy))
+            if len(data):  # a checkpoint within the first epoch has none
+                step = int(data["step"].iloc[-1])
+                busy = [Point(key, step, value) for key, value in self._system.take().items()]
+                self._write(name, "system metrics", lambda run: run.curves(busy))
         elif match := re.fullmatch(r"round_(\d+)_correction_report", name):
             self._numbers(name, correction_points(data, self._first_step(int(match[1]))))
         elif name == "pseudo_label_scores":

@@ -10,11 +10,8 @@ import pandas as pd
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.data.split import SplitConfig, split
-from sspcm_kedro.data.stored_crops import CropsToStore
-from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.data.whose import as_unit
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.seeds import Seed
 from sspcm_kedro.sources import DrawnSource, SourceConfig
@@ -54,15 +51,6 @@ def read_people(
     parts = np.split(np.arange(len(verified)), ends[:-1])
     there = {name: verified.take(rows) for name, rows in zip(there, parts, strict=True)}
     return there, read.skeleton, ledger
-
-
-def crops_to_store(
-    labeled: Instances, unlabeled: Instances, view: ViewConfig, machine: MachineConfig
-) -> CropsToStore:
-    """The crops that training reads; the catalog entry that saves them cuts them."""
-    assert machine.crop_cache != "none"
-    people = Instances.join([labeled, unlabeled])
-    return CropsToStore(people, view.frame, view.border, machine.crop_cache, machine.workers)
 
 
 def split_people(

@@ -5,20 +5,18 @@ from kedro.pipeline import Node, Pipeline
 from sspcm_kedro.pipelines import by_name
 from sspcm_kedro.pipelines.ingestion.nodes import (
     choose_frames,
-    crops_to_store,
     draw_people,
     read_people,
     split_people,
 )
 
 
-def create_pipeline(drawn: bool = False, videos: bool = False, cached: bool = False) -> Pipeline:
+def create_pipeline(drawn: bool = False, videos: bool = False) -> Pipeline:
     """Source to split; a drawn source is drawn first, and of videos frames are chosen.
 
     Args:
         drawn: whether ``source`` is of kind "drawn".
         videos: whether it is of a kind with videos (``has_videos``).
-        cached: whether crops are stored.
     """
     made: list[Node] = []
     if drawn:
@@ -34,8 +32,4 @@ def create_pipeline(drawn: bool = False, videos: bool = False, cached: bool = Fa
         ["labeled", "unlabeled", "validation", "hidden_truth", "ignored"],
         name="split",
     )
-    crops = Node(
-        crops_to_store, ["labeled", "unlabeled", "params:view", "params:machine"], "crop_cache",
-        name="store_crops",
-    )  # fmt: skip
-    return Pipeline([*made, read, split, *([crops] if cached else [])], tags="people")
+    return Pipeline([*made, read, split], tags="people")
