@@ -16,6 +16,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
+from sspcm_kedro import ranks
 from sspcm_kedro.conf_files import StrictConfigLoader, explain_errors
 from sspcm_kedro.datasets.lock import hold_folder
 from sspcm_kedro.engine.determinism import configured_torch
@@ -139,7 +140,8 @@ class GracefulStop:
     def _stop(self, signum: int, frame: object) -> None:
         if self._asked is None:
             self._asked = signum
-            say(self._farewell())
+            if ranks.rank() == 0:
+                say(self._farewell())
         self._restore_signals()
         raise Terminated(signum)
 
@@ -198,7 +200,8 @@ class ForARun:
 
 class PreparedMachine(ForARun):
     """Threads and determinism of ``machine`` for a run's length; a view that the network takes and
-    that prediction asks for nothing untrained of; a training that keeps what the method reads."""
+    that prediction asks for nothing untrained of; a training that keeps what the method reads, and
+    whose shards the processes can share."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -214,6 +217,8 @@ class PreparedMachine(ForARun):
         if "params:machine" in pipeline.inputs():
             machine = catalog["params:machine"].load()
             machine.need_device()
+            if any("training" in node.tags for node in pipeline.nodes):
+                ranks.mine(catalog["params:training"].load().shards)
             self._run.enter_context(configured_torch(machine))
             sizes = ("params:view", "params:network", "params:training")
             if set(sizes) <= pipeline.inputs():
@@ -239,7 +244,8 @@ class OneRun(ForARun):
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self) -> None:
         self._run.close()  # of a run in this process that was interrupted
-        self._run.enter_context(hold_folder(self._root))
+        if ranks.rank() == 0:  # the only process that writes
+            self._run.enter_context(hold_folder(self._root))
 
 
 class OpenOutput:

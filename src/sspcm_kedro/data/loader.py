@@ -16,7 +16,7 @@ from sspcm_kedro.data.views import plain_view, weak_view
 from sspcm_kedro.pose.geometry import flip_keypoints, move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
-from sspcm_kedro.seeds import Stream, mixed_seed, stream_seed
+from sspcm_kedro.seeds import Stream, mixed_seed, place_of, stream_seed
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Batches:
         seed: of the experiment.
         device: where the views are made.
         color: share by which brightness, contrast and saturation of views vary; 0 draws nothing.
+        shards: parts of equal size that each batch is cut into.
     """
 
     labeled: InstancePool
@@ -99,29 +100,34 @@ class Batches:
     seed: int
     device: torch.device
     color: float = 0.0
+    shards: int = 1
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of one epoch, counted from 0 over the whole training."""
-        rng = Generator(self.device).manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
+    def epoch(self, epoch: int, shard: int = 0) -> Iterator[Batch]:
+        """A shard of the batches of one epoch, counted from 0 over the whole training."""
+        seed = stream_seed(self.seed, Stream.VIEWS, *place_of(epoch, shard))
+        rng = Generator(self.device).manual_seed(seed)
         labeled_size, unlabeled_size = self.size
-        labeled = self._rows_of(epoch, self.labeled, labeled_size, Stream.LABELED_ORDER)
+        labeled = self._rows_of(epoch, shard, self.labeled, labeled_size, Stream.LABELED_ORDER)
         if self.unlabeled is None:
             yield from (Batch(self._labeled_batch(rows, rng)) for rows in labeled)
             return
-        unlabeled = self._rows_of(epoch, self.unlabeled, unlabeled_size, Stream.UNLABELED_ORDER)
+        unlabeled = self._rows_of(
+            epoch, self.unlabeled, unlabeled_size, Stream.UNLABELED_ORDER, shard
+        )
         weights = (self.labeled.visibility > 0).any(dim=0).float().to(self.device)
         for own, others in zip(labeled, unlabeled, strict=True):
             first = self._labeled_batch(own, rng)
-            yield Batch(first, self._unlabeled_batch(self.unlabeled, others, weights, rng))
+            yield Batch(first, self._unlabeled_batch(pool, others, weights, rng))
 
     def _rows_of(
-        self, epoch: int, pool: InstancePool, size: int, stream: Stream
-    ) -> Int[Tensor, "{self.steps} {size}"]:
-        """Which people of a pool each batch of an epoch has."""
+        self, epoch: int, shard: int, pool: InstancePool, size: int, stream: Stream
+    ) -> Int[Tensor, "{self.steps} share"]:
+        """Which people of a pool a shard of each batch of an epoch has."""
         count = self.steps * size
         seed = stream_seed(self.seed, stream)
         rows = shuffled_rows(len(pool.crops), seed, epoch * count, count)
-        return rows.reshape(self.steps, size)
+        share = size // self.shards
+        return rows.reshape(self.steps, size)[:, shard * share : (shard + 1) * share]
 
     def _draw_views(
         self, pool: InstancePool, rows: Int[Tensor, " b"], rng: Generator

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sspcm_kedro import ranks
 from sspcm_kedro.augment.fixed_views import FixedViews, see_views
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
@@ -57,14 +58,17 @@ def _look_at_all(
     net: nn.Module, people: int, batch: int, title: str | None,
     look: Callable[[Tensor], tuple[Tensor, ...]],
 ) -> list[Tensor]:  # fmt: skip
-    """What ``look`` gives of the rows of some people, of all of them, on the CPU."""
-    parts = torch.arange(people).split(batch)
+    """What ``look`` gives of the rows of some people, of all of them, on the CPU.
+
+    Several processes deal out the batches, which are the same for any number of them.
+    """
+    parts = torch.arange(people).split(batch)[ranks.rank() :: ranks.world()]
     with eval_mode(net):
         found = [
             [part.cpu() for part in look(rows)]
             for rows in (show_progress(parts, len(parts), title) if title else parts)
         ]
-    return [torch.cat(part) for part in zip(*found, strict=True)]
+    return [torch.cat(part) for part in zip(*ranks.gather(found), strict=True)]
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sspcm_kedro import ranks
 from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.methods.base import total_loss
 
@@ -38,7 +39,8 @@ class StepProgress:
             TextColumn("{task.description}"), BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("loss {task.fields[loss]}"), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(),
+            TimeRemainingColumn(), console=Console(stderr=True),
+            disable=not sys.stderr.isatty() or ranks.rank() > 0,
         )  # fmt: skip
         self.task = self.bar.add_task(title, total=total, loss="-")
         self.steps = 0

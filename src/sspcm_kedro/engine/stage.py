@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from sspcm_kedro import ranks
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.instances import Instances, evenly_spaced
@@ -204,7 +205,7 @@ def train_stage(
     warm = replace(full, unlabeled=None, pseudo=None, size=(training.batch, training.batch))
     yield from train(
         learner,
-        lambda epoch: (warm if epoch < training.warmup_epochs else full).epoch(epoch),
+        lambda epoch, shard: (warm if epoch < training.warmup_epochs else full).epoch(epoch, shard),
         make_monitor(
             people.validation, skeleton, view, settings.monitor, machine,
             learner.method.learners(last=last),
@@ -227,7 +228,7 @@ def make_batches(
     return Batches(
         pool(labeled), None if unlabeled is None else pool(unlabeled), pseudo, skeleton,
         view.codec, view.weak.build(), training.sizes, training.steps, seed, machine.pick(),
-        view.color,
+        view.color, training.shards,
     )  # fmt: skip
 
 
@@ -253,6 +254,8 @@ def make_monitor(
                 flip_test=flip_test,
                 device=machine.pick(),
             )
+            if ranks.rank() > 0:  # the first process keeps the history
+                continue
             own = evaluate(*predictions, crops.instances, view.frame, skeleton, config).scores
             scores |= {f"{name}/{metric}": own[metric] for metric in HEADLINES if metric in own}
         return scores
@@ -262,7 +265,7 @@ def make_monitor(
 
 def train(
     learner: Learner,
-    batches: Callable[[int], Iterator[Batch]],
+    batches: Callable[[int, int], Iterator[Batch]],
     monitor: Monitor,
     *,
     stage: str,
@@ -280,7 +283,7 @@ def train(
 
     Args:
         learner: at the start of the stage.
-        batches: of an epoch.
+        batches: of an epoch, by its number and that of the shard.
         monitor: scores of the networks.
         stage: its name.
         span: its epochs, of the whole training.
@@ -308,7 +311,8 @@ def train(
     with StepProgress(stage, len(epochs) * training.steps) as on_step:
         for report in fit(
             learner.method, batches, learner.optimizer, learner.schedule,
-            epochs=epochs, steps=training.steps, seed=seed, on_step=on_step,
+            epochs=epochs, steps=training.steps, seed=seed, shards=training.shards,
+            on_step=on_step,
         ):  # fmt: skip
             learner.epoch = report.epoch + 1
             learner.history.append(history_row(stage, report, monitor(learner.method)))
