@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,9 +109,11 @@ def use_all_gpus(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def shared(**options: Any) -> Any:
-        from sspcm_kedro import ranks  # noqa: PLC0415 # torch is slow
+        import torch  # noqa: PLC0415 # it is slow
 
-        if not ranks.is_launched():
+        from sspcm_kedro import ranks  # noqa: PLC0415
+
+        if torch.cuda.device_count() > 1 and not ranks.is_launched():
             from sspcm_kedro.launch import launch, processes_for  # noqa: PLC0415
 
             processes = processes_for(options)
@@ -135,6 +138,9 @@ def run_as_one_of_several(options: dict[str, Any]) -> None:
     except click.ClickException as error:
         error.show()
         raise SystemExit(error.exit_code) from None
+    except Exception:  # the launcher would keep it to itself
+        traceback.print_exc()
+        raise SystemExit(1) from None
 
 
 _RUNNERS = tuple(f"kedro.runner.{name}_runner" for name in ("sequential", "thread", "parallel"))

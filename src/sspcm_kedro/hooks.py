@@ -89,7 +89,8 @@ class GracefulStop:
     Only while pipelines run, and in the main thread, which alone may handle signals. A signal may
     arrive where exceptions are lost (a ``__del__``, a callback of weakref or of C code): Python
     tells of most, and they are raised again a moment later; all others at the next node or epoch.
-    A second signal does what it would do without this.
+    A second signal does what it would do without this. Of several processes the first one stops and
+    the others end with it; launchers signal all of them again, and hit none while it cleans up.
     """
 
     SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP")
@@ -108,7 +109,8 @@ class GracefulStop:
         if threading.current_thread() is threading.main_thread():
             for signum in self.SIGNALS:
                 if signal.getsignal(signum) not in (signal.SIG_IGN, None):  # nohup ignores SIGHUP
-                    self._before[signum] = signal.signal(signum, self._stop)
+                    what = self._stop if ranks.rank() == 0 else signal.SIG_IGN
+                    self._before[signum] = signal.signal(signum, what)
             self._unraisable_before, sys.unraisablehook = sys.unraisablehook, self._lost
 
     @hook_impl(tryfirst=True)
@@ -140,8 +142,7 @@ class GracefulStop:
     def _stop(self, signum: int, frame: object) -> None:
         if self._asked is None:
             self._asked = signum
-            if ranks.rank() == 0:
-                say(self._farewell())
+            say(self._farewell())
         self._restore_signals()
         raise Terminated(signum)
 
@@ -166,7 +167,8 @@ class GracefulStop:
 
     def _restore_signals(self) -> None:
         while self._before:
-            signal.signal(*self._before.popitem())
+            signum, before = self._before.popitem()
+            signal.signal(signum, before if ranks.world() == 1 else signal.SIG_IGN)
 
     def _restore(self) -> None:
         self._restore_signals()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from kedro.framework.project import pipelines, settings
+from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.pipeline import Pipeline
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -29,22 +29,18 @@ def processes_for(options: Options) -> int:
     """How many processes a run is best done by on this machine.
 
     As many as there are GPUs, of those numbers that the shards of a batch can be dealt out to. One
-    where a launcher has started this process, where the run asks for one device or another runner,
-    and where nothing of it trains or predicts.
+    where the run asks for one device or a runner, and where nothing of it trains or predicts.
     """
-    gpus = torch.cuda.device_count()
-    if gpus < 2 or ranks.is_launched() or options["runner"] is not None:
+    if options["runner"] is not None:
         return 1
-    session = settings.SESSION_CLASS if issubclass(settings.SESSION_CLASS, KedroSession) else None
-    if session is None:
-        return 1
-    with session.create(
+    with KedroSession.create(
         env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
-    ) as opened:
-        parameters = opened.load_context().params
+    ) as session:
+        known = session.load_context().params
         names = [options["pipeline"]] if options["pipeline"] else options["pipelines"]
         asked = [pipelines[name] for name in names or ["__default__"] if name in pipelines]
-    return shared_by(gpus, sum(asked, Pipeline([])), parameters["machine"], parameters["training"])
+    gpus = torch.cuda.device_count()
+    return shared_by(gpus, sum(asked, Pipeline([])), known["machine"], known["training"])
 
 
 def shared_by(
@@ -76,8 +72,7 @@ def launch(processes: int, run: Callable[[Options], None], options: Options) -> 
         BadInput: a process was killed.
         SystemExit: one ended with an error, of which it has told, or a signal ended all.
     """
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    logging.getLogger("torch.distributed.launcher").setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)  # the launcher would tell of errors in its own way, too
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=ranks.RUN,
         rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="localhost",
@@ -96,3 +91,5 @@ def launch(processes: int, run: Callable[[Options], None], options: Options) -> 
         raise BadInput(f"process {number + 1} of {processes}", rule, remedy) from None
     except SignalException as error:
         raise SystemExit(128 + error.sigval) from None
+    finally:
+        logging.disable(logging.NOTSET)

@@ -6,6 +6,9 @@ Outside of ``joined`` a process is alone: rank 0 of 1, and nothing here waits or
 
 import logging
 import os
+import signal
+import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,15 +79,18 @@ def joined() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.stdout.flush()  # who waits too long for the others to let go is killed
         _place = (0, 1)
         logging.disable(logging.NOTSET)
         distributed.destroy_process_group()
 
 
 def tells(error: BaseException) -> bool:
-    """Whether this process tells of its error: the first one that has any; nobody of its end
-    through another's where ``sspcm_kedro.launch`` sees whose it was."""
+    """Whether this process tells of its error: of several the first one that has any. None tells
+    that another has ended where ``sspcm_kedro.launch`` does: it waits to be ended by that."""
     if isinstance(error, ProcessLost) and os.environ.get("TORCHELASTIC_RUN_ID") == RUN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(5)
         return False
     if not is_launched():
         return True

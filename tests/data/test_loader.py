@@ -141,6 +141,20 @@ def test_the_same_seed_and_epoch_give_the_same_batches(pools):
     assert not equal(first, make_batches(pools, pseudo=pseudo, seed=12).epoch(3))
 
 
+def test_shards_are_the_parts_of_a_batch(pools):
+    """The same people in the same order; the first shard's views are drawn as a batch's are."""
+    still = {"affine": RandomAffine(0, 0, 0, 0), "size": (2, 4)}
+    whole = list(make_batches(pools, **still).epoch(1))
+    cut = make_batches(pools, **still, shards=2)
+    for batch, parts in zip(whole, zip(cut.epoch(1), cut.epoch(1, 1), strict=True), strict=True):
+        for kind in ("labeled", "unlabeled"):
+            images = [getattr(part, kind).images for part in parts]
+            assert torch.cat(images).equal(getattr(batch, kind).images), kind
+    moved = [make_batches((pools[0], pools[0]), size=(2, 2), shards=n) for n in (1, 2)]
+    assert not equal(moved[1].epoch(0), moved[1].epoch(0, 1))
+    assert equal(moved[0].epoch(0), make_batches((pools[0], pools[0]), size=(2, 2)).epoch(0))
+
+
 def test_each_epoch_has_views_of_its_own(pools):
     """One person of each kind: nothing but the views can differ."""
     one = tuple(

@@ -22,6 +22,7 @@ from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.seeds import Stream, stream_seed
 
 INPUT, STEPS, SEED = (48, 32), 3, 5
 SKELETON = Skeleton(names=("left_hand", "right_hand"), flip_pairs=((0, 1),))
@@ -176,7 +177,7 @@ class Recorded(Method):
 class Few:
     """Two empty batches an epoch."""
 
-    def epoch(self, _: int):
+    def epoch(self, epoch: int, shard: int):
         nothing = Labeled(torch.zeros(4, 3, 8, 8), torch.zeros(4, 1, 2, 2), torch.ones(4, 1))
         return iter([Batch(nothing)] * 2)
 
@@ -200,6 +201,38 @@ def test_losses_are_summed_and_minimized_and_others_only_watched():
     assert reports[0].scalars["watched"] == pytest.approx(9 * (5 + 4.9) / 2)
     assert len(told) == 4 and told[0].keys() == {"loss/a", "loss/b", "watched"}
     assert method.training
+
+
+@pytest.mark.parametrize("kind", ["supervised", "sspcm"])
+def test_shards_are_steps_of_their_own_whose_gradients_are_averaged(kind, batches):
+    """Each by a copy that sees nothing else; SGD by hand. Statistics are the first shard's."""
+    halves, method = replace(batches, shards=2), build(kind)
+    alone = [build(kind) for _ in range(2)]
+    for shard, copied in enumerate(alone):
+        seed = stream_seed(SEED, Stream.STEPS, *((0, 1) if shard else (0,)))
+        scalars = copied.train().training_step(
+            next(halves.epoch(0, shard)), torch.Generator().manual_seed(seed)
+        )
+        sum(v for k, v in scalars.items() if k.startswith("loss/")).backward()
+    averaged = {
+        name: p.detach() - 0.1 * (p.grad + dict(alone[1].named_parameters())[name].grad) / 2
+        for name, p in alone[0].named_parameters() if p.grad is not None
+    }  # fmt: skip
+    optimizer = torch.optim.SGD(method.parameters(), 0.1)
+    one_step = replace(halves, steps=1)
+    (report,) = fit(
+        method, one_step.epoch, optimizer, StepDecay(0.1, (), 1), epochs=range(1), steps=1,
+        seed=SEED, shards=2,
+    )  # fmt: skip
+    assert len(averaged) > 10
+    for name, parameter in method.named_parameters():
+        if name in averaged:
+            torch.testing.assert_close(parameter, averaged[name], rtol=1e-5, atol=1e-7)
+    statistics = dict(method.named_buffers())
+    assert any(name.endswith("running_mean") for name in statistics)
+    for name, value in alone[0].named_buffers():
+        assert statistics[name].equal(value), name
+    assert report.scalars.keys() == scalars.keys()
 
 
 def test_after_each_step_the_method_hears_how_many_were_done():

@@ -36,7 +36,7 @@ def make_learner() -> Learner:
     return Learner(method, make, HeatmapCodec(), TRAINING, torch.device("cpu"))
 
 
-def batches(epoch: int):
+def batches(epoch: int, shard: int):
     for i in range(TRAINING.steps):
         rng = torch.Generator().manual_seed(10 * epoch + i)
         images = torch.randn(2, 3, 8, 8, generator=rng)

@@ -111,9 +111,8 @@ class Batches:
         if self.unlabeled is None:
             yield from (Batch(self._labeled_batch(rows, rng)) for rows in labeled)
             return
-        unlabeled = self._rows_of(
-            epoch, self.unlabeled, unlabeled_size, Stream.UNLABELED_ORDER, shard
-        )
+        pool, order = self.unlabeled, Stream.UNLABELED_ORDER
+        unlabeled = self._rows_of(epoch, shard, pool, unlabeled_size, order)
         weights = (self.labeled.visibility > 0).any(dim=0).float().to(self.device)
         for own, others in zip(labeled, unlabeled, strict=True):
             first = self._labeled_batch(own, rng)
