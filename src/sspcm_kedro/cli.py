@@ -132,7 +132,7 @@ def use_all_gpus(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def run_as_one_of_several(options: dict[str, Any]) -> None:
     """``run`` in a process that ``sspcm_kedro.launch`` has started."""
-    configure_project(__package__)
+    configure_project(Path(__file__).parent.name)
     try:
         run.callback(**options)
     except click.ClickException as error:

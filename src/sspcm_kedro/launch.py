@@ -33,12 +33,12 @@ def processes_for(options: Options) -> int:
     """
     if options["runner"] is not None:
         return 1
-    with KedroSession.create(
+    session = KedroSession.create(
         env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
-    ) as session:
-        known = session.load_context().params
-        names = [options["pipeline"]] if options["pipeline"] else options["pipelines"]
-        asked = [pipelines[name] for name in names or ["__default__"] if name in pipelines]
+    )
+    known = session.load_context().params
+    names = [options["pipeline"]] if options["pipeline"] else options["pipelines"]
+    asked = [pipelines[name] for name in names or ["__default__"] if name in pipelines]
     gpus = torch.cuda.device_count()
     return shared_by(gpus, sum(asked, Pipeline([])), known["machine"], known["training"])
 

@@ -96,7 +96,7 @@ def tells(error: BaseException) -> bool:
         return True
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     try:
-        store = distributed.TCPStore(
+        store = distributed.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]),
             timeout=timedelta(seconds=10),
         )  # fmt: skip

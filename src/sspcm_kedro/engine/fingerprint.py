@@ -13,7 +13,7 @@ CODE = (
     "augment", "batch.py", "config.py", "data/crops.py", "data/held_out.py",
     "data/image_file.py", "data/instances.py", "data/loader.py", "data/views.py", "engine",
     "machine.py", "methods", "nets",
-    "pose", "seeds.py",
+    "pose", "ranks.py", "seeds.py",
 )  # fmt: skip
 """What every training is made of. How people are read and split shows in their tables."""
 
