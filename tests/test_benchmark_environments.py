@@ -103,9 +103,10 @@ def miniature(env: str, raw: Path, starts: dict[str, str]) -> dict[str, Any]:
     settings["network"] = small(settings["network"], starts, whole=env == AS_PUBLISHED)
     if settings["split"]["labeled"] != "all":
         settings["split"]["labeled"] = 4
-    shards = min(2, settings["training"].get("shards", 1))
-    settings["training"] |= {"batch": 2 * shards, "steps": 1, "warmup_epochs": 1,
-                             "round_epochs": 1, "rounds": 1, "shards": shards}  # fmt: skip
+    training = settings["training"]
+    training |= {"batch": 2, "steps": 1, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1}
+    if "shards" in training:
+        training |= {"batch": 4, "shards": 2}
     settings["monitor"]["people"] = 2
     return settings
 
