@@ -16,7 +16,7 @@ repro: .venv/ready  ## rebuild with DVC what is out of date: make repro [STAGES=
 	PATH="$(abspath $(BIN)):$$PATH" dvc repro $(STAGES)
 
 test: .venv/ready  ## all tests, files side by side in as many processes: make test [JOBS=2]
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
 
 check: .venv/ready  ## lint, types, import contracts
 	$(BIN)/ruff check . || (echo "fix with: $(BIN)/ruff check --fix ." && false)

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import track
 
 from sspcm_kedro.pose.skeleton import COCO
-from sspcm_kedro.sources.coco import CocoPart, CocoSource
+from sspcm_kedro.sources.coco import CocoSource
+from sspcm_kedro.sources.coco_parts import CocoPart
 
 PEOPLE_AN_IMAGE = 1.27  # 149813 people with keypoints on 118287 images
 OTHERS = 0.75  # 262465 annotations

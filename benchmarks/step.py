@@ -57,10 +57,10 @@ class NoiseCrops(Crops):
             zeros, zeros, np.full(n, ""), np.tile(input_hw, (n, 1)), boxes, zeros, zeros,
             keypoints.astype(np.float32), np.full((n, COCO.size), 2),
         )  # fmt: skip
-        self.frame, self.border = CropFrame(input_hw), border
+        self.frame, self.border, self.workers = CropFrame(input_hw), border, 1
         self.matrix = np.tile(np.eye(2, 3), (n, 1, 1))
-        size = (n, 3, input_hw[0] + 2 * border, input_hw[1] + 2 * border)
-        self._kept = torch.randint(0, 256, size, dtype=torch.uint8)
+        size = (n, input_hw[0] + 2 * border, input_hw[1] + 2 * border, 3)
+        self._kept = np.random.default_rng(0).integers(0, 256, size, np.uint8)
 
 
 def network_passes(method: Method, images: torch.Tensor, passes: tuple[int, int, int]) -> None:

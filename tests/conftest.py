@@ -33,6 +33,15 @@ TRAINED = {
 """What ``trained_project`` was run with."""
 
 
+MINUTES = {"test_dvc", "test_endings", "test_benchmark_environments", "test_resume"}
+"""Files that take minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first, so that at the end no process waits for another's."""
+    items.sort(key=lambda item: item.path.stem not in MINUTES)
+
+
 class Project:
     """A copy of this project's settings in a folder of its own; the code is the installed one."""
 

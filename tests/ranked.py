@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from sspcm_kedro import ranks
-from sspcm_kedro.data.crops import Crops
+from sspcm_kedro.data.ahead import Read
+from sspcm_kedro.data.crops import CPU, Crops
 from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import CropFrame
@@ -21,17 +22,17 @@ class Noise(Crops):
     """Crops of people who are noise; says which rows were read."""
 
     def __init__(self, people: int) -> None:
-        self.frame, self.border = CropFrame((16, 16)), 0
+        self.frame, self.border, self.workers = CropFrame((16, 16)), 0, 1
         rng = np.random.default_rng(0)
         self.pixels = torch.from_numpy(rng.integers(0, 256, (people, 3, 16, 16), np.uint8))
-        self.read: list[int] = []
+        self.rows: list[int] = []
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
-        self.read += rows.tolist()
-        return self.pixels[rows]
+    def read(self, rows: torch.Tensor, device: torch.device = CPU) -> Read:
+        self.rows += rows.tolist()
+        return Read(self.pixels[rows], [])
 
 
 def predict_noise() -> tuple[Any, list[int]]:
@@ -40,10 +41,8 @@ def predict_noise() -> tuple[Any, list[int]]:
     net = nn.Conv2d(3, 2, 4, stride=4)
     crops = Noise(7)
     skeleton = Skeleton(names=("left_hand", "right_hand"), flip_pairs=((0, 1),))
-    found = predict(
-        net, crops, skeleton, HeatmapCodec(), flip_test=True, device=torch.device("cpu"), batch=2
-    )
-    return found, crops.read
+    found = predict(net, crops, skeleton, HeatmapCodec(), flip_test=True, device=CPU, batch=2)
+    return found, crops.rows
 
 
 def exchange(folder: Path) -> None:

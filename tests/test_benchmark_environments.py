@@ -113,7 +113,8 @@ def miniature(env: str, raw: Path, starts: dict[str, str]) -> dict[str, Any]:
 
 def write_miniature(project, env: str, settings: dict[str, Any]) -> None:
     file = project.root / "conf" / env / "parameters.yml"
-    file.write_text(yaml.safe_dump({**settings, "machine": MACHINE}, sort_keys=False))
+    machine = {**settings.get("machine", {}), **MACHINE}  # stored crops as the environment has them
+    file.write_text(yaml.safe_dump({**settings, "machine": machine}, sort_keys=False))
 
 
 def effective(project, env: str) -> dict[str, Any]:

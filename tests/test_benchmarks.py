@@ -7,15 +7,23 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
+from formats import TEMPLATE, pictures, save_video, write_deeplabcut
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.datasets.trained_model import TrainedModelDataset
+from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import network_maker
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.sources.labeled import Labeled
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -264,3 +272,56 @@ def test_checkpoints_are_read_without_running_code(two_runs):
     save_state(new, {**state, "history": [Path("code")]})
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         load("same").main([str(old), str(new)])
+
+
+def test_smoothing_is_measured_at_the_labeled_frames(tmp_path, monkeypatch, capsys):
+    """Of a video in which every seventh frame is labeled, called by its number."""
+    shown = pictures(3, seed=5)
+    write_deeplabcut(tmp_path, shown)
+    frames = [np.asarray(shown[min(place // 7, 2)].image) for place in range(16)]
+    save_video(tmp_path / "videos" / "reach.avi", frames)
+    config = NetworkConfig.model_validate({"kind": "small_baseline", "width": 16, "blocks": 1})
+    names = tuple(TEMPLATE)
+    model = TrainedModel(
+        config.build(len(names)).eval(), config, Skeleton(names), ViewConfig(input_hw=(48, 64))
+    )
+    file = tmp_path / "model.safetensors"
+    TrainedModelDataset(str(file)).save(model)
+    arguments = ["smoothing.py", str(tmp_path), "--model", str(file), "--threshold", "0"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    load("smoothing").main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "reach.avi: 3 labeled frames of 16"
+    assert lines[1].startswith("raw: mean ") and lines[2].startswith("smoothed: mean ")
+    assert lines[3].endswith("(3 frames)")
+    (tmp_path / "videos" / "reach.avi").unlink()
+    save_video(tmp_path / "videos" / "reach.avi", frames[::-1])
+    with pytest.raises(BadInput, match=r"img000\.png: must be frame 0 of the video"):
+        load("smoothing").main()
+
+
+def test_errors_are_distances_from_the_labels_of_their_frames():
+    points = np.zeros((2, 1, 2))
+    labels = {9: Labeled(Path("a"), (4, 4), np.array([[3.0, 4.0]])),
+              8: Labeled(Path("b"), (4, 4), np.full((1, 2), np.nan))}  # fmt: skip
+    table = SimpleNamespace(frames=np.array([8, 9]))
+    errors = load("smoothing").errors_at(table, points, labels)
+    np.testing.assert_array_equal(errors, [[5.0], [np.nan]])
+
+
+def test_the_device_benchmark_needs_few_packages_and_no_gpu():
+    """As on a machine that has the data and a GPU, and only what trains."""
+    hidden = "kedro kedro_datasets mlflow dvc jaxtyping psutil pycocotools matplotlib omegaconf av"
+    code = (
+        f"import sys, runpy; sys.modules.update(dict.fromkeys({hidden.split()!r}));"
+        "sys.argv = ['device.py', '--tiny', '--env', 'coco_1k', 'coco_wild_w48'];"
+        f"runpy.run_path({str(BENCHMARKS / 'device.py')!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout[done.stdout.index("\n{\n") :])
+    assert found["crops_per_second"] > 0
+    row = next(iter(found["steps"].values()))
+    assert row["images"] == 4 and row["launches"] > 500 and row["stops"] == 0
+    if not torch.cuda.is_available():
+        assert row["bf16"] == row["tf32, compiled"] == found["agreement"] == "not measured"

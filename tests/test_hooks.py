@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -215,31 +214,3 @@ def test_a_second_run_in_the_data_folder_is_refused_and_looking_is_not(project):
         with project.session() as session:
             assert len(session.load_context().catalog.load("labeled")) > 0
     assert not (project.data / "06_models").exists()
-
-
-PRINTS = """
-import logging, sys
-from sspcm_kedro.hooks import OpenOutput
-output = OpenOutput()
-output.after_context_created()
-print("a line")
-print("a table", flush=True)  # as rich does
-logging.getLogger().warning("another")  # on stderr, as all that a run says
-print("progress", file=sys.stderr, flush=True)
-sys.stderr.isatty()
-output.after_pipeline_run()
-print("the end")
-"""
-
-
-@pytest.mark.parametrize(
-    "shell",
-    [">&-", "2>&-", ">/dev/full", "2>/dev/full", ">&- 2>&-", ">/dev/full 2>&1", "> >(exit)"],
-)
-def test_output_that_nobody_takes_fails_no_run(shell):
-    command = f'"$0" -c "$1" {shell}'
-    done = subprocess.run(
-        ["bash", "-c", command, sys.executable, PRINTS], check=False, capture_output=True,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr

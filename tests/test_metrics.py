@@ -3,6 +3,7 @@
 import html
 import io
 import re
+import threading
 
 import pandas as pd
 import pytest
@@ -15,7 +16,8 @@ from sspcm_kedro.pipelines.reporting import tables
 from sspcm_kedro.pipelines.reporting.html import page_html
 from sspcm_kedro.pipelines.reporting.page import PublishedConfig, tell_scores
 from sspcm_kedro.pipelines.reporting.tables import comparison_table
-from sspcm_kedro.tracking.log import score_points
+from sspcm_kedro.tracking.log import history_points, score_points
+from sspcm_kedro.tracking.system import SystemMonitor
 
 NETWORKS = ("teacher_a", "student")
 NOBODY = {"keypoints": [], "labels": [], "people": 0, "rows": [], "networks": {}, "images": {}}
@@ -41,6 +43,33 @@ def test_a_headline_of_each_network_is_tracked(name):
     ]  # fmt: skip
     (alone,) = score_points({"pose_dual": {name: 0.5}}, "pose_dual", 9)
     assert (alone.name, alone.step, alone.value) == (f"final/{name}", 9, 0.5)
+
+
+def test_charts_begin_with_the_network_that_ships():
+    """MLflow sorts sections, which names have before their last slash, by code units."""
+    row = {"step": 7, "stage": "round_1", "student/PCK": 0.5, "student/loss/a": 2.0, "kept": 0.75}
+    points = [(p.name, p.step, p.value) for p in history_points(pd.DataFrame([row]), "student")]
+    assert points == [
+        ("student/PCK", 7, 0.5), ("deployed/PCK", 7, 0.5), ("Score/PCK", 7, 0.5),
+        ("student/loss/a", 7, 2.0), ("deployed/loss/a", 7, 2.0), ("kept", 7, 0.75),
+    ]  # fmt: skip
+    assert min(name for name, *_ in [*points, ("choice/gain",), ("final/AP",)]) == "Score/PCK"
+
+
+def test_the_machine_is_sampled_while_a_training_runs():
+    monitor = SystemMonitor(seconds=0.01)
+    assert monitor.take() == {}
+    monitor.start()
+    monitor.start()
+    first = monitor.take()
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(
+        first
+    )
+    assert first["system/system_memory_usage_megabytes"] > 1
+    running = {thread.name for thread in threading.enumerate()}
+    monitor.stop()
+    left = {thread.name for thread in threading.enumerate()}
+    assert "system metrics" in running and "system metrics" not in left and monitor.take() == {}
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

@@ -11,7 +11,6 @@ folder. Ends with status 1 if anything was not right.
 
 import argparse
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 
 from benchmarks.reliability.bench import Bench
 from benchmarks.reliability.case import Outcome, try_all
+from joblib import cpu_count
 from rich.console import Console
 
 KINDS = ("kills", "damage", "disk", "output", "settings", "files", "memory")
@@ -76,7 +76,7 @@ def figures(
         "quick": bench.quick,
         "minutes": round(seconds / 60, 1),
         "date": datetime.now(UTC).isoformat(" ", "minutes"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
+        "machine": f"{platform.machine()}, {cpu_count()} cores, Python "
         f"{platform.python_version()}, {platform.system()} {platform.release()}",
         "failed": {o.name: o.tried.faults for o in outcomes if not o.right},
         "notes": {o.name: o.tried.note for o in outcomes if o.tried.note},

@@ -1,6 +1,5 @@
 """Hooks: parameters that shape the pipelines, and runs that stop cleanly."""
 
-import atexit
 import os
 import signal
 import sys
@@ -88,9 +87,10 @@ class GracefulStop:
 
     Only while pipelines run, and in the main thread, which alone may handle signals. A signal may
     arrive where exceptions are lost (a ``__del__``, a callback of weakref or of C code): Python
-    tells of most, and they are raised again a moment later; all others at the next node or epoch.
-    A second signal does what it would do without this. Of several processes the first one stops and
-    the others end with it; launchers signal all of them again, and hit none while it cleans up.
+    tells of most, and they are raised again a moment later; all others at the next node or
+    checkpoint. A second signal does what it would do without this. Of several processes the first
+    one stops and the others end with it; launchers signal all of them again, and hit none while it
+    cleans up.
     """
 
     SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP")
@@ -248,55 +248,3 @@ class OneRun(ForARun):
         self._run.close()  # of a run in this process that was interrupted
         if ranks.rank() == 0:  # the only process that writes
             self._run.enter_context(hold_folder(self._root))
-
-
-class OpenOutput:
-    """Output that nobody can take (closed by the shell, a full disk) fails no run."""
-
-    @hook_impl(tryfirst=True)
-    def after_context_created(self) -> None:
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if stream is None or stream.closed:
-                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115: as long as the process
-            elif stream is getattr(sys, f"__{name}__"):  # else it is a notebook's, or a test's
-                setattr(sys, name, Unfailing(stream))
-        atexit.register(self.after_pipeline_run)
-
-    @hook_impl(trylast=True)
-    def after_pipeline_run(self) -> None:
-        """What waits in the buffers is written while a failure still can be caught."""
-        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-            if stream is not None:
-                with suppress(ValueError):  # it is closed
-                    Unfailing(stream).flush()
-
-
-class Unfailing:
-    """A stream, of which what it cannot take is lost without an error, then and from then on."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError:
-            self._lose()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError:
-            self._lose()
-
-    def _lose(self) -> None:
-        with suppress(OSError, ValueError):
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self._stream.fileno())
-            os.close(null)
-            self._stream.flush()  # what still waits in the buffer

@@ -1,11 +1,16 @@
 """Where a run computes: the device is chosen here, and nowhere else."""
 
+from typing import Literal
+
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from sspcm_kedro import ranks
 from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
+
+Compile = Literal["networks", "step"]
 
 
 class MachineConfig(Settings):
@@ -19,10 +24,26 @@ class MachineConfig(Settings):
     crop_memory_gib: float = Field(
         default=1.0, ge=0, le=4096, description="crops are kept decoded up to this"
     )
+    crop_cache: Literal["none", "uint8", "jpeg"] = Field(
+        default="none",
+        description="ingestion stores the crops that training reads, and no stage decodes images "
+        "again: uint8 as they are, jpeg in about a seventh of the room and changed a little, so "
+        "that it counts as part of the experiment",
+    )
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="CPU threads of torch; null is torch's choice"
     )
+    checkpoint_minutes: float = Field(
+        default=5.0, ge=0, le=1440,
+        description="training stores where it stands this often, within epochs too; 0: after "
+        "every step",
+    )  # fmt: skip
     deterministic: bool = Field(default=False, description="the same bits again, on CUDA too")
+    compile: Compile | None = Field(
+        default=None,
+        description="by torch.compile: each network, or the whole step as one graph; minutes at "
+        "the start, less a step. null: nothing",
+    )
 
     def pick(self) -> torch.device:
         """The device; ``auto`` is CUDA where there is one, and each process's own of several."""
@@ -46,3 +67,10 @@ class MachineConfig(Settings):
                 rule += f"process {ranks.local_rank() + 1} of a machine with {count} has none"
                 remedy = f"Set machine.device=auto, and start at most {count} processes a machine"
                 raise BadInput(f"machine.device {self.device}", rule, remedy)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; where that is a GPU, neither side waits for the copy."""
+    if device.type == "cpu" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

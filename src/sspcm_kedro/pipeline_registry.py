@@ -11,6 +11,7 @@ from sspcm_kedro.conf_files import StrictConfigLoader
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.hooks import PipelineShape
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.parameters import parse
 from sspcm_kedro.pipelines import (
     annotation_queue,
@@ -26,12 +27,12 @@ from sspcm_kedro.pipelines import (
     submission,
     warmup,
 )
-from sspcm_kedro.sources import WITH_VIDEOS
+from sspcm_kedro.sources import has_videos
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """The pipelines, shaped by ``source.kind``, ``training.rounds``, ``submission``,
-    and by whether ``prediction.images`` are videos.
+    ``machine.crop_cache``, and by whether ``prediction.images`` are videos.
 
     ``__default__`` is ingestion, warm-up, rounds, comparison, evaluation and reporting; the
     others run when they are asked for.
@@ -39,11 +40,15 @@ def register_pipelines() -> dict[str, Pipeline]:
     parameters = PipelineShape.parameters or base_parameters()
     count = number_of_rounds(parameters)
     kind = kind_of_source(parameters)
+    machine = parse("machine", parameters.get("machine", {}), MachineConfig)
+    cached = machine.crop_cache != "none"
     stages = {
-        "ingestion": ingestion.create_pipeline(kind == "drawn", kind in WITH_VIDEOS),
-        "warmup": warmup.create_pipeline(),
-        "rounds": rounds.create_pipeline(count),
-        "comparison": comparison.create_pipeline() + evaluation.create_comparison_pipeline(),
+        "ingestion": ingestion.create_pipeline(
+            kind == "drawn", has_videos(_table(parameters, "source")), cached
+        ),
+        "warmup": warmup.create_pipeline(cached),
+        "rounds": rounds.create_pipeline(count, cached),
+        "comparison": comparison.create_pipeline(cached) + evaluation.create_comparison_pipeline(),
         "evaluation": evaluation.create_pipeline(count),
         "reporting": reporting.create_pipeline(count),
     }

@@ -16,7 +16,7 @@ class Stream(IntEnum):
     """What is drawn. The numbers are part of every published result: they never change."""
 
     VIEWS = 1
-    """Weak views and occluders of an epoch."""
+    """Weak views of an epoch."""
     LABELED_ORDER = 2
     """Order of the labeled people."""
     UNLABELED_ORDER = 3
@@ -31,6 +31,8 @@ class Stream(IntEnum):
     """Images of the bootstrap that says how sure a gain is."""
     HELD_OUT = 11
     """Labeled people whom no teacher learns from."""
+    DONORS = 12
+    """Limbs of the occluder bank that an epoch pastes."""
 
 
 def stream_seed(seed: int, stream: Stream, *place: int) -> int:

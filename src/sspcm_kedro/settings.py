@@ -7,11 +7,11 @@ from sspcm_kedro.hooks import (
     GracefulStop,
     KnownParameters,
     OneRun,
-    OpenOutput,
     PipelineShape,
     PreparedMachine,
 )
 from sspcm_kedro.ingestion_check import IngestionCheck
+from sspcm_kedro.open_output import OpenOutput
 from sspcm_kedro.parameters import TypedContext
 from sspcm_kedro.run_settings import RunSettings
 from sspcm_kedro.signpost import Signpost

@@ -143,16 +143,43 @@ def test_the_same_seed_and_epoch_give_the_same_batches(pools):
 
 def test_shards_are_the_parts_of_a_batch(pools):
     """The same people in the same order; the first shard's views are drawn as a batch's are."""
-    still = {"affine": RandomAffine(0, 0, 0, 0), "size": (2, 4)}
+    bank = stored(pools, occluders=torch.tensor([[0.0, 10, 10], [3, 20, 14], [5, 12, 30]]))
+    still = {"affine": RandomAffine(0, 0, 0, 0), "size": (2, 4), "pseudo": bank}
     whole = list(make_batches(pools, **still).epoch(1))
     cut = make_batches(pools, **still, shards=2)
     for batch, parts in zip(whole, zip(cut.epoch(1), cut.epoch(1, 1), strict=True), strict=True):
-        for kind in ("labeled", "unlabeled"):
-            images = [getattr(part, kind).images for part in parts]
-            assert torch.cat(images).equal(getattr(batch, kind).images), kind
+        assert batch.unlabeled.donors is not None
+        for own, *shares in zip(tensors(batch), *map(tensors, parts), strict=True):
+            assert torch.cat(shares).equal(own)
     moved = [make_batches((pools[0], pools[0]), size=(2, 2), shards=n) for n in (1, 2)]
     assert not equal(moved[1].epoch(0), moved[1].epoch(0, 1))
     assert equal(moved[0].epoch(0), make_batches((pools[0], pools[0]), size=(2, 2)).epoch(0))
+
+
+@pytest.mark.parametrize("known", ["labels alone", "nothing stored", "no limbs", "limbs"])
+@pytest.mark.parametrize("color", [0.0, 0.4])
+def test_batches_from_the_middle_of_an_epoch_are_those_of_the_whole(pools, known, color):
+    more = {"steps": 4, "size": (4, 2), "color": color}
+    if known == "labels alone":
+        more["unlabeled"] = None
+    elif known != "nothing stored":
+        limbs = (
+            torch.tensor([[0.0, 10, 10], [3, 20, 14], [5, 12, 30]]) if known == "limbs" else None
+        )
+        more["pseudo"] = stored(pools, occluders=limbs)
+    for shards, shard in ((1, 0), (2, 1)):
+        batches = make_batches(pools, **more, shards=shards)
+        whole = list(batches.epoch(2, shard))
+        for start in (1, 3):
+            assert equal(whole[start:], batches.epoch(2, shard, start))
+
+
+def test_batches_before_the_first_one_wanted_are_not_decoded(pools, monkeypatch):
+    batches = make_batches(pools, pseudo=stored(pools), steps=50)
+    read, asked = Crops.read, []
+    monkeypatch.setattr(Crops, "read", lambda self, *rows: asked.append(self) or read(self, *rows))
+    assert len(list(batches.epoch(0, start=48))) == 2
+    assert asked.count(pools[0].crops) == 2
 
 
 def test_each_epoch_has_views_of_its_own(pools):
@@ -210,7 +237,7 @@ def test_every_person_comes_once_before_any_comes_twice(pools):
         (pools[1], [batch.unlabeled.images for batch in batches]),
     ):
         n = len(pool.crops)
-        plain = weak_view(pool.crops, torch.arange(n), torch.eye(2, 3).expand(n, 2, 3), CPU)
+        plain = weak_view(pool.crops[torch.arange(n)], INPUT, torch.eye(2, 3).expand(n, 2, 3), CPU)
         seen = [int((plain - view).abs().amax(dim=(1, 2, 3)).argmin()) for view in torch.cat(views)]
         passes = [seen[i : i + n] for i in range(0, 21 - n + 1, n)]
         assert all(sorted(people) == list(range(n)) for people in passes)
@@ -329,7 +356,7 @@ def test_donors_come_from_the_bank(pools):
     pseudo = stored(pools, occluders=bank)
     crops = pools[1].crops
     identity = torch.eye(2, 3).expand(7, 2, 3)
-    plain = weak_view(crops, torch.arange(7), identity, CPU)
+    plain = weak_view(crops[torch.arange(7)], INPUT, identity, CPU)
     used = set()
     for batch in make_batches(pools, pseudo=pseudo, steps=6).epoch(0):
         donors = batch.unlabeled.donors
@@ -350,12 +377,12 @@ def test_the_border_is_context_and_moves_nothing(pools):
     """Unturned views show the crop without its border; turned ones look into it."""
     crops = pools[0].crops
     rows = torch.tensor([3, 1])
-    view = weak_view(crops, rows, torch.eye(2, 3).expand(2, 2, 3), CPU)
+    view = weak_view(crops[rows], INPUT, torch.eye(2, 3).expand(2, 2, 3), CPU)
     inner = crops[rows].float()[:, :, BORDER:-BORDER, BORDER:-BORDER] / 255
     torch.testing.assert_close(view, normalize(inner), atol=2e-3, rtol=0)
     shifted = torch.eye(2, 3).repeat(2, 1, 1)
     shifted[:, :, 2] = torch.tensor([BORDER, BORDER / 2])
-    view = weak_view(crops, rows, shifted, CPU)
+    view = weak_view(crops[rows], INPUT, shifted, CPU)
     context = crops[rows].float()[:, :, BORDER // 2 : -BORDER - BORDER // 2, : -2 * BORDER] / 255
     torch.testing.assert_close(view, normalize(context), atol=2e-3, rtol=0)
 
@@ -370,7 +397,7 @@ def test_images_are_standardized_by_imagenets_statistics():
 def test_beyond_the_border_is_black_before_normalization(pools):
     far = torch.eye(2, 3)[None].clone()
     far[:, 0, 2] = 500
-    view = weak_view(pools[0].crops, torch.tensor([0]), far, CPU)
+    view = weak_view(pools[0].crops[torch.tensor([0])], INPUT, far, CPU)
     black = -torch.tensor(MEAN) / torch.tensor(STD)
     torch.testing.assert_close(view, black[None, :, None, None].expand_as(view))
 
@@ -382,7 +409,7 @@ def test_a_pool_has_its_keypoints_in_input_pixels(pools):
     expected = (instances.keypoints - center) * factor + np.array([48, 64])
     assert pools[0].keypoints.numpy() == pytest.approx(expected, abs=1e-3)
     identity = torch.eye(2, 3).expand(5, 2, 3)
-    view = weak_view(pools[0].crops, torch.arange(5), identity, CPU)
+    view = weak_view(pools[0].crops[torch.arange(5)], INPUT, identity, CPU)
     assert (spots(view) - move_points(pools[0].keypoints, identity)).abs().max() < 0.6
 
 
@@ -393,8 +420,8 @@ def test_channels_are_red_green_blue_in_training_and_in_prediction(tmp_path):
     crops = Crops(people, FRAME, border=BORDER)
     expected = [(c - m) / s for c, m, s in zip((1, 0.4, 0), MEAN, STD, strict=True)]
     rows = torch.arange(1)
-    weak = weak_view(crops, rows, torch.eye(2, 3)[None], CPU)
-    for images in (plain_view(crops, rows, CPU), weak):
+    weak = weak_view(crops[rows], INPUT, torch.eye(2, 3)[None], CPU)
+    for images in (plain_view(crops[rows], INPUT, CPU), weak):
         center = images[0, :, INPUT[0] // 2, INPUT[1] // 2]
         assert center.tolist() == pytest.approx(expected, abs=1e-3)
 
@@ -417,8 +444,8 @@ def test_color_changes_the_views_and_nothing_else(pools):
 def test_weak_views_are_recolored_before_they_are_normalized(pools):
     crops, rows = pools[0].crops, torch.arange(2)
     still = torch.eye(2, 3).expand(2, 2, 3)
-    views = weak_view(crops, rows, still, CPU, lambda pixels: pixels / 2)
-    as_they_are = plain_view(crops, rows, CPU)
+    views = weak_view(crops[rows], INPUT, still, CPU, lambda pixels: pixels / 2)
+    as_they_are = plain_view(crops[rows], INPUT, CPU)
     mean, std = (torch.tensor(v)[:, None, None] for v in (MEAN, STD))
     pixels = as_they_are * std + mean
     torch.testing.assert_close(views, (pixels / 2 - mean) / std, atol=1e-5, rtol=0)

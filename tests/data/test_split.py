@@ -1,11 +1,13 @@
 """Splits: exact people, no leak, no label where there must be none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.source import Source
-from sspcm_kedro.data.split import SplitConfig, split
+from sspcm_kedro.data.split import SplitConfig, _image_numbers, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -158,3 +160,22 @@ def test_some_labeled_people_are_held_out_and_never_all(people, share, count):
 def test_whom_is_held_out_follows_the_seed():
     chosen = {tuple(held_out_rows(40, 0.2, seed)) for seed in range(5)}
     assert len(chosen) == 5
+
+
+def test_images_are_numbered_in_the_order_of_their_names(make_people):
+    """As numpy numbers them, whatever characters they have: a seeded split is of these numbers."""
+    names = [
+        "b/10.jpg",
+        "b/9.jpg",
+        "B.jpg",
+        "ä.jpg",
+        "a b.jpg",
+        "a.jpg",
+        "\U0001f600.png",
+        "\uffff.png",
+    ]
+    rows = np.random.default_rng(0).integers(0, len(names), 60)
+    paths = np.array(names, object)[rows]
+    people = replace(make_people("a" * 60), paths=paths)
+    wanted = np.unique(paths.astype(str), return_inverse=True)[1]
+    np.testing.assert_array_equal(_image_numbers(people), wanted)

@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sspcm_kedro.data.instances import Instances
@@ -105,3 +106,24 @@ def test_a_preview_counts_keypoints(data, at):
     row = dict(zip(shown["columns"], shown["data"][0], strict=True))
     assert row["path"] == "a.png" and row["labeled_keypoints"] == 3
     assert not {"keypoints", "visibility"} & set(row)
+
+
+def test_paths_are_made_once_for_each_image(data, at, monkeypatch):
+    """Not for each person; and are what a loop over the people would give."""
+    dataset = table(data)
+    images = [str(data / "01_raw" / "a.png"), "elsewhere/b.png", str(data / "01_raw" / "c.png")]
+    people = at(*(images[i] for i in [0, 1, 0, 2, 1, 0] * 20))
+    rows = [dataset._stored(path) for path in people.paths]
+    called, stored, opened = [], InstancesDataset._stored, InstancesDataset._opened
+    monkeypatch.setattr(
+        InstancesDataset, "_stored", lambda self, path: called.append(path) or stored(self, path)
+    )
+    monkeypatch.setattr(
+        InstancesDataset, "_opened", lambda self, path: called.append(path) or opened(self, path)
+    )
+    dataset.save(people)
+    assert called == images
+    assert pd.read_parquet(dataset._filepath)["path"].tolist() == rows
+    called.clear()
+    assert dataset.load().paths.tolist() == people.paths.tolist()
+    assert called == list(dict.fromkeys(rows))

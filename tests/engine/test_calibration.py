@@ -133,3 +133,16 @@ def test_too_few_people_to_measure_on_are_refused(make_people, known):
     labels = labels_of(people, torch.tensor(people.keypoints))
     with pytest.raises(BadInput, match=f"held-out labeled people: at least two .*of 3, {known} do"):
         calibrate(labels, people, Skeleton(("a", "b", "c")), FRAME, 0.1)
+
+
+def test_probabilities_of_many_people_are_those_of_each(monkeypatch):
+    """Ten people, three at a time, in which nobody is lost, doubled or moved."""
+    rng = np.random.default_rng(0)
+    model = Calibration(rng.normal(size=(40, 4)), np.arange(40) % 3 == 0)
+    keys = ("score", "inconsistency", "spread")
+    corrected = {key: torch.from_numpy(rng.uniform(0, 1, (10, 2))) for key in keys}
+    whole = model(features(corrected))
+    np.testing.assert_array_equal(model.of(corrected), whole)
+    monkeypatch.setattr("sspcm_kedro.engine.calibration.AT_ONCE", 3)
+    assert len(np.unique(whole)) == 20
+    np.testing.assert_allclose(model.of(corrected), whole, rtol=1e-12)

@@ -1,7 +1,9 @@
 """Training: a resumed run is the uninterrupted one bit for bit; hidden labels change nothing."""
 
 import copy
-from dataclasses import replace
+import io
+import itertools
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
-from sspcm_kedro.engine.fit import fit
+from sspcm_kedro.engine import fit as fit_module
+from sspcm_kedro.engine.fit import EpochPart, fit
 from sspcm_kedro.engine.optimizer import StepDecay, adam
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method
@@ -126,6 +129,34 @@ def test_a_resumed_run_is_the_uninterrupted_one(method, batches):
     assert [(r.epoch, r.step) for r in [*first, *second]] == [(0, 3), (1, 6)]
 
 
+def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(batches):
+    """From where it tells where it stands, through a file, into new objects."""
+    method = "sspcm, snapshots"
+    colored = replace(batches, color=0.3)
+    whole, files, reports = build(method), [], []
+    optimizer, schedule = adam(whole, 2e-3), StepDecay(2e-3, (0.5,), 2 * STEPS)
+    settings = {"steps": STEPS, "seed": SEED, "interval": 0.0}
+    for report in fit(whole, colored.epoch, optimizer, schedule, epochs=range(2), **settings):
+        if isinstance(report, EpochPart):
+            files.append(io.BytesIO())
+            state = (whole.state_dict(), optimizer.state_dict(), asdict(report))
+            torch.save(state, files[-1])
+        else:
+            reports.append(report)
+    assert len(files) == 2 * (STEPS - 1)
+    for file in (files[1], files[2]):
+        weights, moments, part = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
+        resumed, begun = build(method, seed=1), EpochPart(**part)
+        optimizer = adam(resumed, 1.0)
+        resumed.load_state_dict(weights)
+        optimizer.load_state_dict(moments)
+        torch.manual_seed(78)
+        rest = train(resumed, colored, optimizer, range(begun.epoch, 2), begun=begun)
+        assert same_weights(resumed, whole)
+        assert [r.scalars for r in rest] == [r.scalars for r in reports[begun.epoch :]]
+        assert rest[0].step == (begun.epoch + 1) * STEPS
+
+
 @pytest.mark.parametrize("method", ["pose_dual", "sspcm", "sspcm, snapshots"])
 def test_hidden_labels_change_no_weight(method, batches):
     """A whole epoch on poisoned labels of the unlabeled people ends in identical weights."""
@@ -177,9 +208,9 @@ class Recorded(Method):
 class Few:
     """Two empty batches an epoch."""
 
-    def epoch(self, epoch: int, shard: int):
+    def epoch(self, epoch: int, shard: int, start: int = 0):
         nothing = Labeled(torch.zeros(4, 3, 8, 8), torch.zeros(4, 1, 2, 2), torch.ones(4, 1))
-        return iter([Batch(nothing)] * 2)
+        return iter(([Batch(nothing)] * 2)[start:])
 
 
 def run(method, epochs=range(2), rate=0.1, **more):
@@ -269,3 +300,47 @@ def test_nothing_is_done_before_it_is_asked_for():
 def test_a_diverged_epoch_is_an_error_that_names_it(slope):
     with pytest.raises(FloatingPointError, match=r"epoch 1: .*loss/a.*learning_rate"):
         run(Recorded([0.0, 0.0, slope, 0.0]))
+
+
+def test_a_training_that_diverges_is_stopped_within_its_epoch():
+    """At the next moment at which it tells where it stands, with the error of an epoch's end."""
+    method = Recorded([0.0, 0.0, float("nan"), 0.0])
+    with pytest.raises(FloatingPointError, match=r"epoch 1: .*loss/a.*learning_rate"):
+        run(method, interval=0.0)
+    assert len([call for call in method.calls if call[0] == "step"]) == 3
+
+
+def test_losses_are_read_at_the_end_of_an_epoch_only_unless_it_is_long(monkeypatch):
+    """A clock of 10 seconds a step: an epoch of two steps tells once where it stands, or never."""
+    read, clock = [], itertools.count(0, 10)
+    monkeypatch.setattr(fit_module.time, "perf_counter", lambda: next(clock))
+    mean_losses = fit_module.mean_losses
+    monkeypatch.setattr(
+        fit_module,
+        "mean_losses",
+        lambda *args, **more: read.append(args[2]) or mean_losses(*args, **more),
+    )
+    run(Recorded([0.0] * 4), interval=60.0)
+    assert read == [2, 2]
+    read.clear()
+    first, *_ = run(Recorded([0.0] * 4), interval=10.0)
+    assert read == [1, 2, 1, 2]
+    assert (first.epoch, first.steps, first.people, first.seconds) == (0, 1, 4, 10)
+
+
+def test_what_is_done_between_the_parts_of_an_epoch_is_no_part_of_its_time(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(fit_module.time, "perf_counter", lambda: now[0])
+
+    def tick(_):
+        now[0] += 1
+
+    settings = {"epochs": range(1), "steps": 2, "seed": 1, "interval": 1.0, "on_step": tick}
+    method = Recorded([0.0] * 2)
+    optimizer = torch.optim.SGD(method.parameters(), 1.0)
+    epoch = fit(method, Few().epoch, optimizer, StepDecay(0.1, (), 2), **settings)
+    part = next(epoch)
+    now[0] += 100  # a checkpoint is written
+    assert (part.seconds, next(epoch).seconds) == (1, 2)
+    rest = run(Recorded([0.0]), epochs=range(1), begun=part, on_step=tick)
+    assert (rest[0].seconds, rest[0].people_per_second) == (2, 4)

@@ -1,11 +1,13 @@
 """Frames in memory: the keypoints that the same people have from files, and a bounded memory."""
 
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from sspcm_kedro.data.crops import Crops, cut_people
 from sspcm_kedro.data.instances import Instances
@@ -14,6 +16,7 @@ from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frames import predict_frames, read_ahead
 from sspcm_kedro.engine.predict import to_image
+from sspcm_kedro.engine.runtime import RuntimeNetwork, use_runtime
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -57,7 +60,9 @@ def frames_of(people: Instances) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def test_people_in_memory_have_the_pixels_of_people_in_files(people, model):
     view = model.view
-    from_files = plain_pixels(Crops(people, view.frame, border=view.border), torch.arange(12))
+    from_files = plain_pixels(
+        Crops(people, view.frame, border=view.border)[torch.arange(12)], view.input_hw
+    )
     in_memory = [cut_people(Image.fromarray(image), boxes, view.frame, view.border)
                  for image, boxes in frames_of(people)]  # fmt: skip
     assert torch.equal(torch.cat(in_memory), from_files)
@@ -87,6 +92,30 @@ def test_batches_go_over_frames_and_change_nothing(people, model, batch):
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a.keypoints, b.keypoints, atol=1e-3)
         np.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_onnxruntime_finds_what_torch_finds(people, model, flip_test):
+    """In batches of any size; the model itself goes on to use torch."""
+    settings = {"flip_test": flip_test, "device": CPU, "batch": 5}
+    expected = list(predict_frames(model, frames_of(people), **settings))
+    quick = use_runtime(model, CPU)
+    found = list(predict_frames(quick, frames_of(people), **settings))
+    assert quick is not model and isinstance(quick.network, RuntimeNetwork)
+    assert not isinstance(model.network, RuntimeNetwork)
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_allclose(b.scores, a.scores, atol=1e-6)
+        np.testing.assert_allclose(b.keypoints, a.keypoints, atol=0.01)
+    assert use_runtime(model, torch.device("cuda")) is model
+
+
+def test_a_network_that_does_not_export_is_refused(model):
+    class Odd(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigvals(images[..., :2, :2]).real
+
+    with pytest.raises(BadInput, match=r"must export.*prediction\.runtime=torch"):
+        use_runtime(dataclasses.replace(model, network=Odd()), CPU)
 
 
 def test_frames_are_taken_as_they_are_needed(model):

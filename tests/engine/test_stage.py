@@ -10,10 +10,11 @@ from torch import nn
 
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.engine.fingerprint import code_digests
+from sspcm_kedro.engine.fit import EpochPart
 from sspcm_kedro.engine.learner import Learner
 from sspcm_kedro.engine.optimizer import TrainingConfig
-from sspcm_kedro.engine.progress import StepProgress, format_epoch
-from sspcm_kedro.engine.record import origin, warn_of_other_code
+from sspcm_kedro.engine.progress import Checkpoints, StepProgress, format_epoch
+from sspcm_kedro.engine.record import origin, place, warn_of_other_code
 from sspcm_kedro.engine.stage import train
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
@@ -36,22 +37,24 @@ def make_learner() -> Learner:
     return Learner(method, make, HeatmapCodec(), TRAINING, torch.device("cpu"))
 
 
-def batches(epoch: int, shard: int):
-    for i in range(TRAINING.steps):
+def batches(epoch: int, shard: int, start: int):
+    for i in range(start, TRAINING.steps):
         rng = torch.Generator().manual_seed(10 * epoch + i)
         images = torch.randn(2, 3, 8, 8, generator=rng)
         yield Batch(Labeled(images, torch.rand(2, 1, 2, 2, generator=rng), torch.ones(2, 1)))
 
 
-def outputs(span: range, resume=None, record=MINE, learner=None, code=CODE):
-    """Copies of all that a training yields."""
+def outputs(span: range, resume=None, record=MINE, learner=None, code=CODE, minutes=0):
+    """Copies of all that a training yields at the ends of epochs."""
     seen = []
     for output in train(
         learner or make_learner(), batches, lambda method: {"student/PCK": 0.5}, stage="warmup",
         span=span, training=TRAINING, seed=0, comes_from=origin(record, code, "u"),
-        resume=resume,
+        resume=resume, checkpoint_minutes=minutes,
     ):  # fmt: skip
         state = output["checkpoint"]
+        if state["part"] is not None:
+            continue
         method = {key: value.clone() for key, value in state["method"].items()}
         seen.append(SimpleNamespace(state={**state, "method": method}, history=output["history"]))
     return seen
@@ -93,12 +96,67 @@ def test_a_checkpoint_of_the_same_record_is_gone_on_from(caplog):
 
 
 def train_once(learner: Learner):
-    """The checkpoints of a training of three epochs, one at a time."""
+    """The checkpoints of a training of three epochs, at their ends, one at a time."""
+    for state in train_by_steps(learner):
+        if state["part"] is None:
+            yield state
+
+
+def train_by_steps(learner: Learner):
+    """The same after every step."""
     for output in train(
         learner, batches, lambda method: {"student/PCK": 0.5}, stage="warmup", span=range(3),
         training=TRAINING, seed=0, comes_from=origin(MINE, CODE, "u"), resume=None,
+        checkpoint_minutes=0,
     ):  # fmt: skip
         yield output["checkpoint"]
+
+
+def test_a_checkpoint_from_within_an_epoch_is_gone_on_from(caplog):
+    whole = outputs(range(3))
+    states = [snapshot(state) for state in train_by_steps(make_learner())]
+    assert [(s["epoch"], (s["part"] or {}).get("steps")) for s in states] == [
+        (0, 1), (1, None), (1, 1), (2, None), (2, 1), (3, None)
+    ]  # fmt: skip
+    for middle in states[::2]:
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            rest = outputs(range(3), resume=middle)
+        said = f"warmup goes on after epoch {middle['epoch']} and 1 steps of 3"
+        assert said in caplog.text and place(middle) in said
+        assert rest[-1].history["epoch"].tolist() == [1, 2, 3]
+        assert equal(rest[-1].state, whole[-1].state)
+        losses = (h["loss/supervised"].tolist() for h in (rest[-1].history, whole[-1].history))
+        assert next(losses) == next(losses)
+
+
+def test_the_history_of_a_first_epoch_that_has_not_ended_is_a_table():
+    first = next(train(
+        make_learner(), batches, lambda method: {}, stage="warmup", span=range(3),
+        training=TRAINING, seed=0, comes_from=origin(MINE, CODE, "u"), resume=None,
+        checkpoint_minutes=0,
+    ))  # fmt: skip
+    assert first["history"].empty and list(first["history"]) == ["stage", "epoch", "step"]
+
+
+def test_short_epochs_are_not_stored_each():
+    """The first one, and the last; in between what the minutes ask for."""
+    assert [output.state["epoch"] for output in outputs(range(3), minutes=60)] == [1, 3]
+
+
+def test_checkpoints_are_due_by_the_clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("sspcm_kedro.engine.progress.time.monotonic", lambda: now[0])
+    due = Checkpoints(300)
+    assert not due.at(whole=False, last=False)
+    assert due.at(whole=True, last=False) and due.at(whole=True, last=True)
+    now[0] = 400
+    assert due.at(whole=False, last=False)
+    due.restart()
+    now[0] = 699
+    assert not due.at(whole=True, last=False) and due.at(whole=True, last=True)
+    now[0] = 700
+    assert due.at(whole=True, last=False)
 
 
 def test_a_checkpoint_of_another_record_is_left_alone(caplog):
@@ -155,6 +213,25 @@ def test_a_checkpoint_without_a_record_is_of_an_older_version(caplog):
         seen = outputs(range(3), resume=state)
     assert [output.state["epoch"] for output in seen] == [1, 2, 3]
     assert "an older version of this project made it" in caplog.text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_long_epoch_has_a_line_a_minute_without_a_terminal(monkeypatch, caplog, terminal):
+    now = [0.0]
+    monkeypatch.setattr("sspcm_kedro.engine.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("sspcm_kedro.engine.progress.sys.stderr.isatty", lambda: terminal)
+    progress = StepProgress("warmup", 20)
+    sums = {"loss/a": torch.tensor(1.0), "loss/b": torch.tensor(2.0), "kept": torch.ones(())}
+    part = EpochPart(2, 4, [sums], people=240, seconds=80.0, generators=[])
+    with caplog.at_level(logging.INFO, "sspcm_kedro.engine.progress"):
+        for step in range(1, 5):
+            now[0] += 30
+            progress.steps = step
+            progress.tell(part, 10)
+    line = "warmup epoch 3, step 4 of 10: loss 0.75, 3 people/s, 9 min left"
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == (0 if terminal else 2)
+    assert terminal or lines[0] == line
 
 
 def test_a_line_of_the_log():

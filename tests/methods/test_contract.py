@@ -28,12 +28,14 @@ METHODS = {
     "pose_cons": {"kind": "pose_cons"},
     "pose_dual": {"kind": "pose_dual"},
     "sspcm": {"kind": "sspcm", "min_score": 0.0},
+    "sspcm, bank": {"kind": "sspcm", "min_score": 0.0, "donors": "bank"},
     "many_view": {"kind": "many_view"},
+    "many_view, bank": {"kind": "many_view", "donors": "bank"},
     "sspcm, snapshots": {"kind": "sspcm", "min_score": 0.0, "snapshot_every": 1},
 }
 FIRST = {"pseudo_pose": {"teacher_a"}, "data_distill": {"teacher_a"}}
 """Networks that learn from the labels of the warm-up, and are frozen where the others begin."""
-STRONG_VIEWS = {"multi_augs": 4, "multi_augs, dual": 2, "many_view": 0}
+STRONG_VIEWS = {"multi_augs": 4, "multi_augs, dual": 2, "many_view": 0, "many_view, bank": 0}
 """How many of a batch a step shows each network, unless it is one."""
 NETWORKS = {
     "small_baseline": {"kind": "small_baseline", "width": 16},
@@ -227,6 +229,7 @@ class TestEveryMethod:
             "views": {"scales": [0.5]}, "keep": 0.3, "max_distance": 0.5, "min_score": 0.7,
             "consistency_weight": 5.0, "paths": ["jc"], "patches": 1, "review_weight": 5.0,
             "max_inconsistency": 0.6, "weight": 3.0, "tolerance": 0.3, "sure": 0.9,
+            "donors": "bank",
         }  # fmt: skip
 
         def train(**changed: object) -> dict[str, torch.Tensor]:

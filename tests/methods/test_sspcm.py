@@ -189,7 +189,7 @@ def centers(net: Planted) -> set[tuple[int, int]]:
 
 def test_each_network_is_occluded_where_the_others_see_keypoints():
     """A's view at B's keypoints, B's at A's, the student's at those of the corrected map."""
-    method = planted_method(occlude=EXACT)
+    method = planted_method(occlude=EXACT, donors="bank")
     step(method, planted_batch(donors=WHITE))
     assert centers(method.networks["teacher_a"]) == {(36, 52), (32, 12)}
     assert centers(method.networks["teacher_b"]) == {(8, 8), (32, 12)}
@@ -205,7 +205,8 @@ def test_only_keypoints_that_teach_are_occluded():
         for place in ((2, 2), (9, 13))
     ]
     nets = [*map(Planted, seen), Planted(torch.zeros_like(faint))]
-    settings = {**PLAIN, "occlude": EXACT, "min_score": 0.1, "max_inconsistency": 0.1}
+    settings = {**PLAIN, "occlude": EXACT, "min_score": 0.1, "max_inconsistency": 0.1,
+                "donors": "bank"}  # fmt: skip
     method = MethodConfig.model_validate(settings).build(nets.__getitem__, HeatmapCodec())
     n = 40
     images, maps = torch.zeros(n, 3, H, W), torch.zeros(n, *faint.shape)

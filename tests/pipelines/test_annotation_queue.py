@@ -60,7 +60,7 @@ class Ingested:
 
     def __init__(self, kind: str, drawn: Path, folder: Path) -> None:
         source, drawn_folder = source_of(kind, drawn, folder)
-        self.instances, self.skeleton = read_people(SourceConfig(source), drawn_folder)
+        self.instances, self.skeleton, _ = read_people(SourceConfig(source), drawn_folder)
         self.split = SplitConfig.model_validate({"labeled": 3, **SPLIT[kind]})
         self.labeled, self.unlabeled, *_ = self.again(AnnotationImportConfig())
 

@@ -151,7 +151,7 @@ CASES = (
 
 def ingest(case: Case, folder: Path) -> dict[str, Any]:
     """All tables, read back from their files, and the skeleton."""
-    instances, skeleton = read_people(SourceConfig.model_validate(case.source))
+    instances, skeleton, _ = read_people(SourceConfig.model_validate(case.source))
     stored = PartsDataset(filepath=str(folder / "03_primary" / "instances.parquet"))
     stored.save(instances)
     config = SplitConfig.model_validate(case.split)
@@ -289,6 +289,6 @@ def test_a_box_without_width_is_as_good_as_any(tmp_path):
     content = json.loads(files[1].read_text())
     content["annotations"][3]["bbox"] = [1, 2, 0, 9]
     save_json(files[1], content)
-    instances, _ = read_people(SourceConfig.model_validate(record))
+    instances, *_ = read_people(SourceConfig.model_validate(record))
     counts = {part: len(people) for part, people in instances.items()}
     assert counts == {"annotated": 12, "validation": 12, "ignored": 12}

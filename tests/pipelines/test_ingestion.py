@@ -32,6 +32,7 @@ def run(source, split: SplitConfig, folder: Path) -> dict:
     params = {"source": SourceConfig(source), "split": split, "seed": 1,
               "annotation_import": AnnotationImportConfig()}  # fmt: skip
     catalog = DataCatalog({f"params:{key}": MemoryDataset(value) for key, value in params.items()})
+    catalog["resume_images"] = MemoryDataset(None)
     catalog["drawn_folder"] = DrawnFolderDataset(str(folder))
     for name in TABLES:
         catalog[name] = InstancesDataset(filepath=str(folder.parent / f"{name}.parquet"))

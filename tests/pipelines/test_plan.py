@@ -92,8 +92,11 @@ def test_flops_of_the_run_are_those_of_its_steps_and_predictions(planned):
 def test_only_networks_that_label_are_counted_to_label(make_project, kind, networks):
     project = make_project(kind)
     people = {"unlabeled": 1000, "validation": 10}
-    project.run("plan", method={"kind": kind}, plan={"people": people, "tflops": 1.0})
+    view, machine = {"input_hw": [64, 48], "border": 8}, {"crop_cache": "uint8"}
+    project.run("plan", method={"kind": kind}, plan={"people": people, "tflops": 1.0}, view=view,
+                machine=machine, split={"labeled": 100, "order": "first"})  # fmt: skip
     plan = read_plan(project.data)
+    assert plan["crop_cache"] == {"kind": "uint8", "bytes": (100 + 1000) * 80 * 64 * 3}
     image = plan["comparison"]["step"]["rest"]["forward_flops"] / plan["batch"]
     method, rounds = plan["method"], 2
     assert (method["kind"], method["networks"]) == (kind, networks)

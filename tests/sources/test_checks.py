@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sspcm_kedro.data.image_file import decode
+from sspcm_kedro.datasets.files import TableDataset
+from sspcm_kedro.datasets.ledger import LedgerDataset
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.sources.checks import verify_images
+from sspcm_kedro.sources import checks
+from sspcm_kedro.sources.checks import check_images, verify_images
 from sspcm_kedro.sources.coco_format import read_coco
 
 Break = Callable[..., object]
@@ -192,6 +196,41 @@ def test_good_images_pass(coco, capsys):
     verified = verify_images(people, workers=2)
     assert verified.checksums.tolist() == [zlib.crc32(Path(p).read_bytes()) for p in people.paths]
     assert capsys.readouterr().err == ""  # no progress bar where no terminal is
+
+
+def test_images_that_the_ledger_knows_are_not_decoded_again(coco, monkeypatch, tmp_path, caplog):
+    """One is new, one has changed, one is elsewhere; what is known of the others is said again."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40), (1, 2, 3)).save(coco.images / "30.jpg", exif=exif)
+    people, _ = read_coco(coco.write(), coco.images)
+    first, ledger = check_images(people, None)
+    table, again = (
+        kind(filepath=str(tmp_path / "images.csv"), **more)
+        for kind, more in ((TableDataset, {"save_args": {"index": False}}), (LedgerDataset, {}))
+    )
+    assert again.load() is None
+    table.save(ledger)
+    decoded = []
+
+    def watch(path, content):
+        decoded.append(Path(path).name)
+        return decode(path, content)
+
+    monkeypatch.setattr(checks, "decode", watch)
+    caplog.clear()
+    known, same = check_images(people, again.load())
+    assert not decoded and (known.checksums == first.checksums).all() and same.equals(ledger)
+    assert "1 images have an orientation tag" in caplog.text
+    Image.new("RGB", (30, 50), (9, 9, 9)).save(coco.images / "10.jpg")
+    changed, newer = check_images(people, again.load())
+    assert decoded == ["10.jpg"] and len(newer) == len(ledger)
+    assert changed.checksums.tolist() == [zlib.crc32(Path(p).read_bytes()) for p in people.paths]
+    wrong = replace(people, image_hw=people.image_hw[:, ::-1])
+    with pytest.raises(BadInput, match="must have the annotated"):
+        check_images(wrong, again.load())
+    (tmp_path / "images.csv").write_text("cut")
+    assert again.load() is None and "is made again" in caplog.text
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 20, -30])

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from formats import pictures, write_coco
+from formats import pictures, save_video, write_coco
+from sspcm_kedro.datasets.video_frames import VideoFramesDataset
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import COCO
+from sspcm_kedro.sources import has_videos
 from sspcm_kedro.sources.coco import CocoSource
 from sspcm_kedro.sources.coco_checks import read_coco_json
 
@@ -39,6 +41,19 @@ def test_detected_people_are_unlabeled_people_in_raw_boxes(tmp_path, parts):
     x0, y0, x1, y1 = shown[0].box
     assert people.boxes[0].tolist() == pytest.approx([x0 - 1.5, y0 - 1, x1 + 0.5, y1 + 1.5])
     assert not people.visibility.any()
+
+
+def test_unlabeled_people_of_low_scores_are_left_out(tmp_path, parts):
+    record = write_coco(tmp_path, *parts)
+    scores = read(record).read().unlabeled.box_scores
+    least = float(np.median(scores))
+    record["unlabeled"]["min_box_score"] = least
+    kept = read(record).read().unlabeled
+    assert 0 < len(kept) < len(scores)
+    assert kept.box_scores.tolist() == scores[scores >= least].tolist()
+    del record["unlabeled"]["detections"]
+    with pytest.raises(ValueError, match="min_box_score is of detections"):
+        read(record)
 
 
 def test_the_first_people_are_the_first_of_the_file(tmp_path, parts):
@@ -87,3 +102,50 @@ def test_segmentations_do_not_stay_in_memory(tmp_path, parts):
     assert "segmentation" in file.read_text()
     content = read_coco_json(file, ["annotations"])
     assert all("segmentation" not in record for record in content["annotations"])
+
+
+def test_a_bare_folder_is_one_person_an_image(tmp_path, parts):
+    """Images of the other parts are no new ones."""
+    record = write_coco(tmp_path, *parts)
+    del record["test"]
+    record["unlabeled"] = {"images": "images"}
+    source = read(record).read()
+    folders = {path.split("/")[-2] for path in source.unlabeled.paths}
+    assert folders == {"unlabeled2017", "test2017"} and len(source.unlabeled) == 6
+    height, width = parts[2][0].image.height, parts[2][0].image.width
+    assert source.unlabeled.boxes[-1].tolist() == [0, 0, width - 1, height - 1]
+    assert source.unlabeled.keypoints.shape == (6, 17, 2)
+    assert not source.unlabeled.visibility.any() and source.hidden_truth is None
+
+
+def test_videos_are_unlabeled_people_too(tmp_path, parts):
+    record = write_coco(tmp_path, *parts)
+    frames = [np.asarray(shown.image) for shown in pictures(4, seed=6)]
+    save_video(tmp_path / "clips" / "a.avi", [*frames, frames[0]])
+    record["unlabeled"] = {"videos": "clips", "frames": 8}
+    assert has_videos(record) and not has_videos({**record, "unlabeled": {"images": "images"}})
+    source = read(record)
+    VideoFramesDataset(filepath=str(tmp_path / "made")).save(source.video_frames())
+    people = source.read(tmp_path / "made").unlabeled
+    assert [path[-16:] for path in people.paths] == [f"a.avi/{i:06d}.jpg" for i in range(4)]
+    assert people.boxes.tolist() == [[0, 0, frames[0].shape[1] - 1, frames[0].shape[0] - 1]] * 4
+    with pytest.raises(BadInput, match="not in a union"):
+        source.read()
+    (tmp_path / "clips" / "a.avi").rename(tmp_path / "a.avi")
+    with pytest.raises(BadInput, match="must hold a video"):
+        source.video_frames()
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ({}, "images or of videos"),
+        ({"images": "a", "videos": "b"}, "images or of videos"),
+        ({"images": "a", "detections": "b.json"}, "detections of unlabeled people needs"),
+        ({"videos": "a", "annotations": "b.json"}, "annotations of unlabeled people needs"),
+    ],
+)
+def test_unlabeled_people_are_of_one_kind(part, text):
+    record = {"kind": "coco", "root": "x", "train": {"annotations": "a", "images": "b"}}
+    with pytest.raises(ValueError, match=text):
+        read({**record, "unlabeled": part})

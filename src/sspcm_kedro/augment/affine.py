@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Tensor
 
+from sspcm_kedro.augment.draws import Draws, draw_normal, draw_uniform
 from sspcm_kedro.config import Settings
 from sspcm_kedro.pose.geometry import similarity
 
@@ -30,7 +30,7 @@ class RandomAffine:
     flip_probability: float = 0.5
 
     def sample(
-        self, n: int, input_hw: tuple[int, int], rng: Generator
+        self, n: int, input_hw: tuple[int, int], rng: Draws
     ) -> tuple[Float[Tensor, "n 2 3"], Bool[Tensor, " n"]]:
         """Maps from crop to view in input pixels, and which of them mirror.
 
@@ -41,10 +41,10 @@ class RandomAffine:
         """
 
         def normal() -> Tensor:
-            return torch.randn(n, generator=rng, device=rng.device)
+            return draw_normal(rng, (n,))
 
         def chance(probability: float) -> Tensor:
-            return torch.rand(n, generator=rng, device=rng.device) < probability
+            return draw_uniform(rng, (n,)) < probability
 
         scale = (1 + self.scale * normal()).clamp(1 - self.scale, 1 + self.scale)
         limit = 2 * self.rotation

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sspcm_kedro.config import Distinct, Settings
-from sspcm_kedro.pose.geometry import flip_keypoints, invert, similarity, warp
+from sspcm_kedro.pose.geometry import flip_keypoints, invert, similarity, vector, warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 ViewScale = Annotated[float, Field(ge=0.25, le=4)]
@@ -45,9 +45,9 @@ class FixedViews(Settings):
         """
         flips = (False, True) if self.mirrored and flip_order is not None else (False,)
         views = [(s, r, f) for f in flips for s in self.scales for r in self.rotations]
-        scale, rotation, flip = (torch.tensor(part) for part in zip(*views, strict=True))
-        maps = similarity(scale.float(), rotation.float(), flip, input_hw)
-        return maps.to(device), [mirrors for _, _, mirrors in views]
+        like = torch.empty(0, device=device)
+        scale, rotation, flip = (vector(part, like) for part in zip(*views, strict=True))
+        return similarity(scale, rotation, flip > 0, input_hw), [mirrors for *_, mirrors in views]
 
 
 def read_views(

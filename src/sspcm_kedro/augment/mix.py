@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Real
-from torch import Generator, Tensor
+from torch import Tensor
 
+from sspcm_kedro.augment.draws import Draws, draw_integers, draw_uniform
 from sspcm_kedro.augment.occlude import (
     Donors,
     draw_keypoints,
@@ -13,6 +14,7 @@ from sspcm_kedro.augment.occlude import (
     paste,
     pixel_range,
 )
+from sspcm_kedro.pose.geometry import vector
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class RandomCutout:
     patches: int = 5
     half_size: tuple[float, float] = (0.04, 0.075)
 
-    def __call__(self, images: Float[Tensor, "b 3 H W"], rng: Generator) -> Tensor:
+    def __call__(self, images: Float[Tensor, "b 3 H W"], rng: Draws) -> Tensor:
         """Images (b, 3, H, W) set to 0, the mean color, in places; those given stay as they are."""
         blank = torch.zeros_like(images)
         return _replace(images, blank, self.patches, self.half_size, rng)
@@ -49,23 +51,23 @@ class RandomCutMix:
     patches: int = 2
     half_size: tuple[float, float] = (0.04, 0.075)
 
-    def __call__(self, images: Float[Tensor, "b 3 H W"], rng: Generator) -> Tensor:
+    def __call__(self, images: Float[Tensor, "b 3 H W"], rng: Draws) -> Tensor:
         """Images (b, 3, H, W) with parts of others; those given stay as they are."""
-        order = torch.rand(len(images), generator=rng, device=rng.device).argsort()
+        order = draw_uniform(rng, (len(images),)).argsort()
         return _replace(images, images[order], self.patches, self.half_size, rng)
 
 
 def _replace(
-    images: Tensor, others: Tensor, patches: int, half_size: tuple[float, float], rng: Generator
+    images: Tensor, others: Tensor, patches: int, half_size: tuple[float, float], rng: Draws
 ) -> Tensor:
     """Rectangles of ``others`` in the images, each about an evenly drawn pixel."""
     b, _, height, width = images.shape
     low, high = pixel_range(half_size, height)
-    size = torch.tensor([width, height], device=images.device)
+    size = vector((width, height), images)
     for _ in range(patches):
-        place = torch.rand((b, 2), generator=rng, device=rng.device)
+        place = draw_uniform(rng, (b, 2))
         center = (place * size).long()
-        half = torch.randint(low, high + 1, (b, 2), generator=rng, device=rng.device)
+        half = draw_integers(rng, low, high + 1, (b, 2))
         images = paste(images, others, center, center, half, reach=high)
     return images
 
@@ -91,7 +93,7 @@ class KeypointMix:
 
     def __call__(
         self, images: Float[Tensor, "b 3 H W"], keypoints: Real[Tensor, "b k 2"],
-        weights: Float[Tensor, "b k"], rng: Generator,
+        weights: Float[Tensor, "b k"], rng: Draws,
     ) -> Tensor:  # fmt: skip
         """Images (b, 3, H, W) blended at some keypoints; those given stay as they are.
 
@@ -102,16 +104,16 @@ class KeypointMix:
             rng: draws people, keypoints, centers, sizes and shares.
         """
         b, height = len(images), images.shape[2]
-        donor = torch.randint(b, (b, self.patches), generator=rng, device=rng.device)
+        donor = draw_integers(rng, 0, b, (b, self.patches))
         own = draw_keypoints(weights, self.patches, rng)
         theirs = Donors(images, keypoints, weights).draw_points(donor, rng)
         std = self.jitter * height
         target = jitter_points(keypoints.gather(1, own[..., None].expand(-1, -1, 2)), std, rng)
         source = jitter_points(keypoints[donor, theirs], std, rng)
         low, high = pixel_range(self.half_size, height)
-        half = torch.randint(low, high + 1, (*donor.shape, 2), generator=rng, device=rng.device)
+        half = draw_integers(rng, low, high + 1, (*donor.shape, 2))
         least, most = self.share
-        kept = least + (most - least) * torch.rand(donor.shape, generator=rng, device=rng.device)
+        kept = least + (most - least) * draw_uniform(rng, tuple(donor.shape))
         mixed = images
         for p in range(self.patches):
             other = images[donor[:, p]]

@@ -1,14 +1,22 @@
 """Cut-Occlude and Joint Cutout: hard samples made at pseudo-keypoints."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int, Real
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Tensor
 
+from sspcm_kedro.augment.draws import (
+    Draws,
+    draw_exponential,
+    draw_integers,
+    draw_normal,
+    draw_uniform,
+)
 from sspcm_kedro.config import Ascending, Settings, Share
+from sspcm_kedro.pose.geometry import vector
 
 
 @dataclass(frozen=True)
@@ -25,13 +33,11 @@ class Donors:
     keypoints: Real[Tensor, "donors points 2"]
     weights: Float[Tensor, "donors points"] | None = None
 
-    def draw_points(
-        self, donor: Int[Tensor, "b patches"], rng: Generator
-    ) -> Int[Tensor, "b patches"]:
+    def draw_points(self, donor: Int[Tensor, "b patches"], rng: Draws) -> Int[Tensor, "b patches"]:
         """A point of each of these donors; any, of a donor who has none of weight above 0."""
         if self.weights is None:
             points = self.keypoints.shape[1]
-            return torch.randint(points, donor.shape, generator=rng, device=rng.device)
+            return draw_integers(rng, 0, points, tuple(donor.shape))
         odds = self.weights[donor.flatten()]
         return draw_keypoints(odds, 1, rng).reshape(donor.shape)
 
@@ -60,7 +66,7 @@ class CutOcclude:
         keypoints: Real[Tensor, "b k 2"],
         weights: Float[Tensor, "b k"],
         donors: Donors,
-        rng: Generator,
+        rng: Draws,
     ) -> Float[Tensor, "b 3 H W"]:
         """Images with patches over some of their keypoints; those given stay as they are.
 
@@ -74,13 +80,13 @@ class CutOcclude:
         b, height = len(images), images.shape[2]
         shape = (b, self.patches)
         chosen = draw_keypoints(weights, self.patches, rng)
-        donor = torch.randint(len(donors.images), shape, generator=rng, device=rng.device)
+        donor = draw_integers(rng, 0, len(donors.images), shape)
         point = donors.draw_points(donor, rng)
         std = self.jitter * height
         target = jitter_points(keypoints.gather(1, chosen[..., None].expand(-1, -1, 2)), std, rng)
         source = jitter_points(donors.keypoints[donor, point], std, rng)
         low, high = pixel_range(self.half_size, height)
-        half = torch.randint(low, high + 1, (*shape, 2), generator=rng, device=rng.device)
+        half = draw_integers(rng, low, high + 1, (*shape, 2))
         for p in range(self.patches):
             pixels = donors.images[donor[:, p]]
             images = paste(images, pixels, target[:, p], source[:, p], half[:, p], reach=high)
@@ -108,7 +114,7 @@ class JointCutout:
         images: Float[Tensor, "b 3 H W"],
         keypoints: Real[Tensor, "b k 2"],
         weights: Float[Tensor, "b k"],
-        rng: Generator,
+        rng: Draws,
     ) -> Float[Tensor, "b 3 H W"]:
         """Images set to 0 around some of their keypoints; those given stay as they are.
 
@@ -123,7 +129,7 @@ class JointCutout:
         center = jitter_points(keypoints.gather(1, chosen), self.jitter * height, rng)
         low, high = pixel_range(self.half_size, height)
         shape = (b, self.patches, 2)
-        half = torch.randint(low, high + 1, shape, generator=rng, device=rng.device)
+        half = draw_integers(rng, low, high + 1, shape)
 
         def covers(axis: int, size: int) -> Tensor:
             offset = torch.arange(size, device=images.device) - center[..., axis, None]
@@ -134,6 +140,14 @@ class JointCutout:
 
 
 HalfSize = Annotated[float, Field(gt=0, le=1)]
+
+DonorSource = Annotated[
+    Literal["batch", "bank"],
+    Field(
+        description="whose limbs Cut-Occlude pastes: people of the same batch, as published, or "
+        "the round's occluder bank, of kept keypoints alone, which reads a crop more a person"
+    ),
+]
 
 
 class PatchConfig(Settings):
@@ -158,21 +172,27 @@ class PatchConfig(Settings):
 
 
 def draw_keypoints(
-    weights: Float[Tensor, "b k"], count: int, rng: Generator
+    weights: Float[Tensor, "b k"], count: int, rng: Draws
 ) -> Int[Tensor, "b {count}"]:
-    """Indices of keypoints with weight above 0, repeats allowed; of any where none has."""
-    odds = (weights > 0).float()
-    odds = torch.where(odds.sum(dim=1, keepdim=True) > 0, odds, torch.ones_like(odds))
-    if count == 0:  # multinomial refuses to draw nothing
-        return torch.empty((len(odds), 0), dtype=torch.long, device=odds.device)
-    return torch.multinomial(odds, count, replacement=True, generator=rng)
+    """Indices of keypoints with weight above 0, repeats allowed; of any where none has.
+
+    Draws as ``torch.multinomial`` does on a CPU and finds the same indices, but reads nothing on
+    the host, and takes numbers that were drawn before.
+    """
+    able = weights > 0
+    able = able | ~able.any(dim=1, keepdim=True)
+    if count == 1:
+        return (able / draw_exponential(rng, tuple(able.shape))).argmax(dim=1, keepdim=True)
+    passed = able.long().cumsum(dim=1)  # whole numbers: their sum is the same in any order
+    share = passed.float() / passed[:, -1:].float()
+    return torch.searchsorted(share.double(), draw_uniform(rng, (len(able), count), torch.float64))
 
 
 def jitter_points(
-    points: Real[Tensor, "*shape 2"], std: float, rng: Generator
+    points: Real[Tensor, "*shape 2"], std: float, rng: Draws
 ) -> Int[Tensor, "*shape 2"]:
     """Whole pixels near points, normally distributed an axis; ``std`` in pixels."""
-    noise = torch.randn(points.shape, generator=rng, device=rng.device)
+    noise = draw_normal(rng, tuple(points.shape))
     return torch.trunc(points + std * noise).long()
 
 
@@ -207,7 +227,7 @@ def paste(
     b, channels, height, width = images.shape
     steps = torch.arange(-reach, reach, device=images.device)
     offset = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1).reshape(1, -1, 2)
-    size = target.new_tensor([width, height])
+    size = vector((width, height), target)
     to, at = target[:, None] + offset, source[:, None] + offset
     valid = ((offset >= -half[:, None]) & (offset < half[:, None])).all(dim=2)
     valid &= ((to >= 0) & (to < size) & (at >= 0) & (at < size)).all(dim=2)

@@ -1,15 +1,23 @@
 """The one reader of pixels: people to canonical uint8 crops, each at most once if memory allows."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from sspcm_kedro.data.ahead import Read, read_ahead
 from sspcm_kedro.data.image_file import read_rgb
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.stored_crops import REMEDY, StoredCrops, crop_keys
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import CropFrame, crop_matrix
+
+CPU = torch.device("cpu")
+AT_ONCE = 16
+"""Stored crops that a thread reads before it asks for more to do."""
 
 
 class Crops:
@@ -25,20 +33,30 @@ class Crops:
         border: input pixels of context on each side.
         workers: decoding threads.
         memory: bytes that may be kept.
+        stored: crops that need not be cut; those that are not there are.
+
+    Raises:
+        BadInput: crops are stored as JPEG, which changes pixels, and not all people have one.
     """
 
     def __init__(
         self, instances: Instances, frame: CropFrame, *, border: int, workers: int = 2,
-        memory: int = 2 * 2**30,
+        memory: int = 2 * 2**30, stored: StoredCrops | None = None,
     ) -> None:  # fmt: skip
         self.instances, self.workers = instances, workers
         self.frame, self.border = frame, border
         self.matrix = crop_matrix(instances.boxes, frame)
         height, width = (size + 2 * border for size in frame.hw)
-        self._shape = (3, height, width)
-        self._kept: Tensor | None = None
+        self._stored, self._places = stored, np.full(len(instances), -1)
+        if stored is not None:
+            self._places = stored.find(crop_keys(instances, frame, border, stored.kind))
+            if stored.kind == "jpeg" and (self._places < 0).any():
+                rule = f"each of {len(instances)} people must have one, of this view; "
+                rule += f"{(self._places < 0).sum()} have none"
+                raise BadInput("stored crops (machine.crop_cache=jpeg)", rule, REMEDY)
+        self._kept: np.ndarray | None = None
         if len(instances) * 3 * height * width <= memory:
-            self._kept = self._read(np.arange(len(instances)))
+            self._kept = self[torch.arange(len(instances))].permute(0, 2, 3, 1).numpy()
 
     @property
     def input_hw(self) -> tuple[int, int]:
@@ -50,25 +68,42 @@ class Crops:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Crops (b, 3, H + 2 border, W + 2 border) of the given rows (b)."""
-        return self._read(rows.numpy()) if self._kept is None else self._kept[rows]
-
-    def _read(self, rows: np.ndarray) -> Tensor:
-        crops = torch.empty((len(rows), *self._shape), dtype=torch.uint8)
-        by_image: dict[str, list[int]] = {}
-        for place, row in enumerate(rows):
-            by_image.setdefault(str(self.instances.paths[row]), []).append(place)
-
-        def read(item: tuple[str, list[int]]) -> None:
-            path, places = item
-            checksum = int(self.instances.checksums[rows[places[0]]])
-            image = read_rgb(path, checksum)  # EXIF orientation is ignored, as annotations assume
-            for place in places:
-                crop = cut(image, self.matrix[rows[place]], self._shape[1:], self.border)
-                crops[place] = torch.tensor(crop).permute(2, 0, 1)
-
-        with ThreadPoolExecutor(self.workers) as pool:
-            list(pool.map(read, by_image.items()))
+        ((crops,),) = read_ahead([[self.read(rows)]], self.workers)
         return crops
+
+    def read(self, rows: Tensor, device: torch.device = CPU) -> Read:
+        """What is to be done for ``self[rows]``; pinned for a CUDA device that they will go to."""
+        height, width = (size + 2 * self.border for size in self.input_hw)
+        shape, pinned = (len(rows), height, width, 3), device.type == "cuda"
+        crops = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+        return Read(crops.permute(0, 3, 1, 2), self._tasks(np.asarray(rows), crops.numpy()))
+
+    def _tasks(self, rows: np.ndarray, out: np.ndarray) -> list[Callable[[], object]]:
+        """What fills ``out`` (b, H + 2 border, W + 2 border, 3): a task an image, or some crops."""
+        if self._kept is not None:  # by numpy: torch would start threads of its own in each thread
+            return [partial(np.take, self._kept, rows, axis=0, out=out, mode="wrap")]
+        by_image: dict[str, list[int]] = {}
+        for place in np.flatnonzero(self._places[rows] < 0).tolist():
+            by_image.setdefault(str(self.instances.paths[rows[place]]), []).append(place)
+        stored = np.flatnonzero(self._places[rows] >= 0).tolist()
+        some = [stored[i : i + AT_ONCE] for i in range(0, len(stored), AT_ONCE)]
+        return [
+            *(partial(self._copy, rows, places, out) for places in some),
+            *(partial(self._cut, rows, places, out) for places in by_image.values()),
+        ]
+
+    def _copy(self, rows: np.ndarray, places: list[int], out: np.ndarray) -> None:
+        """The crops at some places, which are stored."""
+        assert self._stored is not None
+        for place in places:
+            self._stored.read(int(self._places[rows[place]]), out[place])
+
+    def _cut(self, rows: np.ndarray, places: list[int], out: np.ndarray) -> None:
+        """The crops at some places, which are all of one image."""
+        row = rows[places[0]]  # EXIF orientation is ignored, as annotations assume
+        image = read_rgb(str(self.instances.paths[row]), int(self.instances.checksums[row]))
+        for place in places:
+            out[place] = cut(image, self.matrix[rows[place]], out.shape[1:3], self.border)
 
 
 def cut_people(image: Image.Image, boxes: np.ndarray, frame: CropFrame, border: int) -> Tensor:
@@ -90,9 +125,8 @@ def cut_people(image: Image.Image, boxes: np.ndarray, frame: CropFrame, border: 
     crops = torch.empty((len(matrices), 3, height, width), dtype=torch.uint8)
     for crop, matrix in zip(crops, matrices, strict=True):
         pixels = cut(image, matrix, (height + 2 * border, width + 2 * border), border)
-        crop[:] = torch.tensor(pixels[border : border + height, border : border + width]).permute(
-            2, 0, 1
-        )
+        inside = pixels[border : border + height, border : border + width]
+        crop[:] = torch.from_numpy(np.ascontiguousarray(inside.transpose(2, 0, 1)))
     return crops
 
 

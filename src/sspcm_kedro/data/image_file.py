@@ -43,13 +43,15 @@ def stored_hw(path: str | Path) -> tuple[int, int]:
     return _opened(path, lambda image: (image.height, image.width))
 
 
-def decode(path: str | Path) -> Image.Image:
+def decode(path: str | Path, content: bytes | None = None) -> Image.Image:
     """An image as it is stored, with all its pixels in memory, not turned by EXIF.
+
+    ``content`` is the file's, where it has been read already.
 
     Raises:
         UnreadableImage: the file is no image of ``FORMATS``, broken, or too large.
     """
-    return _opened(path, _loaded)
+    return _opened(path, _loaded, content)
 
 
 def read_rgb(path: str | Path, checksum: int = -1) -> Image.Image:
@@ -116,13 +118,13 @@ def _opened(path: str | Path, use: Callable[[Image.Image], T], content: bytes | 
         raise UnreadableImage(path, rule, "Reduce it, and its annotations with it") from error
     except UnidentifiedImageError as error:
         rule = f"the image must decode, but it is no whole file of {', '.join(FORMATS)}"
-        raise UnreadableImage(path, rule, _COPY) from error
+        raise UnreadableImage(path, rule, COPY) from error
     except Exception as error:  # whatever a decoder makes of hostile bytes
         rule = f"the image must decode, but {error or type(error).__name__}"
-        raise UnreadableImage(path, rule, _COPY) from error
+        raise UnreadableImage(path, rule, COPY) from error
 
 
-_COPY = "Copy the file again or convert it, or remove the image and its people"
+COPY = "Copy the file again or convert it, or remove the image and its people"
 
 
 def _loaded(image: Image.Image) -> Image.Image:

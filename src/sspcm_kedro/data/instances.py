@@ -10,6 +10,9 @@ import pandas as pd
 
 def as_text(ids: Any) -> np.ndarray:
     """Ids (n) as a column of text."""
+    values = np.asarray(ids)
+    if values.dtype.kind in "iu":
+        return values.astype(str).astype(object)
     return np.array([str(value) for value in ids], object)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from sspcm_kedro.config import Count, Settings
 from sspcm_kedro.data.instances import Instances
@@ -69,7 +70,7 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
     truth = [source.annotated.take(pool)] if len(pool) else []
     if source.unlabeled is not None:
         known = source.hidden_truth or source.unlabeled
-        apart = ~np.isin(known.paths.astype(str), validation.paths.astype(str))
+        apart = ~pd.Series(known.paths).isin(validation.paths).to_numpy(bool)
         truth += [known.take(apart)] if apart.any() else []
     if not truth:
         rule = "at least one person must remain unlabeled, and none does"
@@ -98,7 +99,7 @@ def _image_order(people: Instances, order: str, seed: int) -> np.ndarray:
 
 def _image_numbers(people: Instances) -> np.ndarray:
     """(n) the number of each person's image file, whatever its id."""
-    return np.unique(people.paths.astype(str), return_inverse=True)[1].reshape(-1)
+    return pd.factorize(people.paths, sort=True)[0]
 
 
 def _last_images(

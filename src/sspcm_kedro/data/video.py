@@ -73,6 +73,11 @@ def to_image(frame: Any) -> Image.Image:
     return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
 
+def to_pixels(frame: Any) -> np.ndarray:
+    """The same as ``to_image``, as an array (H, W, 3), with one copy less."""
+    return np.asarray(to_image(frame)) if frame.rotation else frame.to_ndarray(format="rgb24")
+
+
 def seconds_of(frame: Any) -> float | None:
     """When a frame is shown; None where the video does not say."""
     return None if frame.time is None else round(float(frame.time), 6)

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.error import FFmpegError, InvalidDataError
 
-from sspcm_kedro.data.video import count_frames, open_video, seconds_of, to_image
+from sspcm_kedro.data.video import count_frames, open_video, seconds_of, to_pixels
 from sspcm_kedro.errors import BadInput
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def stream_video(video: Path) -> Iterator[VideoFrame]:
                 damage.append((index, "the decoder marks it as damaged"))
             else:
                 shown += 1
-                yield VideoFrame(index, seconds, np.asarray(to_image(frame)))
+                yield VideoFrame(index, seconds, to_pixels(frame))
     if not shown:
         why = damage[0][1] if damage else "it has none"
         raise BadInput(video, f"a frame of the video must decode, but {why}", _REMEDY)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -12,10 +12,11 @@ from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.stored_crops import StoredCrops
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.machine import MachineConfig, to_device
 from sspcm_kedro.nets import ROLES, NetworkConfig
-from sspcm_kedro.pose.geometry import BOX_PADDING, CropFrame, warp
+from sspcm_kedro.pose.geometry import BOX_PADDING, CropFrame, vector, warp
 from sspcm_kedro.pose.heatmap import HeatmapCodec, Refinement
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -121,51 +122,57 @@ class ViewConfig(Settings):
         return HeatmapCodec(self.stride, self.sigma, self.sub_cell, self.refinement, self.blur)
 
 
-def crops_of(people: Instances, view: ViewConfig, machine: MachineConfig) -> Crops:
-    """The pixels of people, read once and kept if the machine's limit allows."""
+def crops_of(
+    people: Instances, view: ViewConfig, machine: MachineConfig, stored: StoredCrops | None = None
+) -> Crops:
+    """The pixels of people, read once and kept if the machine's limit allows; from the stored
+    crops, where there are such."""
     return Crops(
         people, view.frame, border=view.border, workers=machine.workers,
-        memory=int(machine.crop_memory_gib * 2**30),
+        memory=int(machine.crop_memory_gib * 2**30), stored=stored,
     )  # fmt: skip
 
 
 def weak_view(
-    crops: Crops, rows: Int[Tensor, " b"], matrix: Float[Tensor, "b 2 3"], device: torch.device,
-    recolor: Callable[[Tensor], Tensor] = lambda pixels: pixels,
+    crops: UInt8[Tensor, "b 3 _ _"], input_hw: tuple[int, int], matrix: Float[Tensor, "b 2 3"],
+    device: torch.device, recolor: Callable[[Tensor], Tensor] = lambda pixels: pixels,
 ) -> Float[Tensor, "b 3 H W"]:  # fmt: skip
     """Normalized views of crops through maps from canonical input pixels to those of the view.
 
     Outside the crop is black, before normalization, as in the loaders of the field.
 
     Args:
-        crops: of people.
-        rows: which of them.
+        crops: of people, with their border.
+        input_hw: (height, width) of the views.
         matrix: the maps.
         device: where the views are made.
         recolor: changes the pixels, RGB in 0..1 (b, 3, H, W), before they are normalized.
     """
-    pixels = crops[rows].to(device, non_blocking=True).float() / 255
-    shift = matrix[:, :, :2].sum(dim=2) * crops.border  # the border moves the crop's origin
+    pixels = to_device(crops, device).contiguous().float() / 255
+    border = (crops.shape[2] - input_hw[0]) // 2
+    shift = matrix[:, :, :2].sum(dim=2) * border  # the border moves the crop's origin
     matrix = torch.cat([matrix[:, :, :2], (matrix[:, :, 2] - shift)[..., None]], dim=2)
-    views = recolor(warp(pixels, matrix, crops.input_hw))
+    views = recolor(warp(pixels, matrix, input_hw))
     return normalize(views).contiguous(memory_format=torch.channels_last)
 
 
 def plain_view(
-    crops: Crops, rows: Int[Tensor, " b"], device: torch.device
+    crops: UInt8[Tensor, "b 3 _ _"], input_hw: tuple[int, int], device: torch.device
 ) -> Float[Tensor, "b 3 H W"]:
     """Normalized crops as they are: a weak view through the identity, but cheaper."""
-    pixels = plain_pixels(crops, rows).to(device)
+    pixels = plain_pixels(to_device(crops, device), input_hw)
     return normalize(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def plain_pixels(crops: Crops, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 H W"]:
+def plain_pixels(
+    crops: UInt8[Tensor, "b 3 _ _"], input_hw: tuple[int, int]
+) -> UInt8[Tensor, "b 3 H W"]:
     """Crops without their border, RGB."""
-    (height, width), border = crops.input_hw, crops.border
-    return crops[rows][:, :, border : border + height, border : border + width]
+    (height, width), border = input_hw, (crops.shape[2] - input_hw[0]) // 2
+    return crops[:, :, border : border + height, border : border + width]
 
 
 def normalize(images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
     """Images of RGB in 0..1, standardized by ImageNet's statistics."""
-    mean, std = (images.new_tensor(v)[None, :, None, None] for v in (MEAN, STD))
+    mean, std = (vector(v, images)[None, :, None, None] for v in (MEAN, STD))
     return (images - mean) / std

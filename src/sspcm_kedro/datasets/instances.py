@@ -1,8 +1,10 @@
 """People in Parquet tables, whose images move with them."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from kedro_datasets._typing import TablePreview
 
@@ -44,7 +46,7 @@ class InstancesDataset(FileDataset[Instances, Instances]):
 
     def _write(self, table: pd.DataFrame) -> None:
         with replace_file(self._filepath) as path:
-            table = table.assign(path=table["path"].map(self._stored))
+            table = table.assign(path=map_unique(pd.Series(table["path"]), self._stored))
             table.attrs[SEAL] = SLOT  # pandas' own metadata, in the footer
             table.to_parquet(path)
             fill_slot(path)
@@ -53,7 +55,7 @@ class InstancesDataset(FileDataset[Instances, Instances]):
         check_slot(self._filepath, REMEDY)
         table = pd.read_parquet(self._filepath)
         del table.attrs[SEAL]
-        return table.assign(path=table["path"].map(self._opened))
+        return table.assign(path=map_unique(pd.Series(table["path"]), self._opened))
 
     @property
     def _folder(self) -> Path:
@@ -67,6 +69,12 @@ class InstancesDataset(FileDataset[Instances, Instances]):
     def _opened(self, path: str) -> str:
         below = path.removeprefix("data:")
         return path if below == path else str(self._folder / below)
+
+
+def map_unique(column: pd.Series, function: Callable[[str], str]) -> pd.Series:
+    """A column of text through a function that is called once for each text there is."""
+    places, texts = pd.factorize(column)
+    return pd.Series(np.array([*map(function, texts)], object)[places], column.index)
 
 
 class PartsDataset(InstancesDataset):

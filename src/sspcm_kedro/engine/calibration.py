@@ -20,6 +20,8 @@ from sspcm_kedro.pose.skeleton import Skeleton
 SMALL = 0.005
 """Added to distances before their logarithm, in diagonals: what is closer is equally close."""
 FOLDS = 5
+AT_ONCE = 50_000
+"""People whose features are in memory together: these take eight times as much as their scores."""
 BINS = 10
 
 
@@ -72,6 +74,16 @@ class Calibration:
         """The probabilities (...) of labels with features (..., f)."""
         flat = features.reshape(-1, features.shape[-1])
         return self.model.predict_proba(flat)[:, 1].reshape(features.shape[:-1])
+
+    def of(self, corrected: Mapping[str, Tensor]) -> np.ndarray:
+        """The probabilities (n, k) of labels as ``correct`` gives them, for ``AT_ONCE`` people at a
+        time."""
+        read = ("score", "inconsistency", "spread")
+        parts = (
+            {key: corrected[key][start : start + AT_ONCE] for key in read}
+            for start in range(0, max(1, len(corrected["score"])), AT_ONCE)
+        )
+        return np.concatenate([self(features(part)) for part in parts])
 
 
 def check_measurable(people: Instances, skeleton: Skeleton) -> None:

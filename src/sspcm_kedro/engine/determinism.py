@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from sspcm_kedro.engine.precision import allow_tf32
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 
@@ -33,7 +34,8 @@ def configured_torch(machine: MachineConfig) -> Iterator[None]:
         torch.use_deterministic_algorithms(machine.deterministic)
         if machine.threads is not None:
             torch.set_num_threads(machine.threads)
-        yield
+        with allow_tf32(False):  # training allows it itself
+            yield
     finally:
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
         torch.set_num_threads(threads)

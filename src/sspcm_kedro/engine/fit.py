@@ -1,5 +1,6 @@
 """The training loop: a generator that knows no files, trackers or stopping rules."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -11,10 +12,34 @@ from torch import Tensor
 
 from sspcm_kedro import ranks
 from sspcm_kedro.batch import Batch
+from sspcm_kedro.engine.compiled import Step
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.engine.optimizer import StepDecay
 from sspcm_kedro.methods.base import Method, freeze_statistics, total_loss
 from sspcm_kedro.seeds import Stream, place_of, stream_seed
+
+
+@dataclass(frozen=True)
+class EpochPart:
+    """Where an epoch stands that has not ended: besides method and optimizer, all to go on from.
+
+    Of several processes each knows of its own shards alone, which is not enough.
+
+    Attributes:
+        epoch: counted from 0 over the whole training.
+        steps: done of it.
+        sums: of what ``training_step`` returned in these, on its device, of each shard.
+        people: labeled and unlabeled views in them.
+        seconds: they took, batches included.
+        generators: states of what the steps of each shard draw from.
+    """
+
+    epoch: int
+    steps: int
+    sums: list[dict[str, Tensor]]
+    people: int
+    seconds: float
+    generators: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,7 +67,7 @@ class EpochReport:
 
 def fit(
     method: Method,
-    batches: Callable[[int, int], Iterator[Batch]],
+    batches: Callable[[int, int, int], Iterator[Batch]],
     optimizer: torch.optim.Optimizer,
     schedule: StepDecay,
     *,
@@ -51,8 +76,11 @@ def fit(
     seed: int,
     shards: int = 1,
     on_step: Callable[[dict[str, Tensor]], None] = lambda _: None,
-) -> Iterator[EpochReport]:
-    """Train epoch by epoch; yield after each.
+    interval: float = math.inf,
+    begun: EpochPart | None = None,
+    step: Step | None = None,
+) -> Iterator[EpochReport | EpochPart]:
+    """Train epoch by epoch; yield after each, and within one from time to time.
 
     A step takes the shards of its batch one after the other, each a whole ``training_step`` with
     batch-norm statistics of its own, and adds up their gradients; the first shard comes last, and
@@ -61,16 +89,25 @@ def fit(
 
     Args:
         method: what is trained, on its device.
-        batches: the batches of an epoch, given its number and that of the shard.
+        batches: a shard's batches of an epoch, given the epoch's number and the shard's, from a
+            step of the epoch on.
         optimizer: over the method's parameters.
         schedule: learning rate of a step.
-        epochs: numbers of the epochs to do; a resumed run starts where the last one ended.
+        epochs: numbers of the epochs to do; a resumed run starts where the last one stopped.
         steps: optimizer steps an epoch.
         seed: of the experiment; an epoch's randomness comes from (seed, epoch) alone.
         shards: parts of a batch; each loss counts one part of so many.
         on_step: told the scalars of each step, on the device, e.g. for a progress bar.
+        interval: seconds after which an epoch tells where it stands. Only then, and at its end, are
+            its losses read from the device.
+        begun: where the first of these epochs stands, with method and optimizer as they were then.
+        step: the method's own, compiled; None is the one it has.
+
+    Raises:
+        FloatingPointError: a loss is not finite; by the end of its epoch or interval.
     """
     device = next(method.parameters()).device
+    take_step = method.training_step if step is None else step
     mine = ranks.mine(shards)[::-1]
     for epoch in epochs:
         rngs = [
@@ -80,42 +117,72 @@ def fit(
             for shard in mine
         ]
         method.train()
+        first, people, before = 0, 0, 0.0
         sums: list[dict[str, Tensor]] = [{} for _ in mine]
-        people, began = 0, time.perf_counter()
-        for i, parts in enumerate(zip(*(batches(epoch, shard) for shard in mine), strict=True)):
-            step = epoch * steps + i
-            schedule.apply(optimizer, step)
+        if begun is not None and begun.epoch == epoch:
+            first, people, before = begun.steps, begun.people // ranks.world(), begun.seconds
+            for shard, rng, own in zip(mine, rngs, sums, strict=True):
+                own |= {name: value.to(device) for name, value in begun.sums[shard].items()}
+                rng.set_state(begun.generators[shard])
+        began = told = time.perf_counter()
+        shares = [batches(epoch, shard, first) for shard in mine]
+        for i, parts in enumerate(zip(*shares, strict=True), start=first):
+            number = epoch * steps + i
+            schedule.apply(optimizer, number)
             optimizer.zero_grad(set_to_none=True)
             scalars: dict[str, Tensor] = {}
             with explain_nondeterminism():
                 for shard, part, rng, own in zip(mine, parts, rngs, sums, strict=True):
                     with freeze_statistics(method) if shard else nullcontext():
-                        scalars = method.training_step(part, rng)
+                        scalars = take_step(part, rng)
                     (total_loss(scalars) / shards).backward()
                     for name, value in scalars.items():  # on the device: read at the end
                         own[name] = own.get(name, 0) + value.detach()
                     people += part.size
                 ranks.add_gradients(method)
                 optimizer.step()
-                method.after_step(step + 1)
+                method.after_step(number + 1)
                 ranks.share_buffers(method)
             on_step(scalars)
-        means = _means(sums, steps * shards)
-        if not all(map(torch.isfinite, map(torch.tensor, means.values()))):
-            raise FloatingPointError(
-                f"training diverged in epoch {epoch}: {means}; lower training.learning_rate"
-            )
-        seconds = time.perf_counter() - began
+            if i + 1 < steps and (now := time.perf_counter()) >= told + interval:
+                mean_losses(epoch, sums, i + 1)
+                yield EpochPart(
+                    epoch, i + 1, [dict(own) for own in sums[::-1]], people * ranks.world(),
+                    before + now - began, [rng.get_state() for rng in rngs[::-1]],
+                )  # fmt: skip
+                told = time.perf_counter()
+                began += told - now  # what was done meanwhile is no part of the epoch
+        means = mean_losses(epoch, sums, steps, everywhere=True)
+        seconds = before + time.perf_counter() - began
         rate = optimizer.param_groups[0]["lr"]
         pace, memory = people * ranks.world() / seconds, memory_gib(device)
         yield EpochReport(epoch, (epoch + 1) * steps, rate, means, seconds, pace, memory)
 
 
-def _means(sums: Sequence[dict[str, Tensor]], count: int) -> dict[str, float]:
-    """The means of scalars over an epoch, given the sums of this process's shards."""
-    names = list(sums[0])
-    values = torch.stack([torch.stack([own[name] for name in names]) for own in sums])
-    return dict(zip(names, (ranks.total(values.sum(dim=0)) / count).tolist(), strict=True))
+def mean_losses(
+    epoch: int, sums: Sequence[dict[str, Tensor]], steps: int, *, everywhere: bool = False
+) -> dict[str, float]:
+    """The means of an epoch's steps, read from the device.
+
+    Args:
+        epoch: counted from 0.
+        sums: of what its steps returned, of each shard of this process.
+        steps: how many they are.
+        everywhere: of all processes' shards, which are waited for.
+
+    Raises:
+        FloatingPointError: one is not finite.
+    """
+    names, count = list(sums[0]), steps * len(sums)
+    values = torch.stack([torch.stack([own[name] for name in names]) for own in sums]).sum(dim=0)
+    if everywhere:
+        values, count = ranks.total(values), count * ranks.world()
+    means = dict(zip(names, (values / count).tolist(), strict=True))
+    if not all(map(math.isfinite, means.values())):
+        raise FloatingPointError(
+            f"training diverged in epoch {epoch}: {means}; lower training.learning_rate"
+        )
+    return means
 
 
 def memory_gib(device: torch.device) -> float:

@@ -1,12 +1,18 @@
 """One training from settings: networks, optimizer and schedule, and all that a resume needs."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
+from sspcm_kedro.engine.compiled import compiled_step
+from sspcm_kedro.engine.fit import EpochPart
 from sspcm_kedro.engine.optimizer import TrainingConfig, adam
+from sspcm_kedro.engine.precision import set_precision
+from sspcm_kedro.machine import Compile
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import AVERAGES, MakeNet, Method
 from sspcm_kedro.nets import ROLES, NetworkConfig
@@ -15,6 +21,9 @@ from sspcm_kedro.seeds import Stream, stream_seed
 
 State = dict[str, Any]
 """Tensors, numbers and text: what ``torch.load(weights_only=True)`` reads."""
+
+FIRST = ["stage", "epoch", "step"]
+"""The first columns of a history."""
 
 
 def network_maker(network: NetworkConfig, keypoints: int, seed: int, *, stride: int = 4) -> MakeNet:
@@ -36,7 +45,9 @@ class Learner:
         method: on its device.
         optimizer: over the method's parameters.
         schedule: over the whole training.
+        step: the method's training step, or what is compiled of it.
         epoch: epochs done.
+        part: where the next one stands; None at its start.
         history: a row for each of them.
 
     Raises:
@@ -45,17 +56,20 @@ class Learner:
 
     def __init__(
         self, method: MethodConfig, make_net: MakeNet, codec: HeatmapCodec,
-        training: TrainingConfig, device: torch.device,
+        training: TrainingConfig, device: torch.device, compiled: Compile | None = None,
     ) -> None:  # fmt: skip
         training.check(method)
         self.kind = method.kind
         built = method.build(make_net, codec)
         if training.average_decay is not None:
             built.keep_averages(training.average_decay)
+        set_precision(built, training.precision)
         self.method: Method = built.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = adam(self.method, training.learning_rate, training.backbone_rate)
         self.schedule = training.schedule()
+        self.step = compiled_step(self.method, compiled)
         self.epoch = 0
+        self.part: EpochPart | None = None
         self.history: list[dict[str, float | str]] = []
 
     def state(self, origin: Mapping[str, Any]) -> State:
@@ -64,6 +78,7 @@ class Learner:
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
+            "part": None if self.part is None else asdict(self.part),
             "history": self.history,
             "kind": self.kind,
             "deployed": self.method.deployed,
@@ -71,11 +86,17 @@ class Learner:
             **origin,
         }
 
+    def table(self) -> pd.DataFrame:
+        """The history; in the middle of a first epoch its first columns, without a line."""
+        return pd.DataFrame(self.history) if self.history else pd.DataFrame(columns=FIRST)
+
     def restore(self, state: State) -> None:
         """Go on from a state. Networks and optimizer end up on this learner's device."""
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
+        part = state.get("part")  # checkpoints of older versions are all of whole epochs
+        self.part = None if part is None else EpochPart(**part)
         self.history = list(state["history"])
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from sspcm_kedro.config import Ascending, Distinct, Settings
+from sspcm_kedro.engine.precision import Precision
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 
@@ -114,6 +115,11 @@ class TrainingConfig(Settings):
         description="of the moving average of each network's weights, which predicts and ships; "
         "null: none",
     )  # fmt: skip
+    precision: Precision = Field(
+        default="fp32",
+        description="of networks in training. tf32: a GPU rounds what convolutions multiply, where "
+        "it can; bf16: all but the last layer. Heatmaps, losses and predictions are fp32",
+    )
     version: int = Field(
         default=1, ge=0, le=10**9, description="raise it to train again, e.g. after code changed"
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from sspcm_kedro import ranks
 from sspcm_kedro.augment.fixed_views import FixedViews, see_views
+from sspcm_kedro.data.ahead import read_ahead
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.progress import show_progress
@@ -46,27 +48,28 @@ def predict(
         title: of the progress bar; without it there is none.
     """
 
-    def look(rows: Tensor) -> tuple[Tensor, ...]:
-        images = plain_view(crops, rows, device)
+    def look(pixels: Tensor) -> tuple[Tensor, ...]:
+        images = plain_view(pixels, crops.input_hw, device)
         return locate(net, images, skeleton, codec, flip_test=flip_test)
 
-    keypoints, scores = _look_at_all(net, len(crops), batch, title, look)
+    keypoints, scores = _look_at_all(net, crops, batch, title, look, device)
     return keypoints, scores
 
 
 def _look_at_all(
-    net: nn.Module, people: int, batch: int, title: str | None,
-    look: Callable[[Tensor], tuple[Tensor, ...]],
+    net: nn.Module, crops: Crops, batch: int, title: str | None,
+    look: Callable[[Tensor], tuple[Tensor, ...]], device: torch.device,
 ) -> list[Tensor]:  # fmt: skip
-    """What ``look`` gives of the rows of some people, of all of them, on the CPU.
+    """What ``look`` gives of the pixels of some people, of all of them, on the CPU.
 
     Several processes deal out the batches, which are the same for any number of them.
     """
-    parts = torch.arange(people).split(batch)[ranks.rank() :: ranks.world()]
-    with eval_mode(net):
+    parts = torch.arange(len(crops)).split(batch)[ranks.rank() :: ranks.world()]
+    reads = ([crops.read(rows, device)] for rows in parts)
+    with eval_mode(net), closing(read_ahead(reads, crops.workers)) as pixels:
         found = [
-            [part.cpu() for part in look(rows)]
-            for rows in (show_progress(parts, len(parts), title) if title else parts)
+            [part.cpu() for part in look(own)]
+            for (own,) in (show_progress(pixels, len(parts), title) if title else pixels)
         ]
     return [torch.cat(part) for part in zip(*ranks.gather(found), strict=True)]
 
@@ -115,17 +118,17 @@ def predict_views(
     """
     flip_order = skeleton.flip_order if mirrored else None
 
-    def look(rows: Tensor) -> tuple[Tensor, ...]:
+    def look(pixels: Tensor) -> tuple[Tensor, ...]:
         def see(maps: Tensor) -> Tensor:
-            return net(weak_view(crops, rows, maps, device)).float()
+            return net(weak_view(pixels, crops.input_hw, maps, device)).float()
 
-        each, mean = see_views(see, len(rows), crops.input_hw, views, codec, flip_order, device)
+        each, mean = see_views(see, len(pixels), crops.input_hw, views, codec, flip_order, device)
         xy, score = codec.decode(mean)
         peaks = codec.decode(each.flatten(0, 1))[0].unflatten(0, each.shape[:2])
         spread = (peaks - xy).norm(dim=-1).mean(dim=0) / math.hypot(*crops.input_hw)
         return xy, score, spread
 
-    keypoints, scores, spread = _look_at_all(net, len(crops), batch, title, look)
+    keypoints, scores, spread = _look_at_all(net, crops, batch, title, look, device)
     return keypoints, scores, spread
 
 

@@ -16,7 +16,9 @@ from sspcm_kedro.pose.skeleton import Skeleton
 Record = dict[str, Any]
 """Nested tables of numbers, text and lists, as JSON has them."""
 
-USUAL: Record = {"view": {"padding": BOX_PADDING}, "training": {"shards": 1}}
+USUAL: Record = {
+    "view": {"padding": BOX_PADDING}, "training": {"precision": "fp32", "shards": 1},
+}  # fmt: skip
 """Settings that a record leaves out where they have these values, which they had in every training
 before they could be set: its record and fingerprint stay what they were."""
 
@@ -72,6 +74,7 @@ class Stage:
             **({"linear_start": training.linear_start} if self._rises(training) else {}),
             "backbone_rate": training.backbone_rate,
             "average_decay": training.average_decay,
+            "precision": training.precision,
         }
 
     def _mixed(self, training: TrainingConfig) -> Record:
@@ -160,8 +163,8 @@ def check_previous(previous: dict[str, Any], stage: Stage, expected: Record, end
         rule = f"must be of the settings and people of this run: {found}"
         remedy = "Give the settings of that training (--env, --params), or train it again with "
         raise BadInput(where, rule, f"{remedy}these: kedro run --pipelines {stage.name}")
-    if previous["epoch"] != end:
-        rule = f"must stand at the end of its stage, found it after epoch {previous['epoch']}"
+    if previous["epoch"] != end or previous.get("part"):
+        rule = f"must stand at the end of its stage, found it after {place(previous)}"
         remedy = "Run that stage to its end first (the same command goes on with it): "
         raise BadInput(where, rule, f"{remedy}kedro run --pipelines {stage.name}")
 
@@ -216,7 +219,13 @@ def is_same(state: dict[str, Any] | None, comes_from: dict[str, Any]) -> bool:
 
 def stamp(state: dict[str, Any]) -> str:
     """Which training a checkpoint is of and where it stands, for what is made with it."""
-    return f"{state['fingerprint']} after epoch {state['epoch']}"
+    return f"{state['fingerprint']} after {place(state)}"
+
+
+def place(state: dict[str, Any]) -> str:
+    """Where a checkpoint stands: how many epochs are done, and of the next one how many steps."""
+    part = state.get("part")
+    return f"epoch {state['epoch']}" + (f" and {part['steps']} steps" if part else "")
 
 
 def warn_of_other_code(what: str, state: dict[str, Any], code: dict[str, str]) -> None:

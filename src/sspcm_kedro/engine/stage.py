@@ -1,12 +1,12 @@
 """A stage of a training (warm-up, a round, the comparison): from people and settings to epochs."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from sspcm_kedro import ranks
@@ -14,16 +14,18 @@ from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
+from sspcm_kedro.data.stored_crops import StoredCrops, crops_record
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_unit
 from sspcm_kedro.engine.calibration import check_measurable
 from sspcm_kedro.engine.evaluate import HEADLINES, EvaluationConfig, evaluate
 from sspcm_kedro.engine.fingerprint import file_digests, fingerprint, people_text
-from sspcm_kedro.engine.fit import EpochReport, fit
+from sspcm_kedro.engine.fit import EpochPart, EpochReport, fit
 from sspcm_kedro.engine.learner import Learner, State, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.precision import allow_tf32
 from sspcm_kedro.engine.predict import predict
-from sspcm_kedro.engine.progress import StepProgress, format_epoch
+from sspcm_kedro.engine.progress import MINUTE, Checkpoints, StepProgress, format_epoch
 from sspcm_kedro.engine.record import (
     Record,
     Stage,
@@ -32,6 +34,7 @@ from sspcm_kedro.engine.record import (
     differences_of,
     is_same,
     origin,
+    place,
     warn_of_other_code,
 )
 from sspcm_kedro.machine import MachineConfig
@@ -54,12 +57,16 @@ class MonitorConfig(EvaluationConfig):
 
 @dataclass(frozen=True)
 class People:
-    """Whom a stage learns from and is monitored on; ``unlabeled`` is None where there are none."""
+    """Whom a stage learns from and is monitored on; ``unlabeled`` is None where there are none.
+
+    ``stored`` has crops of those whom it learns from, where ingestion stores any.
+    """
 
     labeled: Instances
     unlabeled: Instances | None
     validation: Instances
     skeleton: Skeleton
+    stored: StoredCrops | None = None
 
     def taught(self, held_out: float, seed: int) -> Instances:
         """The labeled people but for a share, whom ``held_out_rows`` names."""
@@ -98,7 +105,14 @@ class StageSettings:
     def learner(self, keypoints: int) -> Learner:
         """The method with networks of ``keypoints`` channels, at the start of its training."""
         maker = network_maker(self.network, keypoints, self.seed, stride=self.view.stride)
-        return Learner(self.method, maker, self.view.codec, self.training, self.machine.pick())
+        return Learner(
+            self.method,
+            maker,
+            self.view.codec,
+            self.training,
+            self.machine.pick(),
+            self.machine.compile,
+        )
 
     def read(self, stage: Stage) -> Record:
         """What a stage reads of them."""
@@ -134,6 +148,7 @@ def record_of(
         "learners": None if learners == tuple(method.networks) else learners,
         **settings.read(stage),
         "skeleton": people.skeleton.to_dict(),
+        "crops": crops_record(people.stored),
         "labeled": _digest(people.labeled),
         "unlabeled": None if labels_only or people.unlabeled is None else _digest(people.unlabeled),
         "pseudo_labels": fingerprint(*pseudo.to_bytes()) if pseudo and stored else None,
@@ -160,7 +175,7 @@ def train_stage(
     previous: State | None = None,
     pseudo: PseudoLabels | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield checkpoint and history after each epoch.
+    """Yield checkpoint and history as often as ``train`` does.
 
     The epochs of the warm-up learn from labels alone, later ones from all that the method reads.
 
@@ -189,6 +204,8 @@ def train_stage(
         learner.restore(previous)
         learner.history = []
     learner.method.begin(last=last)
+    if pseudo is not None and "donors" not in learner.method.reads:
+        pseudo = replace(pseudo, occluders=pseudo.occluders[:0])
     if learner.method.held_out and stage.number == 0:  # before hours of training, not after
         check_measurable(people.held_out(learner.method.held_out, settings.seed), skeleton)
     record = record_of(stage, people, settings, learner.method, pseudo=pseudo, previous=previous)
@@ -200,30 +217,33 @@ def train_stage(
     labeled = people.taught(0.0 if last else learner.method.held_out, settings.seed)
     full = make_batches(
         labeled, unlabeled, pseudo, skeleton, view=view, training=training, machine=machine,
-        seed=settings.seed,
+        seed=settings.seed, stored=people.stored,
     )  # fmt: skip
     warm = replace(full, unlabeled=None, pseudo=None, size=(training.batch, training.batch))
-    yield from train(
-        learner,
-        lambda epoch, shard: (warm if epoch < training.warmup_epochs else full).epoch(epoch, shard),
-        make_monitor(
-            people.validation, skeleton, view, settings.monitor, machine,
-            learner.method.learners(last=last),
-        ),
-        stage=stage.name, span=stage.span(training), training=training, seed=settings.seed,
-        comes_from=comes_from, resume=resume,
-    )  # fmt: skip
+    with allow_tf32(training.precision == "tf32"):
+        yield from train(
+            learner,
+            lambda epoch, shard, step: (warm if epoch < training.warmup_epochs else full).epoch(
+                epoch, shard, step
+            ),
+            make_monitor(
+                people.validation, skeleton, view, settings.monitor, machine,
+                learner.method.learners(last=last),
+            ),
+            stage=stage.name, span=stage.span(training), training=training, seed=settings.seed,
+            comes_from=comes_from, resume=resume, checkpoint_minutes=machine.checkpoint_minutes,
+        )  # fmt: skip
 
 
 def make_batches(
     labeled: Instances, unlabeled: Instances | None, pseudo: PseudoLabels | None,
     skeleton: Skeleton, *, view: ViewConfig, training: TrainingConfig, machine: MachineConfig,
-    seed: int,
+    seed: int, stored: StoredCrops | None = None,
 ) -> Batches:  # fmt: skip
     """The batches of a stage."""
 
     def pool(people: Instances) -> InstancePool:
-        return InstancePool.from_crops(crops_of(people, view, machine))
+        return InstancePool.from_crops(crops_of(people, view, machine, stored))
 
     return Batches(
         pool(labeled), None if unlabeled is None else pool(unlabeled), pseudo, skeleton,
@@ -265,7 +285,7 @@ def make_monitor(
 
 def train(
     learner: Learner,
-    batches: Callable[[int, int], Iterator[Batch]],
+    batches: Callable[[int, int, int], Generator[Batch, None, None]],
     monitor: Monitor,
     *,
     stage: str,
@@ -274,8 +294,9 @@ def train(
     seed: int,
     comes_from: dict[str, Any],
     resume: State | None,
+    checkpoint_minutes: float,
 ) -> Iterator[dict[str, Any]]:
-    """Train the epochs of a stage; yield checkpoint and history after each, for the catalog.
+    """Train the epochs of a stage; yield checkpoint and history from time to time and at the end.
 
     A checkpoint of the same record is gone on from, and keeps the digests of the code that it began
     with; one of another record is of another training, and the stage starts afresh. A finished
@@ -283,7 +304,7 @@ def train(
 
     Args:
         learner: at the start of the stage.
-        batches: of an epoch, by its number and that of the shard.
+        batches: a shard's of an epoch, from a step of it on.
         monitor: scores of the networks.
         stage: its name.
         span: its epochs, of the whole training.
@@ -291,10 +312,13 @@ def train(
         seed: of the experiment.
         comes_from: what ``record.origin`` gives.
         resume: the stage's own checkpoint.
+        checkpoint_minutes: between two yields, of which the first comes no later than the first
+            epoch ends; 0 yields after every step. An epoch may be in its middle then, but not
+            where several processes train.
     """
     if resume is not None and is_same(resume, comes_from):
         learner.restore(resume)
-        logger.info("%s goes on after epoch %d of %d", stage, learner.epoch, span.stop)
+        logger.info("%s goes on after %s of %d", stage, place(resume), span.stop)
         warn_of_other_code(f"{stage} goes on", resume, comes_from["code"])
         comes_from = {**comes_from, "code": resume["code"]}
     elif resume is not None:
@@ -302,22 +326,35 @@ def train(
         logger.warning("%s has a checkpoint of another training, starts afresh: %s", stage, found)
 
     def outputs() -> dict[str, Any]:
-        return {"checkpoint": learner.state(comes_from), "history": pd.DataFrame(learner.history)}
+        return {"checkpoint": learner.state(comes_from), "history": learner.table()}
 
     epochs = range(max(span.start, learner.epoch), span.stop)
     if not epochs:
         yield outputs()
         return
-    with StepProgress(stage, len(epochs) * training.steps) as on_step:
+    due, begun = Checkpoints(MINUTE * checkpoint_minutes), learner.part
+    done = begun.steps if begun else 0
+    progress = StepProgress(stage, len(epochs) * training.steps - done)
+    with progress as on_step, ExitStack() as ends:
         for report in fit(
-            learner.method, batches, learner.optimizer, learner.schedule,
+            learner.method, lambda *which: ends.enter_context(closing(batches(*which))),
+            learner.optimizer, learner.schedule,
             epochs=epochs, steps=training.steps, seed=seed, shards=training.shards,
-            on_step=on_step,
+            on_step=on_step, interval=min(MINUTE, due.interval), begun=begun,
+            step=learner.step,
         ):  # fmt: skip
-            learner.epoch = report.epoch + 1
-            learner.history.append(history_row(stage, report, monitor(learner.method)))
-            logger.info("%s", format_epoch(learner.history[-1]))
-            yield outputs()
+            if isinstance(report, EpochPart):
+                progress.tell(report, training.steps)
+                if ranks.world() > 1:  # this process knows its own shards' part alone
+                    continue
+                learner.part = report
+            else:
+                learner.epoch, learner.part = report.epoch + 1, None
+                learner.history.append(history_row(stage, report, monitor(learner.method)))
+                logger.info("%s", format_epoch(learner.history[-1]))
+            if due.at(whole=learner.part is None, last=learner.epoch == span.stop):
+                yield outputs()
+                due.restart()
 
 
 def history_row(

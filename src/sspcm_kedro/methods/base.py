@@ -9,11 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.fixed_views import FixedViews
-from sspcm_kedro.augment.occlude import CutOcclude
+from sspcm_kedro.augment.occlude import CutOcclude, DonorSource
 from sspcm_kedro.batch import Batch, Labeled
 from sspcm_kedro.config import Settings
 from sspcm_kedro.pose.geometry import move_points
@@ -74,7 +75,7 @@ class Method(nn.Module, ABC):
         """Called before the first step of a stage, with what the stage before left."""
 
     @abstractmethod
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         """Scalars by name; those named ``loss/...`` are summed and minimized."""
 
     def keep_averages(self, decay: float) -> None:
@@ -86,6 +87,11 @@ class Method(nn.Module, ABC):
         self.decay = decay
         for name, net in self.networks.items():
             self.averages[name] = copy.deepcopy(net).requires_grad_(False).eval()
+
+    @property
+    def frozen(self) -> tuple[nn.Module, ...]:
+        """Groups of networks that it only reads, besides the averages."""
+        return ()
 
     @property
     def shipped(self) -> nn.ModuleDict:
@@ -154,6 +160,7 @@ class LabelRules:
         tolerance: a label is right up to this distance from the truth, as a share of the PCK unit.
         min_probability: where that is measured, a keypoint is kept that is right this likely,
             whatever the first two rules say.
+        donors: whose limbs are pasted.
     """
 
     min_score: float = 0.1
@@ -163,6 +170,7 @@ class LabelRules:
     held_out: float = 0.0
     tolerance: float = 0.2
     min_probability: float = 0.5
+    donors: DonorSource = "batch"
 
 
 def _unmirrored(affine: AffineConfig) -> AffineConfig:

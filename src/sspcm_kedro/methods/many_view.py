@@ -4,10 +4,11 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.fixed_views import FixedViews
-from sspcm_kedro.augment.occlude import CutOcclude, Donors, PatchConfig
+from sspcm_kedro.augment.occlude import CutOcclude, Donors, DonorSource, PatchConfig
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.config import Share
 from sspcm_kedro.methods.base import LabelRules, MakeNet, Method, MethodSettings
@@ -34,6 +35,7 @@ class ManyView(Method):
         sure: keypoints that are right at least this likely may be covered.
         weight: of the loss on unlabeled people.
         held_out: the share of the labeled people on whom the labels are measured.
+        donors: whose limbs Cut-Occlude pastes.
 
     Source: SSPCM's frame (section 3); many views as in data distillation (Radosavovic et al., CVPR
     2018); the expected heatmap is ours (docs/method.md).
@@ -41,17 +43,19 @@ class ManyView(Method):
 
     deployed = STUDENT
     labelers = TEACHERS
-    reads = frozenset({"images", "corrected", "donors"})
 
     def __init__(
         self, make_net: MakeNet, codec: HeatmapCodec, occlude: CutOcclude, *,
-        sure: float, weight: float, held_out: float,
+        sure: float, weight: float, held_out: float, donors: DonorSource,
     ) -> None:  # fmt: skip
         super().__init__()
         names = (*TEACHERS, STUDENT)
         self.networks = nn.ModuleDict({name: make_net(i) for i, name in enumerate(names)})
         self.codec, self.occlude, self.held_out = codec, occlude, held_out
         self.sure, self.weight = sure, weight
+        self.reads = frozenset({"images", "corrected"})
+        if donors == "bank":
+            self.reads = self.reads.union({"donors"})
         self.learning = TEACHERS
 
     def learners(self, *, last: bool) -> tuple[str, ...]:
@@ -65,7 +69,7 @@ class ManyView(Method):
             if len(self.averages):
                 self.averages[STUDENT].load_state_dict(taught)
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         labeled, unlabeled, names = batch.labeled, batch.unlabeled, self.learning
         if unlabeled is None:
             losses = self.supervised_losses(labeled, names)
@@ -77,7 +81,8 @@ class ManyView(Method):
         probability = target.amax(dim=(2, 3))
         sure = taught * (probability > self.sure)
         keypoints = self.codec.peaks(target)
-        donors = unlabeled.donors or Donors(unlabeled.images, keypoints, sure)
+        bank = unlabeled.donors if "donors" in self.reads else None
+        donors = bank or Donors(unlabeled.images, keypoints, sure)
         supervised, consistency = [], []
         for name in names:  # labeled and unlabeled people are one batch to the batch norm
             hard = self.occlude(unlabeled.images, keypoints, sure, donors, rng)
@@ -97,6 +102,7 @@ class ManyViewConfig(MethodSettings):
     labels_read = frozenset({"held_out"})
     kind: Literal["many_view"]
     occlude: PatchConfig = PatchConfig(patches=1)
+    donors: DonorSource = "batch"
     views: FixedViews = FixedViews(scales=(0.94, 1.08))
     held_out: float = Field(
         default=0.2, gt=0, le=0.5,
@@ -119,12 +125,12 @@ class ManyViewConfig(MethodSettings):
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> ManyView:
         return ManyView(
             make_net, codec, self.occlude.occlude(), sure=self.sure, weight=self.weight,
-            held_out=self.held_out,
+            held_out=self.held_out, donors=self.donors,
         )  # fmt: skip
 
     def label_rules(self) -> LabelRules:
         """In which views a round looks, and whom Cut-Occlude may cover."""
         return LabelRules(
             0.0, self.max_inconsistency, self.occlude.occlude(), self.views, self.held_out,
-            self.tolerance, self.sure,
+            self.tolerance, self.sure, self.donors,
         )  # fmt: skip

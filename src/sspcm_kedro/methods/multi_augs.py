@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.mix import RandomCutMix, RandomCutout
 from sspcm_kedro.augment.occlude import CutOcclude, Donors, JointCutout
 from sspcm_kedro.batch import Batch, Unlabeled
@@ -55,8 +56,8 @@ class MultiAugs(Method):
         self.labelers, self.deployed = tuple(places), next(iter(places))
         self.codec, self.affine, self.paths, self.weight = codec, affine, paths, weight
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        unlabeled, nets = batch.unlabeled, self.networks.values()
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
+        unlabeled, nets = batch.unlabeled, list(self.networks.values())
         supervised = self.supervised_losses(batch.labeled)
         losses = self.sum_losses("supervised", supervised, 1 / len(nets))
         if unlabeled is None:
@@ -73,7 +74,7 @@ class MultiAugs(Method):
             consistency.append(sum(each[1:], each[0]))
         return losses | self.sum_losses("consistency", consistency, self.weight)
 
-    def harden(self, path: Path, unlabeled: Unlabeled, keypoints: Tensor, rng: Generator) -> Tensor:
+    def harden(self, path: Path, unlabeled: Unlabeled, keypoints: Tensor, rng: Draws) -> Tensor:
         """Images (b, 3, H, W) by one path, with holes or limbs at keypoints (b, k, 2), in input
         pixels."""
         images, weights = unlabeled.images, unlabeled.weights

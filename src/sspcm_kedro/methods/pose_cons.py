@@ -3,9 +3,10 @@
 from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.occlude import JointCutout, PatchConfig
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.methods.base import (
@@ -45,8 +46,8 @@ class PoseCons(Method):
         self.networks = nn.ModuleDict({name: make_net(i) for name, i in self.places.items()})
         self.codec, self.affine, self.cutout, self.weight = codec, affine, cutout, weight
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        unlabeled, nets = batch.unlabeled, self.networks.values()
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
+        unlabeled, nets = batch.unlabeled, list(self.networks.values())
         supervised = self.supervised_losses(batch.labeled)
         losses = self.sum_losses("supervised", supervised, self.supervised_weight)
         if unlabeled is None:

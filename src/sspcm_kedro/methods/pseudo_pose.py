@@ -5,9 +5,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.methods.base import (
     MakeNet,
@@ -54,7 +55,7 @@ class PseudoPose(Method):
         self.register_buffer("student_steps", torch.zeros(()))
         self.teaching = False
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         unlabeled = batch.unlabeled
         self.teaching = unlabeled is not None
         if unlabeled is None:

@@ -4,9 +4,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.occlude import JointCutout, PatchConfig
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.methods.base import (
@@ -61,7 +62,7 @@ class ScarceNet(Method):
         self.keep, self.max_distance = keep, max_distance
         self.weight, self.consistency_weight = weight, consistency_weight
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         unlabeled, student = batch.unlabeled, self.networks["student"]
         supervised = self.supervised_losses(batch.labeled)
         losses = self.sum_losses("supervised", supervised, SUPERVISED_WEIGHT)

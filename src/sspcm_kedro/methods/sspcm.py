@@ -6,10 +6,11 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
-from sspcm_kedro.augment.occlude import Donors, PatchConfig
+from sspcm_kedro.augment.draws import Draws
+from sspcm_kedro.augment.occlude import Donors, DonorSource, PatchConfig
 from sspcm_kedro.batch import Batch, Unlabeled
 from sspcm_kedro.methods.base import (
     LabelRules,
@@ -54,7 +55,9 @@ class SSPCM(Method):
         self.codec, self.affine, self.occlude = codec, affine, rules.occlude
         self.min_score, self.max_inconsistency = rules.min_score, rules.max_inconsistency
         self.weight, self.snapshot_every = weight, snapshot_every
-        self.reads = frozenset({"images", "earlier", "donors"})
+        self.reads = frozenset({"images", "earlier"})
+        if rules.donors == "bank":
+            self.reads = self.reads.union({"donors"})
         if snapshot_every is not None:
             self.reads -= {"earlier"}
             self.snapshots = copy.deepcopy(self.teachers).requires_grad_(False)
@@ -63,8 +66,12 @@ class SSPCM(Method):
     def teachers(self) -> nn.ModuleList:
         return nn.ModuleList([self.networks["teacher_a"], self.networks["teacher_b"]])
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        unlabeled, nets = batch.unlabeled, self.networks.values()
+    @property
+    def frozen(self) -> tuple[nn.Module, ...]:
+        return () if self.snapshot_every is None else (self.snapshots,)
+
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
+        unlabeled, nets = batch.unlabeled, list(self.networks.values())
         losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled), weight=0.5)
         if unlabeled is None:
             return losses
@@ -82,7 +89,8 @@ class SSPCM(Method):
         targets = ((now[1], trusted), (now[0], trusted), (corrected, agreed))
         for net, (pseudo, weights) in zip(nets, targets, strict=True):
             keypoints = self.codec.peaks(pseudo)
-            donors = unlabeled.donors or Donors(unlabeled.images, keypoints, unlabeled.weights)
+            bank = unlabeled.donors if "donors" in self.reads else None
+            donors = bank or Donors(unlabeled.images, keypoints, unlabeled.weights)
             hard = self.occlude(unlabeled.images, keypoints, weights, donors, rng)
             predicted = net(warp(hard, theta))
             consistency.append(keypoint_mse(predicted, self.codec.warp(pseudo, theta), weights))
@@ -120,6 +128,7 @@ class SSPCMConfig(MethodSettings):
     kind: Literal["sspcm"]
     affine: StrongView = AffineConfig()
     occlude: PatchConfig = PatchConfig(patches=2)
+    donors: DonorSource = "batch"
     min_score: float = Field(
         default=0.1, ge=0, le=1, description="a keypoint counts above this mean peak"
     )
@@ -143,4 +152,6 @@ class SSPCMConfig(MethodSettings):
 
     def label_rules(self) -> LabelRules:
         """A round's stored labels are kept, and occluded, as the step does with heatmaps."""
-        return LabelRules(self.min_score, self.max_inconsistency, self.occlude.occlude())
+        return LabelRules(
+            self.min_score, self.max_inconsistency, self.occlude.occlude(), donors=self.donors
+        )

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.methods.base import MakeNet, Method, MethodSettings
 from sspcm_kedro.pose.heatmap import HeatmapCodec
@@ -24,7 +25,7 @@ class Supervised(Method):
         super().__init__()
         self.networks = nn.ModuleDict({"student": make_net(2)})
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         return self.sum_losses("supervised", self.supervised_losses(batch.labeled))
 
 

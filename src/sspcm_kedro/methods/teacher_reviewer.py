@@ -3,9 +3,10 @@
 from typing import Literal
 
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.mix import KeypointMix
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.methods.base import (
@@ -52,8 +53,8 @@ class TeacherReviewer(Method):
         self.codec, self.affine, self.mix = codec, affine, mix
         self.weight, self.review_weight = weight, review_weight
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        unlabeled, nets = batch.unlabeled, self.networks.values()
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
+        unlabeled, nets = batch.unlabeled, list(self.networks.values())
         losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled))
         if unlabeled is None:
             return losses

@@ -4,9 +4,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
+from sspcm_kedro.augment.draws import Draws
 from sspcm_kedro.augment.occlude import JointCutout, PatchConfig
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.config import Share
@@ -54,7 +55,7 @@ class UBPL(Method):
         self.codec, self.affine, self.cutout = codec, affine, cutout
         self.min_score, self.weight = min_score, weight
 
-    def training_step(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         unlabeled = batch.unlabeled
         losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled))
         if unlabeled is None:

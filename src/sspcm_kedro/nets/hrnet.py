@@ -14,6 +14,7 @@ from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.nets.heatmap_network import HeatmapNetwork
 from sspcm_kedro.nets.weights import PublishedConfig, Weights, fit_weights
 
 Depth = Annotated[int, Field(ge=1, le=16)]
@@ -21,7 +22,7 @@ Modules = tuple[Depth, Depth, Depth]
 """How many modules stages 2, 3 and 4 have; published: 1, 4, 3."""
 
 
-class HRNet(nn.Module):
+class HRNet(HeatmapNetwork):
     """Images (b, 3, H, W), sizes multiples of 32, to heatmaps (b, k, H / 4, W / 4).
 
     Initialized as published: N(0, 0.001^2) for convolutions, 1 and 0 for batch norm.
@@ -45,8 +46,12 @@ class HRNet(nn.Module):
                 nn.init.normal_(module.weight, std=0.001)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.backbone(images)[0])
+    def features(self, images: Tensor) -> Tensor:
+        return self.backbone(images)[0]
+
+    @property
+    def last_layer(self) -> nn.Module:
+        return self.head
 
     def load_backbone(self, state: Weights, where: object) -> None:
         """Take a classifier's weights, timm's or the published ones, all but its head.

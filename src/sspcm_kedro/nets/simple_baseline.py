@@ -8,10 +8,11 @@ from torch.nn import functional
 
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets.backbone import Backbone, known_backbone, reduction_of, reductions_of
+from sspcm_kedro.nets.heatmap_network import HeatmapNetwork
 from sspcm_kedro.nets.weights import PublishedConfig, Weights, find_weights, fit_weights
 
 
-class SimpleBaseline(nn.Module):
+class SimpleBaseline(HeatmapNetwork):
     """Images (b, 3, H, W) to heatmaps (b, k, H / stride, W / stride).
 
     H and W are multiples of the backbone's reduction.
@@ -30,8 +31,15 @@ class SimpleBaseline(nn.Module):
         layers = (backbone.reduction // stride).bit_length() - 1
         self.head = deconvolution_head(backbone.channels, width, keypoints, layers=layers)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.backbone(images))
+    def features(self, images: Tensor) -> Tensor:
+        features = self.backbone(images)
+        for layer in list(self.head)[:-1]:
+            features = layer(features)
+        return features
+
+    @property
+    def last_layer(self) -> nn.Module:
+        return self.head[-1]
 
     def load_backbone(self, state: Weights, where: object) -> None:
         """Take a classifier's weights for the backbone, see ``Backbone.load``."""
@@ -55,7 +63,7 @@ class SimpleBaseline(nn.Module):
         fit_weights(self, state, where, rename=ours)
 
 
-class LateralBaseline(nn.Module):
+class LateralBaseline(HeatmapNetwork):
     """SimpleBaseline that sees the backbone's finer levels, too.
 
     Each deconvolution's normalized output is joined by that of a 1x1 convolution of the backbone's
@@ -82,11 +90,15 @@ class LateralBaseline(nn.Module):
             channels = width
         self.final = _final(channels, keypoints)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         *finer, features = self.backbone.levels(images)
         for up, lateral, fine in zip(self.ups, self.laterals, reversed(finer), strict=True):
             features = functional.relu(up(features) + lateral(fine))
-        return self.final(features)
+        return features
+
+    @property
+    def last_layer(self) -> nn.Module:
+        return self.final
 
 
 def deconvolution_head(channels: int, width: int, keypoints: int, *, layers: int) -> nn.Sequential:

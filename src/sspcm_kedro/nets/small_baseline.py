@@ -7,10 +7,11 @@ from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
 from sspcm_kedro.config import Settings
+from sspcm_kedro.nets.heatmap_network import HeatmapNetwork
 from sspcm_kedro.nets.simple_baseline import deconvolution_head
 
 
-class SmallBaseline(nn.Module):
+class SmallBaseline(HeatmapNetwork):
     """Images (b, 3, H, W), sizes multiples of 16, to heatmaps (b, k, H / stride, W / stride).
 
     A 3x3 stem at stride 2, three residual stages to stride 16, then deconvolutions.
@@ -41,8 +42,15 @@ class SmallBaseline(nn.Module):
         layers = (16 // stride).bit_length() - 1
         self.head = deconvolution_head(channels, 2 * width, keypoints, layers=layers)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.backbone(images))
+    def features(self, images: Tensor) -> Tensor:
+        features = self.backbone(images)
+        for layer in list(self.head)[:-1]:
+            features = layer(features)
+        return features
+
+    @property
+    def last_layer(self) -> nn.Module:
+        return self.head[-1]
 
 
 class SmallBaselineConfig(Settings):

@@ -9,3 +9,8 @@ def by_name(*names: str, **others: str) -> dict[str, str]:
         others: the rest, by argument.
     """
     return {name.removeprefix("params:"): name for name in names} | others
+
+
+def crop_cache(cached: bool) -> tuple[str, ...]:
+    """The dataset of stored crops, where ``machine.crop_cache`` stores any."""
+    return ("crop_cache",) if cached else ()

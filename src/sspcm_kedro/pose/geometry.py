@@ -4,7 +4,9 @@ A (2, 3) matrix M maps a point (x, y) to M[:, :2] (x, y) + M[:, 2].
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,6 +81,22 @@ def crop_matrix(
     return matrix
 
 
+def vector(values: Sequence[Any], like: Shaped[Tensor, "*any"]) -> Shaped[Tensor, " n"]:
+    """The numbers as a tensor of the type and device of another.
+
+    They are written there, one by one: a GPU would wait for a copy of them. (While a graph is
+    traced for export the sizes among them are tensors.)
+    """
+    return torch.stack([like.new_full((), value) for value in values])
+
+
+def in_order(
+    keypoints: Shaped[Tensor, "n k *features"], order: Sequence[int]
+) -> Shaped[Tensor, "n k *features"]:
+    """Keypoints in another order, without a copy of the order to their device."""
+    return torch.stack([keypoints[:, place] for place in order], dim=1)
+
+
 def move_points(
     points: Float[Tensor, "n k 2"], matrix: Float[Tensor, "n 2 3"]
 ) -> Float[Tensor, "n k 2"]:
@@ -87,8 +105,8 @@ def move_points(
 
 
 def invert(matrix: Float[Tensor, "n 2 3"]) -> Float[Tensor, "n 2 3"]:
-    """The inverse maps."""
-    linear = torch.linalg.inv(matrix[:, :, :2])
+    """The inverse maps; not finite where there is none, which is not asked: a GPU would wait."""
+    linear, _ = torch.linalg.inv_ex(matrix[:, :, :2])
     return torch.cat([linear, -linear @ matrix[:, :, 2:]], dim=2)
 
 
@@ -113,11 +131,11 @@ def similarity(
     """
     radians = rotation * (math.pi / 180)
     cos, sin = scale * torch.cos(radians), scale * torch.sin(radians)
-    mirror = torch.where(flip, -1.0, 1.0)
+    mirror = 1.0 - 2.0 * flip  # no where: its plain numbers are copied to a GPU
     columns = torch.stack([cos * mirror, sin * mirror], 1), torch.stack([-sin, cos], 1)
     linear = torch.stack(columns, 2)
     height, width = input_hw
-    center = linear.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    center = vector(((width - 1) / 2, (height - 1) / 2), linear)
     return torch.cat([linear, (center - linear @ center)[:, :, None]], dim=2)
 
 
@@ -130,7 +148,7 @@ def flip_keypoints(
     Coordinates stay: the map that mirrors the image moves them (``similarity``).
     """
     condition = flip.reshape(-1, *[1] * (keypoints.ndim - 1))
-    return torch.where(condition, keypoints[:, list(flip_order)], keypoints)
+    return torch.where(condition, in_order(keypoints, flip_order), keypoints)
 
 
 def sampling_grid(
@@ -142,7 +160,7 @@ def sampling_grid(
     x = torch.arange(out_hw[1], device=matrix.device, dtype=matrix.dtype)[:, None]
     source = inverse[..., 0] * x + inverse[..., 1] * y + inverse[..., 2]
     # grid_sample (align_corners=False) calls the outer edges of the first and last pixel -1 and 1.
-    return (2 * source + 1) / matrix.new_tensor(source_hw[::-1]) - 1
+    return (2 * source + 1) / vector(source_hw[::-1], matrix) - 1
 
 
 def warp(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 from torch.nn import functional
 
-from sspcm_kedro.pose.geometry import at_stride, warp
+from sspcm_kedro.pose.geometry import at_stride, in_order, vector, warp
 
 Refinement = Literal["none", "shift", "dark", "parabola"]
 """From the highest cell to a point between cells (``decode_heatmaps``)."""
@@ -108,7 +108,7 @@ def encode_heatmaps(
     if sub_cell:
         meets = (across > 0).any(dim=2) & (down > 0).any(dim=2)
     else:
-        sizes = center.new_tensor([width, height])
+        sizes = vector((width, height), center)
         meets = ((center - reach < sizes) & (center + reach + 1 >= 0)).all(dim=2)
     weights = ((visibility > 0) & meets).to(center.dtype)
     heatmaps = down[..., :, None] * across[..., None, :]
@@ -121,11 +121,11 @@ def peaks(
     """Highest cells as (x, y), in whole cells, and their values; of equals the first in rows.
 
     On a CPU numpy's argmax is several times faster than torch's and returns the same cell; an
-    exported graph has torch's.
+    exported graph and a compiled one have torch's.
     """
     flat = heatmaps.flatten(2)
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    if flat.device.type == "cpu" and not tracing:
+    if flat.device.type == "cpu" and not (tracing or torch.compiler.is_compiling()):
         index = torch.from_numpy(np.argmax(flat.detach().numpy(), axis=2))
     else:
         index = flat.argmax(dim=2)
@@ -171,7 +171,7 @@ def dark_kernel(sigma: float) -> int:
 
 def _inside(cells: Int[Tensor, "b k 2"], hw: torch.Size, border: int) -> Bool[Tensor, "b k"]:
     """Whether 1 < x < w - border, and the same for y."""
-    size = cells.new_tensor([hw[1], hw[0]])
+    size = vector((hw[1], hw[0]), cells)
     return ((cells > 1) & (cells < size - border)).all(dim=2)
 
 
@@ -179,9 +179,10 @@ def _neighbors(
     heatmaps: Float[Tensor, "b k h w"], cells: Int[Tensor, "b k 2"], offsets: list[tuple[int, int]]
 ) -> Float[Tensor, "b k offsets"]:
     """Values at cells + offsets (x, y), clamped to the map."""
-    (height, width), shift = heatmaps.shape[2:], cells.new_tensor(offsets)
-    x = (cells[..., None, 0] + shift[:, 0]).clamp(0, width - 1)
-    y = (cells[..., None, 1] + shift[:, 1]).clamp(0, height - 1)
+    height, width = heatmaps.shape[2:]
+    across, down = (vector(axis, cells) for axis in zip(*offsets, strict=True))
+    x = (cells[..., None, 0] + across).clamp(0, width - 1)
+    y = (cells[..., None, 1] + down).clamp(0, height - 1)
     return heatmaps.flatten(2).gather(2, y * width + x)
 
 
@@ -220,7 +221,7 @@ def _parabola_shift(
     slope = 0.5 * torch.stack([at[1] - at[2], at[3] - at[4]], dim=2)
     curvature = torch.stack([at[1] + at[2], at[3] + at[4]], dim=2) - 2 * at[0][..., None]
     shift = (-slope / curvature.clamp_max(-1e-3)).clamp(-0.5, 0.5)
-    last = cells.new_tensor([heatmaps.shape[3] - 1, heatmaps.shape[2] - 1])
+    last = vector((heatmaps.shape[3] - 1, heatmaps.shape[2] - 1), cells)
     return shift * ((cells > 0) & (cells < last))
 
 
@@ -248,5 +249,5 @@ def flip_back(
 
     Source: ``SHIFT_HEATMAP`` of SimpleBaseline and HRNet.
     """
-    mirrored = heatmaps.flip(3)[:, list(flip_order)]
+    mirrored = in_order(heatmaps.flip(3), flip_order)
     return torch.cat([mirrored[..., :1], mirrored[..., :-1]], dim=3)

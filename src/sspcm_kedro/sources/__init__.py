@@ -3,8 +3,9 @@
 A new kind is such a file, and its class in ``FolderSource``; see README.md.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, RootModel, model_validator
 
@@ -38,6 +39,7 @@ __all__ = [
     "LspetSource",
     "SourceConfig",
     "UnionSource",
+    "has_videos",
 ]  # fmt: skip
 
 FolderSource = (
@@ -97,7 +99,15 @@ KINDS: dict[str, type[BaseSource]] = {
 """Every kind of source."""
 
 WITH_VIDEOS = frozenset(kind for kind, source in KINDS.items() if source.has_videos)
-"""The kinds of whose videos ingestion makes images."""
+"""The kinds of whose videos ingestion always makes images."""
+
+
+def has_videos(source: Mapping[str, Any]) -> bool:
+    """Whether ingestion makes images of videos of a source, which is not yet typed."""
+    kind, pool = source.get("kind"), source.get("unlabeled")
+    of_coco = kind == "coco" and isinstance(pool, Mapping) and pool.get("videos") is not None
+    return kind in WITH_VIDEOS or of_coco
+
 
 SETS: dict[str, tuple[str, PublishedSet]] = {
     published.name: (kind, published)

@@ -12,7 +12,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import AIC, Skeleton
 from sspcm_kedro.sources import checks
 from sspcm_kedro.sources.base import BaseSource, assemble, boxed_instances, number_names
-from sspcm_kedro.sources.coco import CocoPart
+from sspcm_kedro.sources.coco_parts import CocoPart
 
 _VISIBILITY = np.array([0, 2, 1, 0])
 """The set's v: 1 visible, 2 covered, 3 absent; the project's: 2, 1, 0."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
@@ -95,8 +96,9 @@ def copy_labels(people: Instances, labels: Instances, file: Path) -> Instances:
     Raises:
         BadInput: no id is equal; names the ``file`` of the labels.
     """
-    row_of = {int(label_id): row for row, label_id in enumerate(labels.ids)}
-    rows = np.array([row_of.get(int(person), -1) for person in people.ids])
+    row_of = pd.Series(np.arange(len(labels)), labels.ids)
+    row_of = row_of.loc[~row_of.index.duplicated(keep="last")]
+    rows = row_of.reindex(people.ids, fill_value=-1).to_numpy(int)
     known = rows >= 0
     if not known.any():
         rule = "the truth must have annotation ids of the unlabeled file, and has none of them"
@@ -174,9 +176,11 @@ def renumber(part: Instances, taken: list[Instances]) -> Instances:
     used = np.concatenate([other.ids for other in taken])
     if np.isin(ids, used).any():
         ids = ids - ids.min() + used.max() + 1
-    path_of = {i: p for other in taken for i, p in zip(other.image_ids, other.paths, strict=True)}
-    if any(path_of.get(i, path) != path for i, path in zip(image_ids, part.paths, strict=True)):
-        image_ids = image_ids - image_ids.min() + max(path_of) + 1
+    taken_ids = np.concatenate([other.image_ids for other in taken])
+    taken_paths = pd.Series(np.concatenate([other.paths for other in taken]), taken_ids)
+    path_of = taken_paths.loc[~taken_paths.index.duplicated(keep="last")].reindex(image_ids)
+    if (path_of.notna().to_numpy() & (path_of.to_numpy(object) != part.paths)).any():
+        image_ids = image_ids - image_ids.min() + taken_ids.max() + 1
     return replace(part, ids=ids, image_ids=image_ids)
 
 

@@ -4,19 +4,23 @@ import json
 import logging
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import yaml
+from joblib import cpu_count
 
 from sspcm_kedro.data.image_file import (
+    COPY,
     DEEP_MODES,
     UnreadableImage,
-    checksum_of,
     decode,
     is_turned,
     stored_hw,
@@ -205,35 +209,53 @@ def find_images(file: Path, names: Iterable[str], folder: Path) -> dict[str, str
 
 
 def verify_images(instances: Instances, workers: int | None = None) -> Instances:
-    """The same people with the checksums of their images, each of which is decoded once.
+    """``check_images`` without a ledger: the people with the checksums of their images."""
+    return check_images(instances, None, workers)[0]
 
-    One that is broken or not of its promised size is refused.
+
+LEDGER = ("crc32", "bytes", "height", "width", "turned", "deep")
+"""Of each image that has decoded: its file's CRC32 and size, and what was found."""
+
+
+def check_images(
+    instances: Instances, ledger: pd.DataFrame | None, workers: int | None = None
+) -> tuple[Instances, pd.DataFrame]:
+    """The same people with the checksums of their images, each of which is decoded once, and the
+    ledger of these images.
+
+    One that is broken or not of its promised size is refused. Files whose content the ledger of
+    before knows are read, and not decoded again.
 
     Sizes are those of the stored pixels: EXIF orientation is ignored, as in training. How many
     images have such a tag, or more than 8 bits, is logged.
     """
+    rows = () if ledger is None else ledger[list(LEDGER)].itertuples(index=False)
+    known = {(seen.crc32, seen.bytes): seen for seen in map(_Seen._make, rows)}
     promised = dict(zip(instances.paths.tolist(), map(tuple, instances.image_hw.tolist()),
                         strict=True))  # fmt: skip
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        decoded = pool.map(_look, promised)
-        found = dict(zip(promised, show_progress(decoded, len(promised), "checking images"),
+    with ThreadPoolExecutor(workers or cpu_count()) as pool:
+        looked = pool.map(partial(_look, known=known), promised)
+        found = dict(zip(promised, show_progress(looked, len(promised), "checking images"),
                          strict=True))  # fmt: skip
-    broken = [(path, fault) for path, (_, _, _, fault) in found.items() if fault]
+    broken = [(path, seen) for path, seen in found.items() if isinstance(seen, UnreadableImage)]
     if broken:
         path, fault = broken[0]
         refuse(Path(path), [("", fault.rule)] * len(broken), fault.remedy)
-    resized = [path for path, (hw, *_) in found.items() if hw != promised[path]]
+    seen = {path: one for path, one in found.items() if isinstance(one, _Seen)}
+    resized = [path for path, one in seen.items() if (one.height, one.width) != promised[path]]
     if resized:
-        wanted, hw = promised[resized[0]], found[resized[0]][0]
-        rule = f"the image must have the annotated (height, width) {wanted}, the file has {hw}"
+        wanted, one = promised[resized[0]], seen[resized[0]]
+        rule = f"the image must have the annotated (height, width) {wanted}, the file has "
+        rule += f"{(one.height, one.width)}"
         remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
         refuse(Path(resized[0]), [("", rule)] * len(resized), remedy)
     for trait, meaning in _TRAITS.items():
-        having = [path for path, (_, traits, *_) in found.items() if trait in traits]
+        having = [path for path, one in seen.items() if getattr(one, trait)]
         if having:
             logger.warning("%d images %s (the first: %s)", len(having), meaning, having[0])
-    checksums = np.array([found[path][2] for path in instances.paths], np.int64)
-    return replace(instances, checksums=checksums)
+    checksums = np.array([seen[path].crc32 for path in instances.paths], np.int64)
+    table = pd.DataFrame(sorted(set(seen.values())), columns=list(LEDGER))
+    return replace(instances, checksums=checksums), table
 
 
 _TRAITS = {
@@ -243,22 +265,38 @@ _TRAITS = {
 }
 
 
-def _look(path: str) -> tuple[tuple[int, int], set[str], int, UnreadableImage | None]:
-    """The (height, width) of an image that decodes to its last row, its traits and its checksum;
-    else the fault."""
+class _Seen(NamedTuple):
+    """A row of the ledger."""
+
+    crc32: int
+    bytes: int
+    height: int
+    width: int
+    turned: bool
+    deep: bool
+
+
+def _look(path: str, known: Mapping[tuple[int, int], _Seen]) -> _Seen | UnreadableImage:
+    """What an image is that decodes to its last row; else the fault."""
     try:
-        image = decode(path)
+        content = Path(path).read_bytes()
+        name = zlib.crc32(content), len(content)
+        if name in known:
+            return known[name]
+        image = decode(path, content)
     except UnreadableImage as fault:
-        return (0, 0), set(), -1, fault
-    traits = {"turned": is_turned(image), "deep": image.mode in DEEP_MODES}
-    having = {trait for trait, has in traits.items() if has}
-    return (image.height, image.width), having, checksum_of(path), None
+        return fault
+    except OSError as error:
+        rule = f"the image must decode, but {error.strerror or error}"
+        return UnreadableImage(path, rule, COPY)
+    turned, deep = is_turned(image), image.mode in DEEP_MODES
+    return _Seen(*name, image.height, image.width, turned, deep)
 
 
 def stored_sizes(paths: Sequence[Path], workers: int | None = None) -> np.ndarray:
     """The (height, width) (n, 2) of stored images, from their headers, whatever EXIF says."""
     distinct = dict.fromkeys(paths)
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cpu_count()) as pool:
         found = pool.map(stored_hw, distinct)
         sizes = dict(zip(distinct, show_progress(found, len(distinct), "image sizes"), strict=True))
     return np.array([sizes[path] for path in paths], np.int64).reshape(-1, 2)

@@ -1,45 +1,24 @@
 """COCO files as a source: COCO 2017 in all its parts, and any data of that form."""
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from sspcm_kedro.config import Settings
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
+from sspcm_kedro.data.video import SUFFIXES
 from sspcm_kedro.downloads.published import Archive, ByHand, Part, PublishedSet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import COCO, Skeleton
 from sspcm_kedro.sources.base import BaseSource, assemble, copy_labels
 from sspcm_kedro.sources.coco_checks import need_lists
 from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
+from sspcm_kedro.sources.coco_parts import CocoPart, DetectedPart, UnlabeledPart
+from sspcm_kedro.sources.labeled import frame_boxes, to_instances
+from sspcm_kedro.sources.project import frame_images, further_images, videos_in
+from sspcm_kedro.sources.video_frames import VideoFrames
 
-
-class CocoPart(Settings):
-    """Annotations and their images, both relative to the source's root."""
-
-    annotations: Path
-    images: Path
-
-
-class DetectedPart(CocoPart):
-    """People in boxes.
-
-    Attributes:
-        annotations: their boxes; with ``detections`` only the list of images.
-        detections: their boxes as a detector's result list.
-    """
-
-    detections: Path | None = None
-
-
-class UnlabeledPart(DetectedPart):
-    """People without labels; labels in ``annotations`` are erased, and kept as the hidden truth.
-
-    Attributes:
-        truth: their labels in a file of its own, with the same annotation ids.
-    """
-
-    truth: Path | None = None
+logger = logging.getLogger(__name__)
 
 
 def _images(name: str, size: int, checksum: str) -> Archive:
@@ -118,13 +97,13 @@ class CocoSource(BaseSource):
     COCO 2017 itself is one: ``person_keypoints_train2017.json`` and ``..._val2017.json``,
     ``image_info_unlabeled2017.json`` with the detections of its people, and
     ``image_info_test-dev2017.json`` with those of its people. Every detected box is used, however
-    low its score, as published.
+    low its score, as published, unless ``unlabeled.min_box_score`` says which.
 
     Attributes:
         root: the folder that all other paths are relative to.
         train: the annotated part.
         validation: an annotated part to validate on; without it, ``split`` holds some people out.
-        unlabeled: further people without labels.
+        unlabeled: further people without labels; a bare folder of images or of videos serves, too.
         test: people to hand in predictions for: a list of images and a detector's result list.
         sigmas: OKS sigmas, where the keypoints are not COCO's.
         flip_pairs: index pairs, from 0, where left/right in the names does not tell them.
@@ -162,7 +141,8 @@ class CocoSource(BaseSource):
         validation = None
         if self.validation:
             validation, _, ignored = self._labeled(self.validation, skeleton, True)
-        unlabeled, truth = self._unlabeled(skeleton)
+        known = [annotated] if validation is None else [annotated, validation]
+        unlabeled, truth = self._unlabeled(skeleton, known, made_folder)
         test = self._boxed(self.test, skeleton).without_labels() if self.test else None
         return assemble(skeleton, annotated, validation, unlabeled, truth, test, ignored)
 
@@ -184,20 +164,55 @@ class CocoSource(BaseSource):
             return people, skeleton, None
         return people, skeleton, parse_ignored(file, coco, images, skeleton.size, **self._how)
 
-    def _unlabeled(self, skeleton: Skeleton) -> tuple[Instances | None, Instances | None]:
+    def video_frames(self) -> VideoFrames:
+        part = self.unlabeled
+        if part is None or part.videos is None:
+            return super().video_frames()
+        folder = self.root / part.videos
+        videos = videos_in(folder)
+        if not videos:
+            rule = f"must hold a video ({', '.join(sorted(SUFFIXES))}), found none"
+            raise BadInput(folder, rule, "Name the folder with the videos")
+        return VideoFrames(dict.fromkeys(videos, ()), part.frames)
+
+    def _unlabeled(
+        self, skeleton: Skeleton, known: list[Instances], made_folder: Path | None
+    ) -> tuple[Instances | None, Instances | None]:
+        """The people without labels, and the truth of them; known images are left out of a bare
+        folder."""
         part = self.unlabeled
         if part is None:
             return None, None
-        people = self._boxed(part, skeleton)
+        boxed = part.boxed
+        if boxed is None:
+            return self._whole_images(part, skeleton.size, known, made_folder), None
+        people = self._boxed(boxed, skeleton, part.min_box_score)
         truth = people if people.visibility.any() else None
         if part.truth:
             labels, _ = read_coco(
-                self.root / part.truth, self.root / part.images, skeleton=skeleton, **self._how
+                self.root / part.truth, self.root / boxed.images, skeleton=skeleton, **self._how
             )
             truth = copy_labels(people, labels, self.root / part.truth)
         return people.without_labels(), truth
 
-    def _boxed(self, part: DetectedPart, skeleton: Skeleton) -> Instances:
+    def _whole_images(
+        self, part: UnlabeledPart, k: int, known: list[Instances], made_folder: Path | None
+    ) -> Instances | None:
+        if part.images is not None:
+            paths = {Path(path) for people in known for path in people.paths}
+            pool = further_images(self.root / part.images, k, paths)
+        elif made_folder is None:
+            rule = "can be of videos where node 'choose_frames' chooses frames, not in a union"
+            raise BadInput("parameter source.unlabeled", rule, "Name a folder of images")
+        else:
+            pool = frame_images(made_folder, k)
+        logger.warning("%d images without labels have no boxes: each was taken as one person",
+                       len(pool))  # fmt: skip
+        return to_instances(pool, frame_boxes(pool)) if pool else None
+
+    def _boxed(
+        self, part: DetectedPart, skeleton: Skeleton, min_box_score: float | None = None
+    ) -> Instances:
         detections = self.root / part.detections if part.detections else None
         file, images = self.root / part.annotations, self.root / part.images
         coco = read_coco_json(file, ("images", "categories"))
@@ -208,5 +223,6 @@ class CocoSource(BaseSource):
                 raise BadInput(file, rule, remedy)
             need_lists(file, coco, ("annotations",))
         return read_coco(
-            file, images, coco=coco, detections=detections, skeleton=skeleton, **self._how
-        )[0]
+            file, images, coco=coco, detections=detections, skeleton=skeleton,
+            min_box_score=min_box_score, **self._how,
+        )[0]  # fmt: skip

@@ -1,9 +1,11 @@
 """What a COCO file must satisfy. A refusal names the file, the record, the rule and the remedy."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.sources.checks import Record, name_of, need_names_inside, read_json, refuse
@@ -174,7 +176,8 @@ def need_points_inside(
 ) -> None:
     """Refuse visible keypoints more than a pixel off the stored image (height, width)."""
     outside = []
-    for person, (height, width) in zip(people, image_hw, strict=True):
+    for row in _doubtful_rows([p.get("keypoints", ()) for p in people], image_hw, _are_outside):
+        person, (height, width) = people[row], image_hw[row]
         triples = person.get("keypoints", ())
         for x, y, v in zip(triples[::3], triples[1::3], triples[2::3], strict=True):
             if v == VISIBLE and not (-1 <= x <= width and -1 <= y <= height):
@@ -191,12 +194,40 @@ def need_points_inside(
     refuse(file, outside, remedy)
 
 
+def _doubtful_rows(
+    values: Sequence[Any], image_hw: Sequence[tuple[int, int]],
+    are_bad: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> Sequence[int]:  # fmt: skip
+    """Rows to look at one by one: those that are bad, or all where the values are no table."""
+    try:
+        table = np.array(values, np.float64)
+        if table.ndim != 2:
+            return range(len(values))
+        bad = are_bad(table, np.array(image_hw, np.float64).reshape(-1, 2))
+    except (ValueError, TypeError, OverflowError):  # ragged, or no numbers
+        return range(len(values))
+    return np.flatnonzero(bad).tolist()
+
+
+def _are_outside(triples: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
+    x, y, v = (triples[:, i::3] for i in range(3))
+    height, width = image_hw.T[..., None]
+    return ((v == VISIBLE) & ~((x >= -1) & (x <= width) & (y >= -1) & (y <= height))).any(axis=1)
+
+
+def _are_bad_boxes(boxes: np.ndarray, image_hw: np.ndarray) -> np.ndarray:
+    (x, y, w, h), (height, width) = boxes.T, image_hw.T
+    off = (x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0)
+    return (w <= 0) | (h <= 0) | off
+
+
 def need_good_boxes(
     file: Path, kind: str, records: Sequence[Record], image_hw: Sequence[tuple[int, int]]
 ) -> None:
     """Refuse boxes x, y, w, h without positive sides or off their image (height, width)."""
     shapes, empty, outside = [], [], []
-    for row, (record, (height, width)) in enumerate(zip(records, image_hw, strict=True)):
+    for row in _doubtful_rows([r["bbox"] for r in records], image_hw, _are_bad_boxes):
+        record, (height, width) = records[row], image_hw[row]
         name, box = name_of(kind, row, record), record["bbox"]
         if not isinstance(box, list) or len(box) != 4:
             shapes.append((name, f"'bbox' must be [x, y, width, height], found {box!r}"))

@@ -36,6 +36,7 @@ def read_coco(
     *,
     coco: CocoLists | None = None,
     detections: Path | None = None,
+    min_box_score: float | None = None,
     skeleton: Skeleton | None = None,
     sigmas: Sequence[float] | None = None,
     flip_pairs: Sequence[tuple[int, int]] | None = None,
@@ -57,6 +58,7 @@ def read_coco(
         coco: what the file says, where it is read already; the file is then only named.
         detections: a list of {image_id, category_id, bbox, score} for these images. Its people
             replace the annotated ones, in its own order, with their boxes as they are.
+        min_box_score: those of a lower score are left out; None keeps everybody.
         skeleton: the keypoints of a file whose categories name none; a file that does name some
             must name these.
         sigmas: k OKS sigmas, instead of COCO's or the default.
@@ -77,7 +79,8 @@ def read_coco(
     if not given and flip_pairs is None:
         warn_of_lone_sides(annotation_file, skeleton)
     if detections:
-        people = read_detections(detections, images, [entry["id"] for entry in categories])
+        ids = [entry["id"] for entry in categories]
+        people = read_detections(detections, images, ids, min_box_score)
     else:
         people = select_people(annotation_file, coco["annotations"], images, categories, skeleton)
     if not as_published:
@@ -194,6 +197,8 @@ def _columns(
 ) -> Instances:  # fmt: skip
     """The columns of checked records; ``raw`` takes boxes as they are, and scores."""
     shown = [images[person["image_id"]] for person in people]
+    names = dict.fromkeys(image["file_name"] for image in shown)
+    path_of = {name: str(image_root / name) for name in names}
     image_hw = np.array([(image["height"], image["width"]) for image in shown], np.int64)
     xywh = np.array([person["bbox"] for person in people], np.float64)
     corners = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
@@ -210,7 +215,7 @@ def _columns(
     return Instances(
         ids=np.array([person["id"] for person in people], np.int64),
         image_ids=np.array([image["id"] for image in shown], np.int64),
-        paths=np.array([str(image_root / image["file_name"]) for image in shown], object),
+        paths=np.array([path_of[image["file_name"]] for image in shown], object),
         image_hw=image_hw,
         boxes=cleaned.astype(np.float32),
         areas=np.array(areas, np.float32),

@@ -97,8 +97,13 @@ def _with_areas(file: Path, people: list[Record]) -> list[Record]:
     ]
 
 
-def read_detections(file: Path, images: dict[int, Record], categories: list[Any]) -> list[Record]:
-    """The detected people of these categories' ids, in the order of their file, numbered from 1."""
+def read_detections(
+    file: Path, images: dict[int, Record], categories: list[Any], min_score: float | None = None
+) -> list[Record]:
+    """The detected people of these categories' ids, in the order of their file, numbered from 1.
+
+    Those whose score is below ``min_score`` are left out, and how many they are is logged.
+    """
     remedy = "Each needs image_id, category_id, bbox and score"
     records = checks.read_records(file, "detections", remedy)
     checks.need_keys(file, "detection", records, ("image_id", "category_id", "bbox", "score"))
@@ -109,7 +114,18 @@ def read_detections(file: Path, images: dict[int, Record], categories: list[Any]
     coco_checks.need_finite(file, "detection", people, "bbox")
     coco_checks.need_finite(file, "detection", people, "score", single=True)
     _check_boxes(file, "detection", people, images)
-    return people
+    return people if min_score is None else _sure(file, people, min_score)
+
+
+def _sure(file: Path, people: list[Record], min_score: float) -> list[Record]:
+    sure = [person for person in people if person["score"] >= min_score]
+    if people and not sure:
+        highest = max(person["score"] for person in people)
+        rule = f"a detection must have a score of min_box_score = {min_score}, the highest has "
+        raise BadInput(file, f"{rule}{highest}", "Lower source.unlabeled.min_box_score")
+    logger.info("%s: %d of %d people are left out, for their score is below min_box_score = %s",
+                file, len(people) - len(sure), len(people), min_score)  # fmt: skip
+    return sure
 
 
 def _check_boxes(file: Path, kind: str, people: list[Record], images: dict[int, Record]) -> None:

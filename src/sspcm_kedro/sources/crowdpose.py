@@ -9,8 +9,8 @@ from sspcm_kedro.downloads.published import Archive, ByHand, Part, PublishedSet
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import CROWDPOSE, plain_name
 from sspcm_kedro.sources.base import BaseSource, assemble
-from sspcm_kedro.sources.coco import CocoPart, DetectedPart
 from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
+from sspcm_kedro.sources.coco_parts import CocoPart, DetectedPart
 
 _FILE = "mmpose_crowdpose_{}.json"
 _FILES = tuple(_FILE.format(part) for part in ("trainval", "test"))

@@ -10,7 +10,8 @@ from sspcm_kedro.drawn import DrawnSettings
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import COCO
 from sspcm_kedro.sources.base import BaseSource
-from sspcm_kedro.sources.coco import CocoPart, CocoSource, UnlabeledPart
+from sspcm_kedro.sources.coco import CocoSource
+from sspcm_kedro.sources.coco_parts import CocoPart, UnlabeledPart
 from sspcm_kedro.sources.drawn_folder import (
     BOXES_FILE,
     PART_SPAN,

@@ -12,8 +12,8 @@ from sspcm_kedro.pose.skeleton import FISHEYE, Skeleton
 from sspcm_kedro.sources import checks, coco_checks
 from sspcm_kedro.sources.base import BaseSource, assemble
 from sspcm_kedro.sources.checks import Record
-from sspcm_kedro.sources.coco import CocoPart
 from sspcm_kedro.sources.coco_format import read_coco, read_coco_json
+from sspcm_kedro.sources.coco_parts import CocoPart
 
 
 def _published(name: str, title: str, where: str) -> PublishedSet:

@@ -135,10 +135,14 @@ class ProjectSource(BaseSource):
     def _further_images(self, k: int, known: set[Path]) -> list[Labeled]:
         if self.unlabeled is None:
             return []
-        folder = self.root / self.unlabeled
-        paths = [Path(path) for path in read_image_folder(folder).paths]
-        paths = [path for path in paths if path not in known]
-        return unlabeled_images(paths, [path.relative_to(folder).as_posix() for path in paths], k)
+        return further_images(self.root / self.unlabeled, k, known)
+
+
+def further_images(folder: Path, k: int, known: set[Path]) -> list[Labeled]:
+    """The images of a folder and of those in it, but for known ones, each one without a label."""
+    paths = [Path(path) for path in read_image_folder(folder).paths]
+    paths = [path for path in paths if path not in known]
+    return unlabeled_images(paths, [path.relative_to(folder).as_posix() for path in paths], k)
 
 
 _BOXES = {"frame": "whole images", "keypoints": "around their keypoints",
@@ -172,12 +176,7 @@ class VideoProjectSource(ProjectSource):
         """The frames of the folder that node 'choose_frames' has written, without labels."""
         if made_folder is None or not self.frames:
             return []
-        nothing = np.full((k, 2), np.nan)
-        return [
-            Labeled(made_folder / frame["file"], (frame["height"], frame["width"]), nothing,
-                    name=frame["file"])
-            for frame in listed_frames(made_folder)
-        ]  # fmt: skip
+        return frame_images(made_folder, k)
 
     def frames_of(
         self, videos: Mapping[Path, tuple[int, ...]], box: BoxKind | None = None
@@ -203,10 +202,24 @@ class VideoProjectSource(ProjectSource):
 
     def find_videos(self) -> list[Path]:
         """The videos of the folder, by name."""
-        folder = self.root / self.videos
-        there = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [path for path in there if path.suffix.lower() in SUFFIXES and path.is_file()
-                and not path.name.startswith(".")]  # fmt: skip
+        return videos_in(self.root / self.videos)
+
+
+def frame_images(made_folder: Path, k: int) -> list[Labeled]:
+    """The frames of a folder that node 'choose_frames' has written, each one without a label."""
+    nothing = np.full((k, 2), np.nan)
+    return [
+        Labeled(made_folder / frame["file"], (frame["height"], frame["width"]), nothing,
+                name=frame["file"])
+        for frame in listed_frames(made_folder)
+    ]  # fmt: skip
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """The videos of a folder, by name; those of folders in it are not."""
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in there if path.suffix.lower() in SUFFIXES and path.is_file()
+            and not path.name.startswith(".")]  # fmt: skip
 
 
 def need_names(file: Path, names: Sequence[Any]) -> None:

@@ -31,12 +31,15 @@ from sspcm_kedro.tracking.identity import Trained, identify, people_of
 from sspcm_kedro.tracking.run import Point, Run
 from sspcm_kedro.tracking.store import Store, TrackingConfig
 from sspcm_kedro.tracking.surroundings import tags_of
+from sspcm_kedro.tracking.system import SystemMonitor
 
 logger = logging.getLogger(__name__)
 
 PEOPLE = ("labeled", "unlabeled", "validation", "ignored")
 USES = {"labeled": "training", "unlabeled": "pseudo-labels", "validation": "validation"}
 """What MLflow shows as a run's data sets, and what for."""
+FIRST = "Score"
+"""MLflow orders charts by name, capitals before all other letters: charts begin with these."""
 NOTE = "mlflow.note.content"
 """MLflow's description of a run."""
 COMPARING = {
@@ -71,12 +74,14 @@ class Log:
             parse("tracking", context.config_loader["tracking"], TrackingConfig), self._root
         )
         self._deployed: dict[str, str] = {}
+        self._system = SystemMonitor()
         self._unknown: set[str] = set()
 
     def begin(self, outputs: list[str]) -> None:
         """A training begins that makes these outputs: its run shows in the list from now on."""
         self._write(outputs[0], "start", lambda run: run.open())
         self._write(outputs[0], "people", lambda run: run.inputs(self._tables))
+        self._system.start()
 
     def saved(self, name: str, data: Any) -> None:
         """Record what a node has saved; most of it is not of interest."""
@@ -85,6 +90,9 @@ class Log:
         elif name.endswith("_history"):
             points = list(history_points(data, self._deployed[trained_by(name)]))
             self._write(name, name, lambda run: run.curves(points))
+            step = int(data["step"].iloc[-1])
+            busy = [Point(key, step, value) for key, value in self._system.take().items()]
+            self._write(name, "system metrics", lambda run: run.curves(busy))
         elif match := re.fullmatch(r"round_(\d+)_correction_report", name):
             self._numbers(name, correction_points(data, self._first_step(int(match[1]))))
         elif name == "pseudo_label_scores":
@@ -112,6 +120,7 @@ class Log:
             )  # fmt: skip
 
     def close(self, status: str) -> None:
+        self._system.stop()
         self._store.close(status)
 
     def _numbers(self, name: str, points: Iterable[Point]) -> None:
@@ -220,7 +229,7 @@ class Log:
             return
         view, machine = self._settings["view"], self._settings["machine"]
         person = crops_of(self._catalog.load("validation").take(slice(1)), view, machine)
-        (pixels,) = plain_pixels(person, torch.arange(1)).permute(0, 2, 3, 1).numpy()
+        (pixels,) = plain_pixels(person[torch.arange(1)], view.input_hw).permute(0, 2, 3, 1).numpy()
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "network"
             TensorsDataset(str(folder / WEIGHTS)).save(network)
@@ -250,7 +259,7 @@ def history_points(history: pd.DataFrame, deployed: str) -> Iterator[Point]:
     """The numbers of each epoch at its last optimizer step.
 
     Those of the network that ships are there twice: under its name, and as ``deployed/...``, which
-    all methods have.
+    all methods have. Its headlines stand once more where charts begin.
     """
     for row in history.drop(columns="stage").to_dict("records"):
         step = int(row.pop("step"))
@@ -259,6 +268,8 @@ def history_points(history: pd.DataFrame, deployed: str) -> Iterator[Point]:
             network, _, what = str(name).partition("/")
             if network == deployed:
                 yield Point(f"deployed/{what}", step, float(value))
+                if what in HEADLINES:
+                    yield Point(f"{FIRST}/{what}", step, float(value))
 
 
 def correction_points(report: dict[str, Any], step: int) -> Iterator[Point]:

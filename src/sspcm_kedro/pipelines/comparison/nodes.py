@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.stored_crops import StoredCrops
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.fingerprint import code_digests
 from sspcm_kedro.engine.learner import State
@@ -30,11 +31,12 @@ def train_comparison(
     training: TrainingConfig,
     monitor: MonitorConfig,
     machine: MachineConfig,
+    crop_cache: StoredCrops | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield checkpoint and history after each epoch; the warm-up uses labels alone."""
+    """Yield checkpoint and history every few minutes; the warm-up uses labels alone."""
     yield from train_stage(
         COMPARISON,
-        People(labeled, unlabeled, validation, skeleton),
+        People(labeled, unlabeled, validation, skeleton, crop_cache),
         StageSettings(seed, view, network, comparison, training, monitor, machine),
         resume=resume,
         code=code_digests("comparison"),

@@ -5,17 +5,21 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.data.split import SplitConfig, split
+from sspcm_kedro.data.stored_crops import CropsToStore
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.data.whose import as_unit
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.seeds import Seed
 from sspcm_kedro.sources import DrawnSource, SourceConfig
 from sspcm_kedro.sources.annotation_import import AnnotationImportConfig, merge
-from sspcm_kedro.sources.checks import verify_images
+from sspcm_kedro.sources.checks import check_images
 from sspcm_kedro.sources.drawn_folder import DrawnPeople
 from sspcm_kedro.sources.video_frames import VideoFrames
 
@@ -38,17 +42,27 @@ def choose_frames(source: SourceConfig) -> VideoFrames:
 
 
 def read_people(
-    source: SourceConfig, made_folder: Path | None = None
-) -> tuple[dict[str, Instances], Skeleton]:
-    """The people of a source by part, and their skeleton."""
+    source: SourceConfig, made_folder: Path | None = None, known: pd.DataFrame | None = None
+) -> tuple[dict[str, Instances], Skeleton, pd.DataFrame]:
+    """The people of a source by part, their skeleton, and the ledger of their images; those that
+    ``known``, the ledger of before, has are not decoded again."""
     read = source.root.read(made_folder)
     parts = {name: getattr(read, name) for name in PARTS}
-    known = {name: people for name, people in parts.items() if people is not None}
-    verified = verify_images(Instances.join(list(known.values())))
-    ends = np.cumsum([len(people) for people in known.values()])
+    there = {name: people for name, people in parts.items() if people is not None}
+    verified, ledger = check_images(Instances.join(list(there.values())), known)
+    ends = np.cumsum([len(people) for people in there.values()])
     parts = np.split(np.arange(len(verified)), ends[:-1])
-    known = {name: verified.take(rows) for name, rows in zip(known, parts, strict=True)}
-    return known, read.skeleton
+    there = {name: verified.take(rows) for name, rows in zip(there, parts, strict=True)}
+    return there, read.skeleton, ledger
+
+
+def crops_to_store(
+    labeled: Instances, unlabeled: Instances, view: ViewConfig, machine: MachineConfig
+) -> CropsToStore:
+    """The crops that training reads; the catalog entry that saves them cuts them."""
+    assert machine.crop_cache != "none"
+    people = Instances.join([labeled, unlabeled])
+    return CropsToStore(people, view.frame, view.border, machine.crop_cache, machine.workers)
 
 
 def split_people(

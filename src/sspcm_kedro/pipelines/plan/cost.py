@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from sspcm_kedro.augment.draws import Undrawn
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.engine.optimizer import adam
@@ -162,14 +163,6 @@ def blank_batch(
         return Batch(labeled, Unlabeled(images, weights, earlier, donors, flip_order, corrected))
 
 
-class _Undrawn(Generator):
-    """Says that it is on the meta device, where nothing is drawn and torch has no generator."""
-
-    @property
-    def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return META
-
-
 def step_cost(method: Method, batch: Batch) -> StepCost:
     """Count a step of a method, both on the meta device: its own ``training_step``, and backward.
 
@@ -194,7 +187,7 @@ def step_cost(method: Method, batch: Batch) -> StepCost:
     method.train()
     forward, backward = FlopCounterMode(display=False), FlopCounterMode(display=False)
     with forward, saved_tensors_hooks(kept.keep, lambda tensor: tensor):
-        loss = total_loss(method.training_step(batch, _Undrawn()))
+        loss = total_loss(method.training_step(batch, Undrawn()))
     with backward:
         loss.backward()
     for handle in handles:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from sspcm_kedro.config import Count, Settings
 from sspcm_kedro.data.split import SplitConfig
+from sspcm_kedro.data.stored_crops import stored_bytes
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.optimizer import TrainingConfig
@@ -120,6 +121,10 @@ def count_cost(
         "parameters": {name: count for name, (count, _) in sizes.items()},
         "people": people,
         **trainings,
+        "crop_cache": {
+            "kind": machine.crop_cache,
+            "bytes": _crop_bytes(machine, view, split, people),
+        },
         "data_gb": {**plan.data_gb, "total": _total(plan.data_gb)},
         "throughput": throughput,
         "unknown": [f"plan.people.{part}" for part, count in people.items() if count is None],
@@ -197,6 +202,18 @@ def _training(
         "memory": {**asdict(memory), "total": memory.total},
         "stored_bytes": {**files, "total": _total(files)},
     }
+
+
+def _crop_bytes(
+    machine: MachineConfig, view: ViewConfig, split: SplitConfig, people: Mapping[str, int | None]
+) -> int | None:
+    """What ``machine.crop_cache`` stores of the people that training reads, each once."""
+    if machine.crop_cache == "none":
+        return 0
+    parts = ("unlabeled",) if split.unlabeled_includes_labeled else ("labeled", "unlabeled")
+    counts = [people[part] for part in parts]
+    each = stored_bytes(machine.crop_cache, view.frame, view.border)
+    return None if None in counts else each * sum(count for count in counts if count)
 
 
 def _counted(config: OneNetwork, keypoints: int, view: ViewConfig) -> tuple[int, int]:

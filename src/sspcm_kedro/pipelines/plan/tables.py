@@ -73,6 +73,12 @@ def _number(value: int | None, unit: float) -> str:
     return UNKNOWN if value is None else f"{value / unit:,.3f}"
 
 
+def _crops(cache: Mapping[str, Any]) -> str:
+    if cache["kind"] == "none":
+        return "Crops are not stored (machine.crop_cache)."
+    return f"Stored crops ({cache['kind']}), GB: {_number(cache['bytes'], 1e9)}."
+
+
 def _remarks(plan: Plan) -> list[str]:
     speed = plan["throughput"]
     if speed["measured"]:
@@ -90,6 +96,7 @@ def _remarks(plan: Plan) -> list[str]:
         f"Parameters: {sizes}.",
         f"People: {people}.",
         f"Data to download, GB: {known_gb(plan)}.",
+        _crops(plan["crop_cache"]),
         pace,
         "Memory and disk are lower bounds: no workspace or fragmentation, no figures and tables.",
     ]

@@ -31,6 +31,7 @@ class PredictionConfig(Settings):
             outside of the image 0.
         smooth: keypoints of videos over time.
         batch: people of videos at once.
+        runtime: what computes the network on a CPU, of videos.
         shown: people on the overlay sheet, evenly spaced.
         formats: of other tools, that the keypoints are written in as well.
     """
@@ -43,6 +44,9 @@ class PredictionConfig(Settings):
     threshold: Share = 0.2
     smooth: bool = False
     batch: int = Field(default=BATCH, ge=1, le=4096)
+    runtime: Literal["onnxruntime", "torch"] = Field(
+        default="onnxruntime", description="what computes the network on a CPU, of videos"
+    )
     shown: int = Field(default=24, ge=1, le=1000)
     formats: Annotated[tuple[ExportFormat, ...], Distinct] = ()
 

@@ -58,8 +58,8 @@ def find_people(config: PredictionConfig, machine: MachineConfig) -> Instances:
     if isinstance(boxes, Path):
         people = read_boxes(boxes, root, detections=config.detections)
         if config.images.is_file():
-            mine = [Path(path) == config.images for path in people.paths]
-            people = _need_somebody(people.take(np.array(mine)), boxes)
+            mine = [path for path in set(people.paths) if Path(path) == config.images]
+            people = _need_somebody(people.take(np.isin(people.paths, mine)), boxes)
     else:
         people = read_images(config.images)
         if boxes is None:

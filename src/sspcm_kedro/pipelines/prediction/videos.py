@@ -17,6 +17,7 @@ from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frame_table import FrameTable
 from sspcm_kedro.engine.frames import read_ahead
+from sspcm_kedro.engine.runtime import use_runtime
 from sspcm_kedro.engine.video import Found, cells_of, collect, follow, predict_boxed
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.exports import Predictions
@@ -49,6 +50,8 @@ def predict_videos(
         logger.info("The %s predicts", readable(model.choice["ships"]))
     videos, device = find_videos(config.images), machine.pick()
     flip_test = evaluation.averages_mirrored(model.view)
+    if config.runtime == "onnxruntime":
+        model = use_runtime(model, device)
     boxes = _box_source(config, device)
     failed: list[BadInput] = []
     for video in videos:

@@ -12,9 +12,10 @@ from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.loader import PseudoLabels
+from sspcm_kedro.data.stored_crops import StoredCrops
 from sspcm_kedro.data.views import ViewConfig, crops_of, plain_view
 from sspcm_kedro.data.whose import check_people, check_unit, whose
-from sspcm_kedro.engine.calibration import calibrate, features
+from sspcm_kedro.engine.calibration import calibrate
 from sspcm_kedro.engine.correction import PAIRS, correct, occluder_bank
 from sspcm_kedro.engine.fingerprint import code_digests
 from sspcm_kedro.engine.learner import State, networks_of
@@ -53,6 +54,7 @@ def pseudo_labels(
     method: MethodConfig,
     machine: MachineConfig,
     seed: Seed,
+    crop_cache: StoredCrops | None = None,
 ) -> Rows:
     """Predictions of the method's labelers, as the last stage left them, for the unlabeled people.
 
@@ -74,7 +76,7 @@ def pseudo_labels(
     untrained = [channel for channel in range(skeleton.size) if channel not in skeleton.trained]
 
     def look(people: Instances, what: str) -> Rows:
-        crops, parts = crops_of(people, view, machine), []
+        crops, parts = crops_of(people, view, machine, crop_cache), []
         for name, net in labelers.items():
             title = f"{what}, {name}"
             if rules.views is None:
@@ -139,7 +141,7 @@ def correction(
         calibration, measured["calibration"] = calibrate(
             agree(HELD_OUT), people, skeleton, view.frame, rules.tolerance
         )
-        likely = torch.from_numpy(calibration(features(corrected))).float()
+        likely = torch.from_numpy(calibration.of(corrected)).float()
         likely *= torch.isin(torch.arange(skeleton.size), torch.tensor(taught))
         kept = (likely >= rules.min_probability).to(torch.uint8)
         corrected |= {"probability": likely, "kept": kept}
@@ -180,14 +182,14 @@ def cut_occlude(
     shown = crops_of(unlabeled.take(rows), view, machine)
     rng = Generator().manual_seed(stream_seed(seed, Stream.OCCLUSION_SHEET))
     every, cpu = torch.arange(len(rows)), torch.device("cpu")
-    images = plain_view(shown, every, cpu)
+    images = plain_view(shown[every], view.input_hw, cpu)
     keypoints, kept = corrected["keypoints"][rows], corrected["kept"][rows].float()
-    donors = Donors(images, keypoints)
-    if len(bank):
+    rules, donors = method.label_rules(), Donors(images, keypoints, kept)
+    if rules.donors == "bank" and len(bank):
         chosen = bank[torch.randint(len(bank), (len(rows),), generator=rng)]
         crops = crops_of(unlabeled.take(chosen[:, 0].long().numpy()), view, machine)
-        donors = Donors(plain_view(crops, every, cpu), chosen[:, None, 1:])
-    occluded = method.label_rules().occlude(images, keypoints, kept, donors, rng)
+        donors = Donors(plain_view(crops[every], view.input_hw, cpu), chosen[:, None, 1:])
+    occluded = rules.occlude(images, keypoints, kept, donors, rng)
     before, after = to_uint8(images), to_uint8(occluded)
     aimed = keypoints[:, list(skeleton.evaluated_channels)].numpy()
     sheet = occlusion_sheet(before, after, aimed, skeleton.evaluated.limbs)
@@ -214,8 +216,9 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
         training: TrainingConfig,
         monitor: MonitorConfig,
         machine: MachineConfig,
+        crop_cache: StoredCrops | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield checkpoint and history after each epoch, from where the last stage ended.
+        """Yield checkpoint and history every few minutes, from where the last stage ended.
 
         Raises:
             BadInput: ``previous`` is not the end of the stage before, of these settings; or what is
@@ -229,7 +232,7 @@ def round_trainer(number: int) -> Callable[..., Iterator[dict[str, Any]]]:
         stored = (predictions["ids"], predictions["keypoints"], predictions["scores"])
         yield from train_stage(
             Stage.numbered(number),
-            People(labeled, unlabeled, validation, skeleton),
+            People(labeled, unlabeled, validation, skeleton, crop_cache),
             StageSettings(seed, view, network, method, training, monitor, machine),
             resume=resume,
             code=code_digests("rounds"),

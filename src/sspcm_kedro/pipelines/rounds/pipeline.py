@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from sspcm_kedro.pipelines import by_name
+from sspcm_kedro.pipelines import by_name, crop_cache
 from sspcm_kedro.pipelines.rounds.nodes import correction, cut_occlude, pseudo_labels, round_trainer
 
 PEOPLE = ("labeled", "unlabeled", "validation", "skeleton")
@@ -12,20 +12,22 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def round_block(number: int, earlier: str) -> Pipeline:
+def round_block(number: int, earlier: str, cached: bool) -> Pipeline:
     """One period: pseudo-labels, their correction, occluders, training.
 
     Args:
         number: of the round, from 1.
         earlier: the name of the predictions of the period before.
+        cached: whether crops are stored.
     """
     shown = by_name("unlabeled", "skeleton", "params:view", "params:machine")
     method = by_name("unlabeled", "skeleton", "params:view", "params:method")
+    stored = by_name(*crop_cache(cached))
     made = by_name("predictions", "corrected", "occluders")
-    trained = by_name("previous", "resume", *PEOPLE, *SETTINGS) | made
+    trained = by_name("previous", "resume", *PEOPLE, *SETTINGS) | made | stored
     looks = by_name("labeled", "params:network", "params:seed", checkpoint="previous")
     return Pipeline([
-        Node(pseudo_labels, shown | method | looks,
+        Node(pseudo_labels, shown | method | looks | stored,
              "predictions", name="pseudo_labels", tags=["labels", "gpu"]),
         Node(correction,
              {**method, **by_name("labeled"), "now": "predictions", "earlier": earlier},
@@ -37,24 +39,28 @@ def round_block(number: int, earlier: str) -> Pipeline:
     ])  # fmt: skip
 
 
-def create_pipeline(rounds: int) -> Pipeline:
+def create_pipeline(rounds: int, cached: bool = False) -> Pipeline:
     """The rounds, each in a namespace of its own.
 
     In round 1 there is no earlier period: it reads its own predictions twice, the four pairs
     coincide, and correction acts by the teachers' agreement alone. (The release does the same at
     the first step of each epoch, where its snapshots equal its teachers.) A method with one network
-    agrees with itself there, and only its scores reject.
+    agrees with itself there, and only its scores reject. Crops are stored if ``cached``.
     """
     total = Pipeline([])
     for number in range(1, rounds + 1):
         name, before = f"round_{number}", f"round_{number - 1}" if number > 1 else "warmup"
-        block = round_block(number, "earlier" if number > 1 else "predictions")
+        block = round_block(number, "earlier" if number > 1 else "predictions", cached)
         earlier = {"earlier": f"{before}_predictions"} if number > 1 else {}
         total += Pipeline(
             block,
             namespace=name,
             inputs=by_name(
-                *PEOPLE, previous=f"{before}_checkpoint", resume=f"resume_{name}", **earlier
+                *PEOPLE,
+                *crop_cache(cached),
+                previous=f"{before}_checkpoint",
+                resume=f"resume_{name}",
+                **earlier,
             ),
             outputs={output: f"{name}_{output}" for output in sorted(block.all_outputs())},
             parameters=set(SETTINGS),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.stored_crops import StoredCrops
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.fingerprint import code_digests
 from sspcm_kedro.engine.learner import State
@@ -29,11 +30,12 @@ def warm_up(
     training: TrainingConfig,
     monitor: MonitorConfig,
     machine: MachineConfig,
+    crop_cache: StoredCrops | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield checkpoint and history after each epoch of supervised training."""
+    """Yield checkpoint and history every few minutes of supervised training."""
     yield from train_stage(
         Stage.numbered(0),
-        People(labeled, None, validation, skeleton),
+        People(labeled, None, validation, skeleton, crop_cache),
         StageSettings(seed, view, network, method, training, monitor, machine),
         resume=resume,
         code=code_digests("warmup"),

@@ -1,0 +1,303 @@
+"""What this machine's GPU makes of the published environments' steps, as a table and as JSON.
+
+    python benchmarks/device.py [--minutes 8] [--json FILE] [--env coco_1k ...] [--tiny]
+
+Needs torch, torchvision, timm (and the PyYAML it brings), numpy, scipy, pandas, pillow,
+safetensors, rich and pydantic, and no installation of this project. For every distinct step
+(network, input, batch) of the published environments: images a second in fp32, tf32 and bf16,
+as they are and with compiled networks, their share of the rate of the network passes alone, and
+peak memory. Its launches and stops are counted without a device. A small step is compared
+with the CPU's, and with itself where ``deterministic``. What
+there is no time or GPU for says "not measured".
+"""
+
+import argparse
+import io
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PROJECT = Path(__file__).parents[1]
+sys.path[:0] = [str(PROJECT / "src"), str(PROJECT)]
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+try:
+    import jaxtyping  # noqa: F401  # pyright: ignore[reportUnusedImport]
+except ModuleNotFoundError:  # shapes in annotations, which nothing here reads
+
+    class _Shape:
+        def __class_getitem__(cls, _: object) -> object:
+            return object
+
+    stand_in: Any = ModuleType("jaxtyping")
+    for name in ("Bool", "Float", "Int", "Real", "Shaped", "UInt8"):
+        setattr(stand_in, name, _Shape)
+    sys.modules["jaxtyping"] = stand_in
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import yaml  # noqa: E402
+from benchmarks.stops import count_stops, on_device  # noqa: E402
+from PIL import Image  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from sspcm_kedro.augment.draws import Undrawn  # noqa: E402
+from sspcm_kedro.augment.occlude import Donors  # noqa: E402
+from sspcm_kedro.batch import Batch, Labeled, Unlabeled  # noqa: E402
+from sspcm_kedro.data.crops import cut_people  # noqa: E402
+from sspcm_kedro.data.views import ViewConfig  # noqa: E402
+from sspcm_kedro.engine.compiled import compiled_step  # noqa: E402
+from sspcm_kedro.engine.optimizer import TrainingConfig, adam  # noqa: E402
+from sspcm_kedro.engine.precision import allow_tf32, set_precision  # noqa: E402
+from sspcm_kedro.methods import MethodConfig  # noqa: E402
+from sspcm_kedro.methods.base import Method, total_loss  # noqa: E402
+from sspcm_kedro.nets import ROLES, NetworkConfig  # noqa: E402
+from sspcm_kedro.pose.geometry import CropFrame  # noqa: E402
+
+NONE = "not measured"
+KEYPOINTS = 17
+PRECISIONS = ("fp32", "tf32", "bf16")
+CPU, META, CUDA = (torch.device(kind) for kind in ("cpu", "meta", "cuda"))
+
+
+class Step:
+    """A round's step of some settings, on noise."""
+
+    def __init__(self, settings: dict[str, Any], tiny: bool) -> None:
+        self.view = ViewConfig.model_validate(settings["view"])
+        self.network = NetworkConfig.model_validate(settings["network"]).bare()
+        self.method = MethodConfig.model_validate(settings["method"])
+        self.sizes = TrainingConfig.model_validate(settings["training"]).sizes
+        if tiny:
+            small = {"kind": "small_baseline", "width": 16}
+            self.network, self.sizes = NetworkConfig.model_validate(small), (2, 2)
+            self.view = ViewConfig()
+
+    def key(self) -> str:
+        """The same for settings of which a step costs the same."""
+        parts = self.network.model_dump(), self.view.input_hw, self.sizes, self.method.kind
+        return json.dumps(parts, sort_keys=True)
+
+    def build(self, device: torch.device) -> Method:
+        """The method with networks at random, the same on every device but meta."""
+        torch.manual_seed(0)
+        with META if device == META else CPU:
+            built = self.method.build(
+                lambda i: self.network.build(KEYPOINTS, ROLES[i], stride=self.view.stride),
+                self.view.codec,
+            )
+        return built.to(device, memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+
+    def batch(self, device: torch.device) -> Batch:
+        """Noise, the same on every device."""
+        rng = torch.Generator().manual_seed(0)
+        hw, cells = self.view.input_hw, self.view.codec.heatmap_hw(self.view.input_hw)
+
+        def noise(*shape: int) -> torch.Tensor:
+            return torch.rand(shape, generator=rng).to(device)
+
+        first, others = self.sizes
+        maps = [noise(n, KEYPOINTS, *cells) for n in (first, others, others, others)]
+        ones = [torch.ones(n, KEYPOINTS, device=device) for n in self.sizes]
+        donors = Donors(noise(others, 3, *hw), noise(others, 1, 2) * hw[1])
+        unlabeled = Unlabeled(
+            noise(others, 3, *hw), ones[1], (maps[1], maps[2]), donors, None, maps[3]
+        )
+        return Batch(Labeled(noise(first, 3, *hw), maps[0], ones[0]), unlabeled)
+
+    def asked(self) -> dict[str, Any]:
+        """Launches and stops of losses and averages, counted on shapes."""
+        with torch.no_grad(), count_stops() as stops:
+            method = self.build(META)
+            stops.found.clear()
+            stops.launches = 0
+            method.training_step(on_device(self.batch(CPU)), Undrawn())
+        return {"launches": stops.launches, "stops": stops.found.total()}
+
+
+def rate(work: Callable[[], object], images: int, repeat: int = 10) -> float:
+    """Images a second of a work on the GPU, after three times for it to settle."""
+    for turn in range(repeat + 3):
+        if turn == 3:
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+        work()
+    torch.cuda.synchronize()
+    return images * repeat / (time.perf_counter() - began)
+
+
+def measure(step: Step, precision: str, compiled: bool) -> dict[str, float]:
+    """A step's rate on the GPU, that of its network passes alone, and its peak memory."""
+    torch.compiler.reset()
+    torch.cuda.empty_cache()
+    method, batch = step.build(CUDA), step.batch(CUDA)
+    assert batch.unlabeled is not None
+    set_precision(method, precision)  # pyright: ignore[reportArgumentType]
+    take = compiled_step(method, "networks" if compiled else None)
+    optimizer, rng = adam(method, 1e-4), torch.Generator(CUDA).manual_seed(0)
+    nets, unlabeled = list(method.networks.values()), batch.unlabeled.images
+
+    def learn(loss: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def passes() -> None:  # SSPCM's: teachers look, everyone learns from both parts
+        with torch.no_grad():
+            for net in nets[:2]:
+                net(unlabeled)
+        both = (batch.labeled.images, unlabeled)
+        learn(torch.stack([net(i).square().mean() for net in nets for i in both]).sum())
+
+    with allow_tf32(precision == "tf32"):
+        torch.cuda.reset_peak_memory_stats()
+        whole = rate(lambda: learn(total_loss(take(batch, rng))), batch.size)
+        memory = torch.cuda.max_memory_allocated() / 2**30
+        networks = rate(passes, batch.size)
+    return {
+        "images_per_second": whole,
+        "share_of_networks": whole / networks,
+        "memory_gib": memory,
+    }
+
+
+def losses(step: Step, device: torch.device, steps: int = 3) -> list[float]:
+    """Of some steps on a device, in fp32; the numbers drawn are the CPU's."""
+    method, batch = step.build(device), step.batch(device)
+    optimizer, rng, found = adam(method, 1e-4), torch.Generator().manual_seed(0), []
+
+    class Moved:
+        def take(self, request: Any) -> torch.Tensor:
+            return request.draw(rng).to(device)
+
+    with allow_tf32(False):
+        for _ in range(steps):
+            loss = total_loss(method.training_step(batch, Moved()))  # pyright: ignore[reportArgumentType]
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+    return found
+
+
+def agreement(step: Step) -> dict[str, Any]:
+    """How far CPU and GPU lie apart after three steps, and whether two GPU runs are equal."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = losses(step, CUDA), losses(step, CUDA)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    apart = max(abs(a / b - 1) for a, b in zip(first, losses(step, CPU), strict=True))
+    return {"cpu_cuda_apart": apart, "within_1e-3": apart < 1e-3, "deterministic": first == second}
+
+
+def crops_per_second(hw: tuple[int, int], border: int, seconds: float, workers: int) -> float:
+    """People of 640x480 JPEGs, decoded and cut as training does."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC).save(file, "jpeg")
+    box, frame = np.array([[150.0, 50, 400, 450]]), CropFrame(hw)
+
+    def crop(_: int) -> None:
+        with Image.open(io.BytesIO(file.getvalue())) as image:
+            cut_people(image.convert("RGB"), box, frame, border)
+
+    done, began = 0, time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        while time.perf_counter() - began < seconds:
+            done += len(list(pool.map(crop, range(4 * workers))))
+    return done / (time.perf_counter() - began)
+
+
+def steps_of(names: list[str], tiny: bool) -> dict[str, Step]:
+    """The distinct steps of the published environments, by the names of these."""
+    named: dict[str, tuple[list[str], Step]] = {}
+    for file in sorted((PROJECT / "conf").glob("*/parameters.yml")):
+        settings = yaml.safe_load(file.read_text("utf-8"))
+        if "published" in settings and file.parent.name != "base":
+            if not names or file.parent.name in names:
+                step = Step(settings, tiny)
+                named.setdefault(step.key(), ([], step))[0].append(file.parent.name)
+    return {", ".join(envs): step for envs, step in named.values()}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description="the published steps on this GPU")
+    parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing begins")
+    parser.add_argument("--json", type=Path, help="where the numbers go as well")
+    parser.add_argument("--env", nargs="*", default=[], help="environments; all published ones")
+    parser.add_argument("--tiny", action="store_true", help="small networks and batches, to try it")
+    options = parser.parse_args()
+    ends = time.monotonic() + 60 * options.minutes
+    there, workers = torch.cuda.is_available(), len(os.sched_getaffinity(0))
+    steps = steps_of(options.env, options.tiny)
+    rows: dict[str, dict[str, Any]] = {}
+    for name, step in steps.items():
+        rows[name] = {"images": sum(step.sizes), **step.asked()}
+    some = next(iter(steps.values()))
+    result: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if there else "no GPU",
+        "torch": torch.__version__, "python": platform.python_version(), "cores": workers,
+        "crops_per_second": crops_per_second(
+            some.view.input_hw, some.view.border, 0.2 if options.tiny else 5.0, workers
+        ),
+        "agreement": agreement(Step(settings_of_small(), True)) if there else NONE,
+        "steps": rows,
+    }  # fmt: skip
+    for compiled in (False, True):  # compiling takes long: what is missing at the end is that
+        for name, step in steps.items():
+            for precision in PRECISIONS:
+                key = precision + ", compiled" * compiled
+                rows[name][key] = NONE
+                # Compiling the networks of one environment may take minutes.
+                if there and time.monotonic() < ends - 90 * compiled:
+                    try:
+                        rows[name][key] = measure(step, precision, compiled)
+                    except torch.cuda.OutOfMemoryError:
+                        rows[name][key] = "not enough memory"
+    show(result)
+    text = json.dumps(result, indent=2)
+    print(text)  # noqa: T201
+    if options.json:
+        options.json.write_text(text + "\n")
+
+
+def settings_of_small() -> dict[str, Any]:
+    """A step that a CPU does in a moment."""
+    return {"view": {}, "training": {}, "method": {"kind": "sspcm", "min_score": 0.0},
+            "network": {"kind": "small_baseline"}}  # fmt: skip
+
+
+def show(result: dict[str, Any]) -> None:
+    """A table: images a second, share of the networks' rate, memory."""
+    crops = f"{result['crops_per_second']:.0f} crops/s on {result['cores']} cores"
+    table = Table(title=f"{result['device']}, torch {result['torch']}; {crops}")
+    for column in ("step", "launches", "stops", "precision", "images/s", "share", "GiB", "GPU"):
+        table.add_column(column)
+    for name, row in result["steps"].items():
+        for key in (k for k in row if k.startswith(PRECISIONS)):
+            found, told = row[key], (name, str(row["launches"]), str(row["stops"]), key)
+            if isinstance(found, str):
+                table.add_row(*told, found)
+                continue
+            pace = found["images_per_second"]  # of two kinds; donors are a third crop
+            waits = 1.5 * pace > result["crops_per_second"]
+            table.add_row(
+                *told, f"{pace:.0f}", f"{found['share_of_networks']:.0%}",
+                f"{found['memory_gib']:.1f}", "waits" if waits else "is kept busy",
+            )  # fmt: skip
+    console = Console()
+    console.print(table)
+    console.print(f"CPU against GPU, and GPU twice: {result['agreement']}")
+
+
+if __name__ == "__main__":
+    main()

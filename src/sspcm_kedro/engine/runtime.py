@@ -1,0 +1,71 @@
+"""A trained network on a CPU in onnxruntime: the same heatmaps as torch's, sooner."""
+
+import warnings
+from dataclasses import replace
+from io import BytesIO
+
+import onnxruntime
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sspcm_kedro.engine.export import TrainedModel
+from sspcm_kedro.engine.portable import OPSET
+from sspcm_kedro.errors import BadInput
+
+
+class RuntimeNetwork(nn.Module):
+    """Normalized images (b, 3, H, W) to heatmaps (b, k, h, w) on the CPU; cannot be trained.
+
+    It uses as many threads as torch does when it is made, and they sleep when they have no work:
+    others decode.
+
+    Args:
+        network: in eval mode, on the CPU.
+        input_hw: of its images, in pixels.
+
+    Raises:
+        BadInput: the network has an operation that does not export.
+    """
+
+    def __init__(self, network: nn.Module, input_hw: tuple[int, int]) -> None:
+        super().__init__()
+        written, example = BytesIO(), torch.zeros(2, 3, *input_hw)
+        dynamic = {"images": {0: "people"}, "heatmaps": {0: "people"}}
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is constant in the graph
+                torch.onnx.export(
+                    network, (example,), written,  # pyright: ignore[reportArgumentType]
+                    dynamo=False, opset_version=OPSET, input_names=["images"],
+                    output_names=["heatmaps"], dynamic_axes=dynamic,
+                )  # fmt: skip
+        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+            rule = f"the network must export, but {str(error).partition(chr(10))[0]}"
+            remedy = "Set prediction.runtime=torch"
+            raise BadInput("prediction.runtime onnxruntime", rule, remedy) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = onnxruntime.InferenceSession(
+            written.getvalue(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def forward(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b k h w"]:
+        (heatmaps,) = self.session.run(None, {"images": images.contiguous().numpy()})
+        return torch.from_numpy(heatmaps)
+
+
+def use_runtime(model: TrainedModel, device: torch.device) -> TrainedModel:
+    """The model with its network in onnxruntime where the device is the CPU, else as it is.
+
+    Heatmaps are torch's but for rounding. To begin takes a second, which pays from about a hundred
+    people on.
+
+    Raises:
+        BadInput: the network does not export.
+    """
+    if device.type != "cpu":
+        return model
+    network = RuntimeNetwork(model.network.cpu().eval(), model.view.input_hw)
+    return replace(model, network=network.eval())
