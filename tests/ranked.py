@@ -1,6 +1,8 @@
 """What the processes of ``test_ranks.py`` do: a module of its own, which they can import."""
 
+import os
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,12 @@ def predict_noise() -> tuple[Any, list[int]]:
     skeleton = Skeleton(names=("left_hand", "right_hand"), flip_pairs=((0, 1),))
     found = predict(net, crops, skeleton, HeatmapCodec(), flip_test=True, device=CPU, batch=2)
     return found, crops.rows
+
+
+def sleep(folder: Path) -> None:
+    """As long as nobody ends it; a file is named after the process."""
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)
 
 
 def exchange(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import pickle
 import re
@@ -21,7 +22,7 @@ from kedro.pipeline import Pipeline
 from torch.distributed.elastic.multiprocessing import Std
 
 from conftest import ROOT
-from ranked import exchange, predict_noise
+from ranked import exchange, predict_noise, sleep
 from sspcm_kedro import launch, ranks
 from sspcm_kedro.cli import run, run_as_one_of_several
 from sspcm_kedro.engine.optimizer import TrainingConfig
@@ -33,10 +34,11 @@ from test_resume import assert_same, file_of, load
 
 SHARDED = {
     "training": {
-        "steps": 2, "warmup_epochs": 3, "round_epochs": 1, "rounds": 1, "shards": 2,
+        "steps": 2, "warmup_epochs": 2, "round_epochs": 1, "rounds": 1, "shards": 2,
         "average_decay": 0.9,
     },
     "method": {"min_score": 0.0}, "machine": {"threads": 1},
+    "monitor": {"people": 3},
 }  # fmt: skip
 PIPELINES = ["warmup", "rounds", "evaluation"]
 MADE = ["network_scores"]
@@ -54,6 +56,7 @@ def start(tmp_path_factory) -> Iterator[Callable[..., str]]:
     They fork from a server that has imported everything once, which no user's process does.
     """
     multiprocessing.set_forkserver_preload(["ranked", "timm", "sspcm_kedro.pipeline_registry"])
+    multiprocessing.forkserver.ensure_running()  # it imports while the tests go on
     before = {s: signal.getsignal(s) for s in
               (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
@@ -135,13 +138,30 @@ def test_a_killed_process_ends_all_with_one_sentence_and_the_same_command_goes_o
         r"The same command goes on from what is stored; .*", twice.error,
     )  # fmt: skip
     assert "Traceback" not in twice.killed and "Error" not in twice.killed
-    assert 1 <= twice.reached <= 3
-    assert f"warmup goes on after epoch {twice.reached} of 3" in twice.done
+    assert 1 <= twice.reached <= 2
+    assert f"warmup goes on after epoch {twice.reached} of 2" in twice.done
 
 
 def test_one_process_saves_and_tells(twice):
     assert twice.done.count("Completed node: round_1.training") == 1
-    assert twice.done.count("round_1 epoch 4") == 1
+    assert twice.done.count("round_1 epoch 3") == 1
+
+
+def test_a_signal_to_the_process_that_people_see_ends_all(start, tmp_path):
+    def running() -> list[int]:
+        return [int(file.name) for file in tmp_path.iterdir()]
+
+    def stop() -> None:
+        while len(running()) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert threading.current_thread() is threading.main_thread()  # which alone hears of it
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(SystemExit) as caught:
+        start(sleep, tmp_path)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert not any(map(psutil.pid_exists, running()))
 
 
 def test_what_processes_exchange(start, tmp_path):

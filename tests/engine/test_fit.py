@@ -4,6 +4,7 @@ import copy
 import io
 import itertools
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,13 +130,13 @@ def test_a_resumed_run_is_the_uninterrupted_one(method, batches):
     assert [(r.epoch, r.step) for r in [*first, *second]] == [(0, 3), (1, 6)]
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(batches):
+@pytest.mark.parametrize(("method", "shards"), [("sspcm, snapshots", 1), ("supervised", 2)])
+def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(batches, method, shards):
     """From where it tells where it stands, through a file, into new objects."""
-    method = "sspcm, snapshots"
-    colored = replace(batches, color=0.3)
+    colored = replace(batches, color=0.3, shards=shards)
     whole, files, reports = build(method), [], []
     optimizer, schedule = adam(whole, 2e-3), StepDecay(2e-3, (0.5,), 2 * STEPS)
-    settings = {"steps": STEPS, "seed": SEED, "interval": 0.0}
+    settings = {"steps": STEPS, "seed": SEED, "shards": shards, "interval": 0.0}
     for report in fit(whole, colored.epoch, optimizer, schedule, epochs=range(2), **settings):
         if isinstance(report, EpochPart):
             files.append(io.BytesIO())
@@ -151,7 +152,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(batches):
         resumed.load_state_dict(weights)
         optimizer.load_state_dict(moments)
         torch.manual_seed(78)
-        rest = train(resumed, colored, optimizer, range(begun.epoch, 2), begun=begun)
+        rest = train(resumed, colored, optimizer, range(begun.epoch, 2), begun=begun, shards=shards)
         assert same_weights(resumed, whole)
         assert [r.scalars for r in rest] == [r.scalars for r in reports[begun.epoch :]]
         assert rest[0].step == (begun.epoch + 1) * STEPS
@@ -264,6 +265,26 @@ def test_shards_are_steps_of_their_own_whose_gradients_are_averaged(kind, batche
     for name, value in alone[0].named_buffers():
         assert statistics[name].equal(value), name
     assert report.scalars.keys() == scalars.keys()
+
+
+def test_a_process_of_several_goes_on_with_its_own_shards(monkeypatch):
+    """The second of two, from where one process stood: what it draws, and how many people."""
+
+    def numbers(method):
+        return [call[1] for call in method.calls if call[0] == "step"]
+
+    whole, second = Recorded([0.0] * 4), Recorded([0.0])
+    part, report = run(whole, epochs=range(1), shards=2, interval=0.0)
+    assert (len(part.sums), len(part.generators), part.people) == (2, 2, 8)
+    alone = SimpleNamespace(
+        mine=lambda shards: range(1, shards), world=lambda: 2, total=lambda value: 2 * value,
+        add_gradients=lambda method: None, share_buffers=lambda method: None,
+    )  # fmt: skip
+    monkeypatch.setattr(fit_module, "ranks", alone)
+    (rest,) = run(second, epochs=range(1), shards=2, begun=part)
+    assert numbers(second) == numbers(whole)[2:3]  # a step's last shard is done first
+    assert rest.people_per_second * rest.seconds == pytest.approx(16)
+    assert rest.scalars.keys() == report.scalars.keys()
 
 
 def test_after_each_step_the_method_hears_how_many_were_done():
