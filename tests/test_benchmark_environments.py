@@ -37,8 +37,8 @@ HEADLINE = {"mpii_aic": "PCKh"}
 """The published number's name, where it is not AP."""
 
 SIZES = {
-    "split.labeled", "training.batch", "training.steps", "training.warmup_epochs",
-    "training.round_epochs", "training.rounds", "monitor.people",
+    "split.labeled", "training.batch", "training.shards", "training.steps",
+    "training.warmup_epochs", "training.round_epochs", "training.rounds", "monitor.people",
 }  # fmt: skip
 """Settings that a miniature may have otherwise; and where files lie, and the network's size."""
 
@@ -103,8 +103,10 @@ def miniature(env: str, raw: Path, starts: dict[str, str]) -> dict[str, Any]:
     settings["network"] = small(settings["network"], starts, whole=env == AS_PUBLISHED)
     if settings["split"]["labeled"] != "all":
         settings["split"]["labeled"] = 4
-    settings["training"] |= {"batch": 2, "steps": 1, "warmup_epochs": 1, "round_epochs": 1,
-                             "rounds": 1}  # fmt: skip
+    training = settings["training"]
+    training |= {"batch": 2, "steps": 1, "warmup_epochs": 1, "round_epochs": 1, "rounds": 1}
+    if "shards" in training:
+        training |= {"batch": 4, "shards": 2}
     settings["monitor"]["people"] = 2
     return settings
 

@@ -197,8 +197,8 @@ def train_puts() -> None:
     method, maps = Puts(), torch.zeros(1, 1, 1, 1)
     batch = Batch(Labeled(torch.zeros(1, 3, 4, 4), maps, torch.zeros(1, 1)))
     epochs = fit(
-        method, lambda _, start: iter([batch][start:]), adam(method, 1e-3), StepDecay(1e-3, (), 1),
-        epochs=range(1), steps=1, seed=0,
+        method, lambda _, shard, start: iter([batch][start:]), adam(method, 1e-3),
+        StepDecay(1e-3, (), 1), epochs=range(1), steps=1, seed=0,
     )  # fmt: skip
     list(epochs)
 

@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import configure_project
 from kedro.io import DatasetError
 
 from sspcm_kedro.errors import BadInput
@@ -79,6 +81,8 @@ def tell_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(**options)
         except Exception as error:
+            if not _tells(error):
+                raise SystemExit(1) from None
             sentence = sentence_of(error)
             if sentence is None or is_verbose():
                 raise
@@ -90,6 +94,55 @@ def tell_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return told
 
 
+def _tells(error: Exception) -> bool:
+    """Whether this process tells of it; of several processes one does."""
+    if "WORLD_SIZE" not in os.environ:
+        return True
+    from sspcm_kedro import ranks  # noqa: PLC0415 # torch is slow
+
+    return ranks.tells(error)
+
+
+def use_all_gpus(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``run``, in as many processes as the machine has GPUs for it; or as one of the processes that
+    a launcher of torch's has started."""
+
+    @functools.wraps(command)
+    def shared(**options: Any) -> Any:
+        import torch  # noqa: PLC0415 # it is slow
+
+        from sspcm_kedro import ranks  # noqa: PLC0415
+
+        if torch.cuda.device_count() > 1 and not ranks.is_launched():
+            from sspcm_kedro.launch import launch, processes_for  # noqa: PLC0415
+
+            processes = processes_for(options)
+            if processes > 1:
+                return launch(processes, run_as_one_of_several, options)
+        with ranks.joined():
+            if ranks.world() > 1:
+                if options["runner"] is not None:
+                    rule = f"cannot share a run among {ranks.world()} processes (WORLD_SIZE)"
+                    raise BadInput(f"--runner {options['runner']}", rule, "Leave it out")
+                options["runner"] = "sspcm_kedro.runner.RankedRunner"
+            return command(**options)
+
+    return shared
+
+
+def run_as_one_of_several(options: dict[str, Any]) -> None:
+    """``run`` in a process that ``sspcm_kedro.launch`` has started."""
+    configure_project(Path(__file__).parent.name)
+    try:
+        run.callback(**options)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except Exception:  # the launcher would keep it to itself
+        traceback.print_exc()
+        raise SystemExit(1) from None
+
+
 _RUNNERS = tuple(f"kedro.runner.{name}_runner" for name in ("sequential", "thread", "parallel"))
 
 
@@ -99,7 +152,7 @@ def _be_verbose(context: click.Context, parameter: click.Parameter, value: bool)
 
 
 run: Any = copy.copy(kedro_run)
-run.callback = tell_errors(run.callback)
+run.callback = tell_errors(use_all_gpus(run.callback))
 run.params = [
     *run.params,
     click.Option(

@@ -15,6 +15,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
+from sspcm_kedro import ranks
 from sspcm_kedro.conf_files import StrictConfigLoader, explain_errors
 from sspcm_kedro.datasets.lock import hold_folder
 from sspcm_kedro.engine.determinism import configured_torch
@@ -87,8 +88,9 @@ class GracefulStop:
     Only while pipelines run, and in the main thread, which alone may handle signals. A signal may
     arrive where exceptions are lost (a ``__del__``, a callback of weakref or of C code): Python
     tells of most, and they are raised again a moment later; all others at the next node or
-    checkpoint.
-    A second signal does what it would do without this.
+    checkpoint. A second signal does what it would do without this. Of several processes the first
+    one stops and the others end with it; launchers signal all of them again, and hit none while it
+    cleans up.
     """
 
     SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP")
@@ -107,7 +109,8 @@ class GracefulStop:
         if threading.current_thread() is threading.main_thread():
             for signum in self.SIGNALS:
                 if signal.getsignal(signum) not in (signal.SIG_IGN, None):  # nohup ignores SIGHUP
-                    self._before[signum] = signal.signal(signum, self._stop)
+                    what = self._stop if ranks.rank() == 0 else signal.SIG_IGN
+                    self._before[signum] = signal.signal(signum, what)
             self._unraisable_before, sys.unraisablehook = sys.unraisablehook, self._lost
 
     @hook_impl(tryfirst=True)
@@ -164,7 +167,8 @@ class GracefulStop:
 
     def _restore_signals(self) -> None:
         while self._before:
-            signal.signal(*self._before.popitem())
+            signum, before = self._before.popitem()
+            signal.signal(signum, before if ranks.world() == 1 else signal.SIG_IGN)
 
     def _restore(self) -> None:
         self._restore_signals()
@@ -198,7 +202,8 @@ class ForARun:
 
 class PreparedMachine(ForARun):
     """Threads and determinism of ``machine`` for a run's length; a view that the network takes and
-    that prediction asks for nothing untrained of; a training that keeps what the method reads."""
+    that prediction asks for nothing untrained of; a training that keeps what the method reads, and
+    whose shards the processes can share."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -214,6 +219,8 @@ class PreparedMachine(ForARun):
         if "params:machine" in pipeline.inputs():
             machine = catalog["params:machine"].load()
             machine.need_device()
+            if any("training" in node.tags for node in pipeline.nodes):
+                ranks.mine(catalog["params:training"].load().shards)
             self._run.enter_context(configured_torch(machine))
             sizes = ("params:view", "params:network", "params:training")
             if set(sizes) <= pipeline.inputs():
@@ -239,4 +246,5 @@ class OneRun(ForARun):
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self) -> None:
         self._run.close()  # of a run in this process that was interrupted
-        self._run.enter_context(hold_folder(self._root))
+        if ranks.rank() == 0:  # the only process that writes
+            self._run.enter_context(hold_folder(self._root))

@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sspcm_kedro import ranks
 from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 
@@ -45,7 +46,7 @@ class MachineConfig(Settings):
     )
 
     def pick(self) -> torch.device:
-        """The device; ``auto`` is CUDA where there is one."""
+        """The device; ``auto`` is CUDA where there is one, and each process's own of several."""
         if self.device != "auto":
             return torch.device(self.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -60,6 +61,12 @@ class MachineConfig(Settings):
         if device.type == "cuda" and (device.index or 0) >= count:
             rule = f"there must be such a GPU, and torch {torch.__version__} finds {count} here"
             raise BadInput(f"machine.device {self.device}", rule, "Set machine.device=auto or cpu")
+        if device.type == "cuda" and ranks.world() > 1:
+            if device.index is not None or ranks.local_rank() >= count:
+                rule = "each of the processes that train together must have a GPU of its own, and "
+                rule += f"process {ranks.local_rank() + 1} of a machine with {count} has none"
+                remedy = f"Set machine.device=auto, and start at most {count} processes a machine"
+                raise BadInput(f"machine.device {self.device}", rule, remedy)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -40,6 +40,11 @@ def stream_seed(seed: int, stream: Stream, *place: int) -> int:
     return mixed_seed(seed, stream, *place)
 
 
+def place_of(epoch: int, shard: int) -> tuple[int, ...]:
+    """The place of an epoch's shard in a stream; the first shard has the whole epoch's."""
+    return (epoch, shard) if shard else (epoch,)
+
+
 def mixed_seed(*parts: int) -> int:
     """One seed, 0 to 2^63 - 1, from several numbers; neighbors do not resemble each other."""
     mixed = 0

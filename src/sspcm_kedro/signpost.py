@@ -7,6 +7,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from rich.console import Console
 
+from sspcm_kedro import ranks
+
 PRODUCTS = {
     "report": "Report, open it in a browser",
     "trained_model": "Trained model",
@@ -34,6 +36,8 @@ class Signpost:
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
+        if ranks.rank() > 0:
+            return
         lines = signs(pipeline.all_outputs(), catalog, run_params.get("env"))
         if lines:
             console = Console(soft_wrap=True, highlight=False, markup=False)

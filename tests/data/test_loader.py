@@ -141,10 +141,25 @@ def test_the_same_seed_and_epoch_give_the_same_batches(pools):
     assert not equal(first, make_batches(pools, pseudo=pseudo, seed=12).epoch(3))
 
 
+def test_shards_are_the_parts_of_a_batch(pools):
+    """The same people in the same order; the first shard's views are drawn as a batch's are."""
+    bank = stored(pools, occluders=torch.tensor([[0.0, 10, 10], [3, 20, 14], [5, 12, 30]]))
+    still = {"affine": RandomAffine(0, 0, 0, 0), "size": (2, 4), "pseudo": bank}
+    whole = list(make_batches(pools, **still).epoch(1))
+    cut = make_batches(pools, **still, shards=2)
+    for batch, parts in zip(whole, zip(cut.epoch(1), cut.epoch(1, 1), strict=True), strict=True):
+        assert batch.unlabeled.donors is not None
+        for own, *shares in zip(tensors(batch), *map(tensors, parts), strict=True):
+            assert torch.cat(shares).equal(own)
+    moved = [make_batches((pools[0], pools[0]), size=(2, 2), shards=n) for n in (1, 2)]
+    assert not equal(moved[1].epoch(0), moved[1].epoch(0, 1))
+    assert equal(moved[0].epoch(0), make_batches((pools[0], pools[0]), size=(2, 2)).epoch(0))
+
+
 @pytest.mark.parametrize("known", ["labels alone", "nothing stored", "no limbs", "limbs"])
 @pytest.mark.parametrize("color", [0.0, 0.4])
 def test_batches_from_the_middle_of_an_epoch_are_those_of_the_whole(pools, known, color):
-    more = {"steps": 4, "size": (3, 2), "color": color}
+    more = {"steps": 4, "size": (4, 2), "color": color}
     if known == "labels alone":
         more["unlabeled"] = None
     elif known != "nothing stored":
@@ -152,17 +167,18 @@ def test_batches_from_the_middle_of_an_epoch_are_those_of_the_whole(pools, known
             torch.tensor([[0.0, 10, 10], [3, 20, 14], [5, 12, 30]]) if known == "limbs" else None
         )
         more["pseudo"] = stored(pools, occluders=limbs)
-    batches = make_batches(pools, **more)
-    whole = list(batches.epoch(2))
-    for start in (1, 3):
-        assert equal(whole[start:], batches.epoch(2, start))
+    for shards, shard in ((1, 0), (2, 1)):
+        batches = make_batches(pools, **more, shards=shards)
+        whole = list(batches.epoch(2, shard))
+        for start in (1, 3):
+            assert equal(whole[start:], batches.epoch(2, shard, start))
 
 
 def test_batches_before_the_first_one_wanted_are_not_decoded(pools, monkeypatch):
     batches = make_batches(pools, pseudo=stored(pools), steps=50)
     read, asked = Crops.read, []
     monkeypatch.setattr(Crops, "read", lambda self, *rows: asked.append(self) or read(self, *rows))
-    assert len(list(batches.epoch(0, 48))) == 2
+    assert len(list(batches.epoch(0, start=48))) == 2
     assert asked.count(pools[0].crops) == 2
 
 

@@ -4,6 +4,7 @@ import copy
 import io
 import itertools
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.seeds import Stream, stream_seed
 
 INPUT, STEPS, SEED = (48, 32), 3, 5
 SKELETON = Skeleton(names=("left_hand", "right_hand"), flip_pairs=((0, 1),))
@@ -128,13 +130,13 @@ def test_a_resumed_run_is_the_uninterrupted_one(method, batches):
     assert [(r.epoch, r.step) for r in [*first, *second]] == [(0, 3), (1, 6)]
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(batches):
+@pytest.mark.parametrize(("method", "shards"), [("sspcm, snapshots", 1), ("supervised", 2)])
+def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(batches, method, shards):
     """From where it tells where it stands, through a file, into new objects."""
-    method = "sspcm, snapshots"
-    colored = replace(batches, color=0.3)
+    colored = replace(batches, color=0.3, shards=shards)
     whole, files, reports = build(method), [], []
     optimizer, schedule = adam(whole, 2e-3), StepDecay(2e-3, (0.5,), 2 * STEPS)
-    settings = {"steps": STEPS, "seed": SEED, "interval": 0.0}
+    settings = {"steps": STEPS, "seed": SEED, "shards": shards, "interval": 0.0}
     for report in fit(whole, colored.epoch, optimizer, schedule, epochs=range(2), **settings):
         if isinstance(report, EpochPart):
             files.append(io.BytesIO())
@@ -150,7 +152,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(batches):
         resumed.load_state_dict(weights)
         optimizer.load_state_dict(moments)
         torch.manual_seed(78)
-        rest = train(resumed, colored, optimizer, range(begun.epoch, 2), begun=begun)
+        rest = train(resumed, colored, optimizer, range(begun.epoch, 2), begun=begun, shards=shards)
         assert same_weights(resumed, whole)
         assert [r.scalars for r in rest] == [r.scalars for r in reports[begun.epoch :]]
         assert rest[0].step == (begun.epoch + 1) * STEPS
@@ -207,7 +209,7 @@ class Recorded(Method):
 class Few:
     """Two empty batches an epoch."""
 
-    def epoch(self, _: int, start: int = 0):
+    def epoch(self, epoch: int, shard: int, start: int = 0):
         nothing = Labeled(torch.zeros(4, 3, 8, 8), torch.zeros(4, 1, 2, 2), torch.ones(4, 1))
         return iter(([Batch(nothing)] * 2)[start:])
 
@@ -231,6 +233,58 @@ def test_losses_are_summed_and_minimized_and_others_only_watched():
     assert reports[0].scalars["watched"] == pytest.approx(9 * (5 + 4.9) / 2)
     assert len(told) == 4 and told[0].keys() == {"loss/a", "loss/b", "watched"}
     assert method.training
+
+
+@pytest.mark.parametrize("kind", ["supervised", "sspcm"])
+def test_shards_are_steps_of_their_own_whose_gradients_are_averaged(kind, batches):
+    """Each by a copy that sees nothing else; SGD by hand. Statistics are the first shard's."""
+    halves, method = replace(batches, shards=2), build(kind)
+    alone = [build(kind) for _ in range(2)]
+    for shard, copied in enumerate(alone):
+        seed = stream_seed(SEED, Stream.STEPS, *((0, 1) if shard else (0,)))
+        scalars = copied.train().training_step(
+            next(halves.epoch(0, shard)), torch.Generator().manual_seed(seed)
+        )
+        sum(v for k, v in scalars.items() if k.startswith("loss/")).backward()
+    averaged = {
+        name: p.detach() - 0.1 * (p.grad + dict(alone[1].named_parameters())[name].grad) / 2
+        for name, p in alone[0].named_parameters() if p.grad is not None
+    }  # fmt: skip
+    optimizer = torch.optim.SGD(method.parameters(), 0.1)
+    one_step = replace(halves, steps=1)
+    (report,) = fit(
+        method, one_step.epoch, optimizer, StepDecay(0.1, (), 1), epochs=range(1), steps=1,
+        seed=SEED, shards=2,
+    )  # fmt: skip
+    assert len(averaged) > 10
+    for name, parameter in method.named_parameters():
+        if name in averaged:
+            torch.testing.assert_close(parameter, averaged[name], rtol=1e-5, atol=1e-7)
+    statistics = dict(method.named_buffers())
+    assert any(name.endswith("running_mean") for name in statistics)
+    for name, value in alone[0].named_buffers():
+        assert statistics[name].equal(value), name
+    assert report.scalars.keys() == scalars.keys()
+
+
+def test_a_process_of_several_goes_on_with_its_own_shards(monkeypatch):
+    """The second of two, from where one process stood: what it draws, and how many people."""
+
+    def numbers(method):
+        return [call[1] for call in method.calls if call[0] == "step"]
+
+    whole, second = Recorded([0.0] * 4), Recorded([0.0])
+    part, report = run(whole, epochs=range(1), shards=2, interval=0.0)
+    assert (len(part.sums), len(part.generators), part.people) == (2, 2, 8)
+    alone = SimpleNamespace(
+        mine=lambda shards: range(1, shards), world=lambda: 2, total=lambda value: 2 * value,
+        add_gradients=lambda method: None, share_buffers=lambda method: None,
+    )  # fmt: skip
+    monkeypatch.setattr(fit_module, "ranks", alone)
+    (rest,) = run(second, epochs=range(1), shards=2, begun=part)
+    assert numbers(second) == numbers(whole)[2:3]  # a step's last shard is done first
+    assert rest.people_per_second * rest.seconds == pytest.approx(16)
+    assert rest.scalars.keys() == report.scalars.keys()
 
 
 def test_after_each_step_the_method_hears_how_many_were_done():
@@ -283,7 +337,9 @@ def test_losses_are_read_at_the_end_of_an_epoch_only_unless_it_is_long(monkeypat
     monkeypatch.setattr(fit_module.time, "perf_counter", lambda: next(clock))
     mean_losses = fit_module.mean_losses
     monkeypatch.setattr(
-        fit_module, "mean_losses", lambda *args: read.append(args[2]) or mean_losses(*args)
+        fit_module,
+        "mean_losses",
+        lambda *args, **more: read.append(args[2]) or mean_losses(*args, **more),
     )
     run(Recorded([0.0] * 4), interval=60.0)
     assert read == [2, 2]

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from sspcm_kedro.engine.optimizer import StepDecay, adam
+from sspcm_kedro.engine.optimizer import StepDecay, TrainingConfig, adam
+from sspcm_kedro.errors import BadInput
+from sspcm_kedro.parameters import parse
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,17 @@ def test_without_backbones_there_is_one_group_of_the_whole_rate():
     (group,) = optimizer.param_groups
     StepDecay(0.5, (), 10).apply(optimizer, 3)
     assert group["lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"batch": 9, "shards": 2}, "2 does not divide 9"),
+        ({"round_batch": {"labeled": 4, "unlabeled": 6}, "batch": 8, "shards": 4},
+         "4 does not divide 6"),
+        ({"batch": 4, "shards": 4}, "2 people a shard at least, got 4"),
+    ],
+)  # fmt: skip
+def test_a_batch_is_cut_into_equal_shards_of_several_people(settings, rule):
+    with pytest.raises(BadInput, match=f"parameter training: .*{rule}"):
+        parse("training", settings, TrainingConfig)

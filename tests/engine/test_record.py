@@ -49,6 +49,7 @@ def test_the_rates_of_a_stage_are_those_of_its_steps(number):
     ("changed", "readers"),
     [
         ({"batch": 5}, {0, 1, 2, None}),
+        ({"shards": 2}, {0, 1, 2, None}),
         ({"steps": 11}, {0, 1, 2, None}),
         ({"version": 2}, {0, 1, 2, None}),
         ({"learning_rate": 0.25}, {0, 1, 2, None}),

@@ -37,7 +37,7 @@ def make_learner() -> Learner:
     return Learner(method, make, HeatmapCodec(), TRAINING, torch.device("cpu"))
 
 
-def batches(epoch: int, start: int):
+def batches(epoch: int, shard: int, start: int):
     for i in range(start, TRAINING.steps):
         rng = torch.Generator().manual_seed(10 * epoch + i)
         images = torch.randn(2, 3, 8, 8, generator=rng)
@@ -222,7 +222,7 @@ def test_a_long_epoch_has_a_line_a_minute_without_a_terminal(monkeypatch, caplog
     monkeypatch.setattr("sspcm_kedro.engine.progress.sys.stderr.isatty", lambda: terminal)
     progress = StepProgress("warmup", 20)
     sums = {"loss/a": torch.tensor(1.0), "loss/b": torch.tensor(2.0), "kept": torch.ones(())}
-    part = EpochPart(2, 4, sums, people=240, seconds=80.0, generator=torch.zeros(0))
+    part = EpochPart(2, 4, [sums], people=240, seconds=80.0, generators=[])
     with caplog.at_level(logging.INFO, "sspcm_kedro.engine.progress"):
         for step in range(1, 5):
             now[0] += 30

@@ -21,6 +21,8 @@ from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.engine.compiled import compiled_step
+from sspcm_kedro.engine.fit import fit
+from sspcm_kedro.engine.optimizer import StepDecay, adam
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.pose.geometry import CropFrame
@@ -153,7 +155,10 @@ def test_the_counter_knows_what_does_not():
 
 
 def test_a_step_is_one_graph_with_the_same_numbers():
-    """In a process of its own: what checks shapes in the tests is no part of a graph."""
+    """In a process of its own: what checks shapes in the tests is no part of a graph.
+
+    So do the steps of two shards.
+    """
     command = [sys.executable, __file__, "sspcm", "many_view"]
     paths = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     done = subprocess.run(
@@ -186,6 +191,23 @@ def compare_with_graph(kind: str) -> None:
         assert (one.grad is None) == (other.grad is None)
         assert one.grad is None or one.grad.equal(other.grad)
     assert rngs[0].get_state().equal(rngs[1].get_state())
+
+
+def compare_shards_with_graphs(kind: str) -> None:
+    """Two shards in turn, of which the first alone records statistics: no bit differs."""
+    states = []
+    for compiled in (None, "step"):
+        method = build(kind, torch.device("cpu"))
+        before = [buffer.clone() for buffer in method.buffers()]
+        reports = fit(
+            method, lambda _, shard, start: map(make_batch, (shard, 2, 3)), adam(method, 1e-3),
+            StepDecay(1e-3, (), 3), epochs=range(1), steps=3, seed=1, shards=2,
+            step=compiled_step(method, compiled, "eager"),
+        )  # fmt: skip
+        states.append((next(reports).scalars, method.state_dict()))
+        assert not all(map(torch.equal, before, method.buffers()))
+    assert states[0][0] == states[1][0]
+    assert all(map(torch.equal, states[0][1].values(), states[1][1].values()))
 
 
 def test_compiled_networks_are_all_that_a_step_calls():
@@ -239,3 +261,4 @@ if __name__ == "__main__":
     for each in sys.argv[1:]:
         compare_with_graph(each)
         print(each)  # noqa: T201
+    compare_shards_with_graphs("supervised")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Generator, Tensor
 
+from sspcm_kedro import ranks
 from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.color import draw_factors, jitter_color
 from sspcm_kedro.augment.occlude import Donors
@@ -19,7 +20,7 @@ from sspcm_kedro.machine import to_device
 from sspcm_kedro.pose.geometry import flip_keypoints, move_points
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
-from sspcm_kedro.seeds import Stream, mixed_seed, stream_seed
+from sspcm_kedro.seeds import Stream, mixed_seed, place_of, stream_seed
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Batches:
         seed: of the experiment.
         device: where the views are made.
         color: share by which brightness, contrast and saturation of views vary; 0 draws nothing.
+        shards: parts of equal size that each batch is cut into.
     """
 
     labeled: InstancePool
@@ -102,26 +104,30 @@ class Batches:
     seed: int
     device: torch.device
     color: float = 0.0
+    shards: int = 1
 
-    def epoch(self, epoch: int, start: int = 0) -> Yields[Batch, None, None]:
-        """The batches of one epoch, counted from 0 over the whole training.
+    def epoch(self, epoch: int, shard: int = 0, start: int = 0) -> Yields[Batch, None, None]:
+        """A shard of the batches of one epoch, counted from 0 over the whole training.
 
         Pixels of the next ones are read while one is used, until it ends or is closed.
 
         Args:
             epoch: its number.
+            shard: which part of each batch.
             start: the first batch to give; what those before it drew is drawn, and nothing decoded.
         """
-        rng = Generator().manual_seed(stream_seed(self.seed, Stream.VIEWS, epoch))
+        seed = stream_seed(self.seed, Stream.VIEWS, *place_of(epoch, shard))
+        rng = Generator().manual_seed(seed)
         for _ in range(start):
             self._skip_batch(rng)
-        pools, rows, limbs = self._order(epoch)
+        pools, rows, limbs = self._order(epoch, shard)
         weights = to_device((self.labeled.visibility > 0).any(dim=0).float(), self.device)
         reads = (
             [pool.crops.read(own, self.device) for pool, own in zip(pools, step, strict=True)]
             for step in zip(*(own[start:] for own in rows), strict=True)
         )
-        with closing(read_ahead(reads, self.labeled.crops.workers)) as pixels:
+        workers = max(1, self.labeled.crops.workers // len(ranks.mine(self.shards)))
+        with closing(read_ahead(reads, workers)) as pixels:
             for step, (first, *others) in enumerate(pixels, start):
                 labeled = self._labeled_batch(rows[0][step], first, rng)
                 if not others:
@@ -135,32 +141,44 @@ class Batches:
                 yield Batch(labeled, unlabeled)
 
     def _order(
-        self, epoch: int
+        self, epoch: int, shard: int
     ) -> tuple[
         list[InstancePool], list[Int[Tensor, "{self.steps} _"]], Float[Tensor, "..."] | None
     ]:
-        """Whom the batches of an epoch show: pools, of each the rows a batch; and where the limbs
-        are that are cut from the last, where there are such, in canonical input pixels."""
+        """Whom a shard of the batches of an epoch shows: pools, of each the rows a batch; and where
+        the limbs are that are cut from the last, where there are such, in canonical input
+        pixels."""
         labeled_size, unlabeled_size = self.size
         pools = [self.labeled]
         rows = [self._rows_of(epoch, self.labeled, labeled_size, Stream.LABELED_ORDER)]
-        if self.unlabeled is None:
+        limbs = None
+        if self.unlabeled is not None:
+            pools.append(self.unlabeled)
+            order = Stream.UNLABELED_ORDER
+            rows.append(self._rows_of(epoch, self.unlabeled, unlabeled_size, order))
+            if self.pseudo is not None and len(self.pseudo.occluders):
+                rng = Generator().manual_seed(stream_seed(self.seed, Stream.DONORS, epoch))
+                bank = self.pseudo.occluders
+                drawn = torch.randint(len(bank), (self.steps, unlabeled_size), generator=rng)
+                limbs = bank[self._shard_of(drawn, shard)]
+                pools.append(self.unlabeled)
+        rows = [self._shard_of(own, shard) for own in rows]
+        if limbs is None:
             return pools, rows, None
-        pools.append(self.unlabeled)
-        rows.append(self._rows_of(epoch, self.unlabeled, unlabeled_size, Stream.UNLABELED_ORDER))
-        if self.pseudo is None or len(self.pseudo.occluders) == 0:
-            return pools, rows, None
-        rng = Generator().manual_seed(stream_seed(self.seed, Stream.DONORS, epoch))
-        bank = self.pseudo.occluders
-        limbs = bank[torch.randint(len(bank), (self.steps, unlabeled_size), generator=rng)]
-        return [*pools, self.unlabeled], [*rows, limbs[..., 0].long()], limbs[..., None, 1:]
+        return pools, [*rows, limbs[..., 0].long()], limbs[..., None, 1:]
+
+    def _shard_of(self, rows: Int[Tensor, "steps size"], shard: int) -> Int[Tensor, "steps share"]:
+        """A shard's rows of each batch."""
+        share = rows.shape[1] // self.shards
+        return rows[:, shard * share : (shard + 1) * share]
 
     def _skip_batch(self, rng: Generator) -> None:
-        """Draws what a batch draws, in its order."""
+        """Draws what a shard of a batch draws, in its order."""
         for size in self.size[: 1 if self.unlabeled is None else 2]:
-            self.affine.sample(size, self.labeled.crops.input_hw, rng)
+            share = size // self.shards
+            self.affine.sample(share, self.labeled.crops.input_hw, rng)
             if self.color:
-                draw_factors(size, rng)
+                draw_factors(share, rng)
 
     def _rows_of(
         self, epoch: int, pool: InstancePool, size: int, stream: Stream

@@ -16,12 +16,14 @@ from rich.progress import (
     track,
 )
 
+from sspcm_kedro import ranks
+
 Item = TypeVar("Item")
 
 
 def show_progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
     """The same items; a bar on stderr counts them when stderr is a terminal."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or ranks.rank() > 0:
         yield from items
         return
     yield from track(items, description=title, total=total, console=Console(stderr=True))

@@ -14,7 +14,7 @@ CODE = (
     "data/image_file.py", "data/instances.py", "data/loader.py", "data/stored_crops.py",
     "data/views.py", "engine",
     "machine.py", "methods", "nets",
-    "pose", "seeds.py",
+    "pose", "ranks.py", "seeds.py",
 )  # fmt: skip
 """What every training is made of. How people are read and split shows in their tables."""
 

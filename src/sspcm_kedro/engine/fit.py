@@ -2,40 +2,44 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import psutil
 import torch
 from torch import Tensor
 
+from sspcm_kedro import ranks
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.engine.compiled import Step
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.engine.optimizer import StepDecay
-from sspcm_kedro.methods.base import Method, total_loss
-from sspcm_kedro.seeds import Stream, stream_seed
+from sspcm_kedro.methods.base import Method, freeze_statistics, total_loss
+from sspcm_kedro.seeds import Stream, place_of, stream_seed
 
 
 @dataclass(frozen=True)
 class EpochPart:
     """Where an epoch stands that has not ended: besides method and optimizer, all to go on from.
 
+    Of several processes each knows of its own shards alone, which is not enough.
+
     Attributes:
         epoch: counted from 0 over the whole training.
         steps: done of it.
-        sums: of what ``training_step`` returned in these, on its device.
+        sums: of what ``training_step`` returned in these, on its device, of each shard.
         people: labeled and unlabeled views in them.
         seconds: they took, batches included.
-        generator: state of what the steps draw from.
+        generators: states of what the steps of each shard draw from.
     """
 
     epoch: int
     steps: int
-    sums: dict[str, Tensor]
+    sums: list[dict[str, Tensor]]
     people: int
     seconds: float
-    generator: Tensor
+    generators: list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,14 @@ class EpochReport:
 
 def fit(
     method: Method,
-    batches: Callable[[int, int], Iterator[Batch]],
+    batches: Callable[[int, int, int], Iterator[Batch]],
     optimizer: torch.optim.Optimizer,
     schedule: StepDecay,
     *,
     epochs: range,
     steps: int,
     seed: int,
+    shards: int = 1,
     on_step: Callable[[dict[str, Tensor]], None] = lambda _: None,
     interval: float = math.inf,
     begun: EpochPart | None = None,
@@ -77,14 +82,21 @@ def fit(
 ) -> Iterator[EpochReport | EpochPart]:
     """Train epoch by epoch; yield after each, and within one from time to time.
 
+    A step takes the shards of its batch one after the other, each a whole ``training_step`` with
+    batch-norm statistics of its own, and adds up their gradients; the first shard comes last, and
+    its statistics alone are recorded (as data parallelism records those of the first device).
+    Several processes (``ranks``) share the shards and learn the same.
+
     Args:
         method: what is trained, on its device.
-        batches: the batches of an epoch, given its number, from a step of it on.
+        batches: a shard's batches of an epoch, given the epoch's number and the shard's, from a
+            step of the epoch on.
         optimizer: over the method's parameters.
         schedule: learning rate of a step.
         epochs: numbers of the epochs to do; a resumed run starts where the last one stopped.
         steps: optimizer steps an epoch.
         seed: of the experiment; an epoch's randomness comes from (seed, epoch) alone.
+        shards: parts of a batch; each loss counts one part of so many.
         on_step: told the scalars of each step, on the device, e.g. for a progress bar.
         interval: seconds after which an epoch tells where it stands. Only then, and at its end, are
             its losses read from the device.
@@ -96,54 +108,76 @@ def fit(
     """
     device = next(method.parameters()).device
     take_step = method.training_step if step is None else step
+    mine = ranks.mine(shards)[::-1]
     for epoch in epochs:
-        rng = torch.Generator(device).manual_seed(stream_seed(seed, Stream.STEPS, epoch))
+        rngs = [
+            torch.Generator(device).manual_seed(
+                stream_seed(seed, Stream.STEPS, *place_of(epoch, shard))
+            )
+            for shard in mine
+        ]
         method.train()
         first, people, before = 0, 0, 0.0
-        sums: dict[str, Tensor] = {}
+        sums: list[dict[str, Tensor]] = [{} for _ in mine]
         if begun is not None and begun.epoch == epoch:
-            first, people, before = begun.steps, begun.people, begun.seconds
-            sums = {name: value.to(device) for name, value in begun.sums.items()}
-            rng.set_state(begun.generator)
+            first, people, before = begun.steps, begun.people // ranks.world(), begun.seconds
+            for shard, rng, own in zip(mine, rngs, sums, strict=True):
+                own |= {name: value.to(device) for name, value in begun.sums[shard].items()}
+                rng.set_state(begun.generators[shard])
         began = told = time.perf_counter()
-        for i, batch in enumerate(batches(epoch, first), start=first):
+        shares = [batches(epoch, shard, first) for shard in mine]
+        for i, parts in enumerate(zip(*shares, strict=True), start=first):
             number = epoch * steps + i
             schedule.apply(optimizer, number)
+            optimizer.zero_grad(set_to_none=True)
+            scalars: dict[str, Tensor] = {}
             with explain_nondeterminism():
-                scalars = take_step(batch, rng)
-                optimizer.zero_grad(set_to_none=True)
-                total_loss(scalars).backward()
+                for shard, part, rng, own in zip(mine, parts, rngs, sums, strict=True):
+                    with freeze_statistics(method) if shard else nullcontext():
+                        scalars = take_step(part, rng)
+                    (total_loss(scalars) / shards).backward()
+                    for name, value in scalars.items():  # on the device: read at the end
+                        own[name] = own.get(name, 0) + value.detach()
+                    people += part.size
+                ranks.add_gradients(method)
                 optimizer.step()
                 method.after_step(number + 1)
-            for name, value in scalars.items():  # on the device: nothing is read before the end
-                sums[name] = sums.get(name, 0) + value.detach()
-            people += batch.size
+                ranks.share_buffers(method)
             on_step(scalars)
             if i + 1 < steps and (now := time.perf_counter()) >= told + interval:
                 mean_losses(epoch, sums, i + 1)
-                seconds = before + now - began
-                yield EpochPart(epoch, i + 1, dict(sums), people, seconds, rng.get_state())
+                yield EpochPart(
+                    epoch, i + 1, [dict(own) for own in sums[::-1]], people * ranks.world(),
+                    before + now - began, [rng.get_state() for rng in rngs[::-1]],
+                )  # fmt: skip
                 told = time.perf_counter()
                 began += told - now  # what was done meanwhile is no part of the epoch
-        means = mean_losses(epoch, sums, steps)
+        means = mean_losses(epoch, sums, steps, everywhere=True)
         seconds = before + time.perf_counter() - began
         rate = optimizer.param_groups[0]["lr"]
-        pace, memory = people / seconds, memory_gib(device)
+        pace, memory = people * ranks.world() / seconds, memory_gib(device)
         yield EpochReport(epoch, (epoch + 1) * steps, rate, means, seconds, pace, memory)
 
 
-def mean_losses(epoch: int, sums: dict[str, Tensor], steps: int) -> dict[str, float]:
+def mean_losses(
+    epoch: int, sums: Sequence[dict[str, Tensor]], steps: int, *, everywhere: bool = False
+) -> dict[str, float]:
     """The means of an epoch's steps, read from the device.
 
     Args:
         epoch: counted from 0.
-        sums: of what its steps returned.
+        sums: of what its steps returned, of each shard of this process.
         steps: how many they are.
+        everywhere: of all processes' shards, which are waited for.
 
     Raises:
         FloatingPointError: one is not finite.
     """
-    means = {name: (value / steps).item() for name, value in sums.items()}
+    names, count = list(sums[0]), steps * len(sums)
+    values = torch.stack([torch.stack([own[name] for name in names]) for own in sums]).sum(dim=0)
+    if everywhere:
+        values, count = ranks.total(values), count * ranks.world()
+    means = dict(zip(names, (values / count).tolist(), strict=True))
     if not all(map(math.isfinite, means.values())):
         raise FloatingPointError(
             f"training diverged in epoch {epoch}: {means}; lower training.learning_rate"

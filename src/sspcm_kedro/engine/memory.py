@@ -19,8 +19,8 @@ def need_memory(
 ) -> None:
     """Refuse a training whose least memory the device does not have.
 
-    Counted are one network's weights, gradients and Adam's two moments, and the crops of a batch as
-    numbers; activations come on top, so that what passes may still be too large.
+    Counted are one network's weights, gradients and Adam's two moments, and the crops of a shard of
+    a batch as numbers; activations come on top, so that what passes may still be too large.
 
     Raises:
         BadInput: says how much it needs, and how much there is.
@@ -31,7 +31,7 @@ def need_memory(
     sides = [side + 2 * view.border for side in view.input_hw]
     parts = {
         "the network": 4 * FLOAT * parameter_count(net),
-        "a batch": 2 * FLOAT * training.batch * 3 * sides[0] * sides[1],
+        "a batch": 2 * FLOAT * training.batch // training.shards * 3 * sides[0] * sides[1],
     }
     if there is not None and sum(parts.values()) > there:
         counts = " and ".join(f"{size / 2**30:.1f} GiB for {part}" for part, size in parts.items())

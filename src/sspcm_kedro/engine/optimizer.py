@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from sspcm_kedro.config import Ascending, Distinct, Settings
@@ -93,6 +93,11 @@ class TrainingConfig(Settings):
     round_batch: RoundBatch | None = Field(
         default=None, description="a round's batches; null: batch of each"
     )
+    shards: int = Field(
+        default=1, ge=1, le=8192,
+        description="parts of a batch with batch-norm statistics of their own, done one after the "
+        "other, or shared by the processes of several GPUs",
+    )  # fmt: skip
     rounds: int = Field(default=2, ge=1, le=200, description="each adds its nodes to the pipeline")
     learning_rate: float = Field(default=3e-3, gt=0, le=10)
     milestones: Annotated[tuple[Milestone, ...], Ascending, Distinct] = Field(
@@ -118,6 +123,18 @@ class TrainingConfig(Settings):
     version: int = Field(
         default=1, ge=0, le=10**9, description="raise it to train again, e.g. after code changed"
     )
+
+    @model_validator(mode="after")
+    def _can_be_cut(self) -> "TrainingConfig":
+        for size in {self.batch, *self.sizes}:
+            if size % self.shards:
+                raise ValueError(
+                    f"shards must divide the people of a batch, and {self.shards} does not divide "
+                    f"{size}"
+                )
+        if self.batch < 2 * self.shards:
+            raise ValueError(f"batch must have 2 people a shard at least, got {self.batch}")
+        return self
 
     def check(self, method: MethodConfig) -> None:
         """Refuse a method that learns from averages of weights where none are kept.

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sspcm_kedro import ranks
 from sspcm_kedro.augment.fixed_views import FixedViews, see_views
 from sspcm_kedro.data.ahead import read_ahead
 from sspcm_kedro.data.crops import Crops
@@ -59,15 +60,18 @@ def _look_at_all(
     net: nn.Module, crops: Crops, batch: int, title: str | None,
     look: Callable[[Tensor], tuple[Tensor, ...]], device: torch.device,
 ) -> list[Tensor]:  # fmt: skip
-    """What ``look`` gives of the pixels of some people, of all of them, on the CPU."""
-    parts = torch.arange(len(crops)).split(batch)
+    """What ``look`` gives of the pixels of some people, of all of them, on the CPU.
+
+    Several processes deal out the batches, which are the same for any number of them.
+    """
+    parts = torch.arange(len(crops)).split(batch)[ranks.rank() :: ranks.world()]
     reads = ([crops.read(rows, device)] for rows in parts)
     with eval_mode(net), closing(read_ahead(reads, crops.workers)) as pixels:
         found = [
             [part.cpu() for part in look(own)]
             for (own,) in (show_progress(pixels, len(parts), title) if title else pixels)
         ]
-    return [torch.cat(part) for part in zip(*found, strict=True)]
+    return [torch.cat(part) for part in zip(*ranks.gather(found), strict=True)]
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sspcm_kedro import ranks
 from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.engine.fit import EpochPart
 from sspcm_kedro.methods.base import total_loss
@@ -43,7 +44,7 @@ def format_part(stage: str, part: EpochPart, steps: int, left: float) -> str:
         steps: of the epoch.
         left: seconds to the end of the stage.
     """
-    loss = total_loss(part.sums).item() / part.steps
+    loss = sum(total_loss(own).item() for own in part.sums) / len(part.sums) / part.steps
     return (
         f"{stage} epoch {part.epoch + 1}, step {part.steps} of {steps}: loss {loss:.4g}, "
         f"{part.people / part.seconds:.4g} people/s, {left / MINUTE:.0f} min left"
@@ -88,7 +89,8 @@ class StepProgress:
             TextColumn("{task.description}"), BarColumn(),
             TextColumn("{task.completed}/{task.total}"),
             TextColumn("loss {task.fields[loss]}"), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(),
+            TimeRemainingColumn(), console=Console(stderr=True),
+            disable=not sys.stderr.isatty() or ranks.rank() > 0,
         )  # fmt: skip
         self.task = self.bar.add_task(title, total=total, loss="-")
         self.title, self.total, self.steps = title, total, 0

@@ -16,7 +16,9 @@ from sspcm_kedro.pose.skeleton import Skeleton
 Record = dict[str, Any]
 """Nested tables of numbers, text and lists, as JSON has them."""
 
-USUAL: Record = {"view": {"padding": BOX_PADDING}, "training": {"precision": "fp32"}}
+USUAL: Record = {
+    "view": {"padding": BOX_PADDING}, "training": {"precision": "fp32", "shards": 1},
+}  # fmt: skip
 """Settings that a record leaves out where they have these values, which they had in every training
 before they could be set: its record and fingerprint stay what they were."""
 
@@ -62,6 +64,7 @@ class Stage:
         return {
             "version": training.version,
             "batch": training.batch,
+            "shards": training.shards,
             "steps": training.steps,
             "warmup_epochs": training.warmup_epochs,
             **({} if self.number == 0 else {"round_epochs": training.round_epochs}),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from sspcm_kedro import ranks
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.instances import Instances, evenly_spaced
@@ -222,8 +223,8 @@ def train_stage(
     with allow_tf32(training.precision == "tf32"):
         yield from train(
             learner,
-            lambda epoch, step: (warm if epoch < training.warmup_epochs else full).epoch(
-                epoch, step
+            lambda epoch, shard, step: (warm if epoch < training.warmup_epochs else full).epoch(
+                epoch, shard, step
             ),
             make_monitor(
                 people.validation, skeleton, view, settings.monitor, machine,
@@ -247,7 +248,7 @@ def make_batches(
     return Batches(
         pool(labeled), None if unlabeled is None else pool(unlabeled), pseudo, skeleton,
         view.codec, view.weak.build(), training.sizes, training.steps, seed, machine.pick(),
-        view.color,
+        view.color, training.shards,
     )  # fmt: skip
 
 
@@ -273,6 +274,8 @@ def make_monitor(
                 flip_test=flip_test,
                 device=machine.pick(),
             )
+            if ranks.rank() > 0:  # the first process keeps the history
+                continue
             own = evaluate(*predictions, crops.instances, view.frame, skeleton, config).scores
             scores |= {f"{name}/{metric}": own[metric] for metric in HEADLINES if metric in own}
         return scores
@@ -282,7 +285,7 @@ def make_monitor(
 
 def train(
     learner: Learner,
-    batches: Callable[[int, int], Generator[Batch, None, None]],
+    batches: Callable[[int, int, int], Generator[Batch, None, None]],
     monitor: Monitor,
     *,
     stage: str,
@@ -301,7 +304,7 @@ def train(
 
     Args:
         learner: at the start of the stage.
-        batches: of an epoch, from a step of it on.
+        batches: a shard's of an epoch, from a step of it on.
         monitor: scores of the networks.
         stage: its name.
         span: its epochs, of the whole training.
@@ -310,7 +313,8 @@ def train(
         comes_from: what ``record.origin`` gives.
         resume: the stage's own checkpoint.
         checkpoint_minutes: between two yields, of which the first comes no later than the first
-            epoch ends; 0 yields after every step. An epoch may be in its middle then.
+            epoch ends; 0 yields after every step. An epoch may be in its middle then, but not
+            where several processes train.
     """
     if resume is not None and is_same(resume, comes_from):
         learner.restore(resume)
@@ -333,15 +337,17 @@ def train(
     progress = StepProgress(stage, len(epochs) * training.steps - done)
     with progress as on_step, ExitStack() as ends:
         for report in fit(
-            learner.method, lambda epoch, start: ends.enter_context(closing(batches(epoch, start))),
+            learner.method, lambda *which: ends.enter_context(closing(batches(*which))),
             learner.optimizer, learner.schedule,
-            epochs=epochs, steps=training.steps, seed=seed, on_step=on_step,
-            interval=min(MINUTE, due.interval), begun=begun,
+            epochs=epochs, steps=training.steps, seed=seed, shards=training.shards,
+            on_step=on_step, interval=min(MINUTE, due.interval), begun=begun,
             step=learner.step,
         ):  # fmt: skip
             if isinstance(report, EpochPart):
-                learner.part = report
                 progress.tell(report, training.steps)
+                if ranks.world() > 1:  # this process knows its own shards' part alone
+                    continue
+                learner.part = report
             else:
                 learner.epoch, learner.part = report.epoch + 1, None
                 learner.history.append(history_row(stage, report, monitor(learner.method)))

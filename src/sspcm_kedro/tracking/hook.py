@@ -10,6 +10,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from sspcm_kedro import ranks
 from sspcm_kedro.errors import BadInput
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Tracking:
     ) -> None:
         self._close("KILLED")  # of a run in this process that was interrupted
         if os.environ.get("SSPCM_TRACKING") == "off" or not pipeline.all_outputs() - UNTRACKED:
+            return
+        if ranks.rank() > 0:  # the first process saves, and tells
             return
         if "ParallelRunner" in str(run_params.get("runner")):
             raise BadInput(

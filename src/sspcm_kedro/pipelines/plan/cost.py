@@ -69,7 +69,7 @@ class Memory:
         parameters: of all networks, frozen copies and statistics of batch norm included.
         gradients: of what is trained.
         optimizer: Adam's two moments.
-        activations: what the largest step keeps for its backward passes.
+        activations: what the largest step keeps for its backward passes, a shard at a time.
     """
 
     parameters: int
@@ -230,13 +230,14 @@ def prediction_flops(network: nn.Module, input_hw: tuple[int, int]) -> int:
     return counter.get_total_flops()
 
 
-def memory_of(method: Method, steps: Iterable[StepCost]) -> Memory:
-    """What training a method needs, given the kinds of steps that it does one after another."""
+def memory_of(method: Method, steps: Iterable[StepCost], shards: int = 1) -> Memory:
+    """What training a method needs, given the kinds of steps that it does one after another, and
+    in how many parts it does each."""
     return Memory(
         parameters=_bytes((*method.parameters(), *method.buffers())),
         gradients=_bytes(p for p in method.parameters() if p.requires_grad),
         optimizer=_adam_bytes(method),
-        activations=max(step.activation_bytes for step in steps),
+        activations=max(step.activation_bytes for step in steps) // shards,
     )
 
 

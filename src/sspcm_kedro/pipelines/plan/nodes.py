@@ -164,7 +164,8 @@ def _training(
         later = step_cost(learner, mixed)
         learner.begin(last=True)
         last = step_cost(learner, mixed)
-    step, memory = {"warmup": first, "rest": later}, memory_of(learner, (first, later, last))
+    step = {"warmup": first, "rest": later}
+    memory = memory_of(learner, (first, later, last), training.shards)
     ends = training.round_epochs if stored else 0  # of the last stage, which may train other nets
     epochs = {"warmup": training.warmup_epochs, "rest": training.epochs - training.warmup_epochs}
     steps = {stage: count * training.steps for stage, count in epochs.items()}
@@ -245,7 +246,7 @@ def _throughput(
     device = machine.pick()
     if device.type == "cpu" and not plan.probe:
         return {"tflops": None, "measured": False}
-    size = CPU_BATCH if device.type == "cpu" else training.batch
+    size = CPU_BATCH if device.type == "cpu" else training.batch // training.shards
     flops = flops * size // training.batch
     try:
         measured = measure(method, network, keypoints, view.input_hw, view.codec, size=size,

@@ -32,7 +32,7 @@ def create_pipeline(of_videos: bool = False) -> Pipeline:
         Node(find_people, {"config": "params:prediction"} | machine, "prediction_instances",
              name="find_people"),
         Node(predict_people, inputs | machine | evaluation, "prediction_keypoints",
-             name="predict_people"),
+             name="predict_people", tags="gpu"),
         Node(write_keypoints, predicted | evaluation, "predicted_keypoints",
              name="write_keypoints"),
         Node(export_keypoints, predicted | evaluation, "prediction_exports",
