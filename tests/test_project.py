@@ -110,6 +110,7 @@ def test_every_output_is_read_again_or_is_a_final_product(context):
     whole = registered["__default__"]
     rounds = [f"round_{number + 1}" for number in range(context.params["training"].rounds)]
     assert whole.outputs() == {
+        "images",
         "report",
         "prediction_sheet",
         "trained_model",

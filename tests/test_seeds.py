@@ -33,7 +33,7 @@ def test_seeds_of_streams_never_change(stream, place, of_seed_0, of_seed_1):
 def test_every_stream_is_pinned_above_and_has_a_number_of_its_own():
     assert {stream.name: stream.value for stream in Stream} == {
         "VIEWS": 1, "LABELED_ORDER": 2, "UNLABELED_ORDER": 3, "WEIGHTS": 5, "OCCLUSION_SHEET": 7,
-        "STEPS": 9, "RESAMPLES": 10, "HELD_OUT": 11,
+        "STEPS": 9, "RESAMPLES": 10, "HELD_OUT": 11, "DONORS": 12,
     }  # fmt: skip
 
 

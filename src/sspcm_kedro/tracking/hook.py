@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 UNTRACKED = {
     "drawn_folder", "instances", "skeleton", "labeled", "unlabeled", "validation", "hidden_truth",
     "ignored", "images", "video_frames", "crop_cache", "download_report", "plan",
-    "prediction_instances", "prediction_keypoints", "predicted_keypoints", "prediction_overlays", "test_predictions", "coco_submission",
+    "prediction_instances", "prediction_keypoints", "predicted_keypoints",
+    "prediction_overlays", "test_predictions", "coco_submission",
     "mpii_submission", "comparison_network", "student_network", "trained_model",
     "onnx_model",
 }  # fmt: skip
