@@ -379,8 +379,8 @@ def test_any_method_goes_through_warmup_and_rounds(people, name, monkeypatch):
     """Its labelers' predictions are stored and corrected; its steps are given what it reads."""
     given, epoch = [], Batches.epoch
 
-    def watched(batches, number, start):
-        for batch in epoch(batches, number, start):
+    def watched(batches, *place):
+        for batch in epoch(batches, *place):
             given.append(batch.unlabeled)
             yield batch
 

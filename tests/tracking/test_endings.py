@@ -10,7 +10,7 @@ from .conftest import SHORT
 
 LONG = (
     "training.steps=2,training.warmup_epochs=40,training.rounds=1,monitor.people=0,"
-    "machine.checkpoint_minutes=0.001"
+    "machine.checkpoint_minutes=0"
 )
 
 
