@@ -1,6 +1,6 @@
 """SimpleBaseline (Xiao, Wu and Wei, ECCV 2018): deconvolutions on a backbone, any of timm's."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
@@ -12,7 +12,24 @@ from sspcm_kedro.nets.heatmap_network import HeatmapNetwork
 from sspcm_kedro.nets.weights import PublishedConfig, Weights, find_weights, fit_weights
 
 
-class SimpleBaseline(HeatmapNetwork):
+class DeconvolutionNetwork(HeatmapNetwork):
+    """A backbone, and a head as ``deconvolution_head`` makes them."""
+
+    backbone: Any
+    head: nn.Sequential
+
+    def features(self, images: Tensor) -> Tensor:
+        features = self.backbone(images)
+        for layer in list(self.head)[:-1]:
+            features = layer(features)
+        return features
+
+    @property
+    def last_layer(self) -> nn.Module:
+        return self.head[-1]
+
+
+class SimpleBaseline(DeconvolutionNetwork):
     """Images (b, 3, H, W) to heatmaps (b, k, H / stride, W / stride).
 
     H and W are multiples of the backbone's reduction.
@@ -25,21 +42,13 @@ class SimpleBaseline(HeatmapNetwork):
             deconvolutions (published: 32 halved thrice, 4).
     """
 
+    backbone: Backbone
+
     def __init__(self, keypoints: int, backbone: Backbone, *, width: int, stride: int) -> None:
         super().__init__()
         self.backbone = backbone
         layers = (backbone.reduction // stride).bit_length() - 1
         self.head = deconvolution_head(backbone.channels, width, keypoints, layers=layers)
-
-    def features(self, images: Tensor) -> Tensor:
-        features = self.backbone(images)
-        for layer in list(self.head)[:-1]:
-            features = layer(features)
-        return features
-
-    @property
-    def last_layer(self) -> nn.Module:
-        return self.head[-1]
 
     def load_backbone(self, state: Weights, where: object) -> None:
         """Take a classifier's weights for the backbone, see ``Backbone.load``."""

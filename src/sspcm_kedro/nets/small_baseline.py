@@ -4,14 +4,13 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 from timm.models.resnet import BasicBlock
-from torch import Tensor, nn
+from torch import nn
 
 from sspcm_kedro.config import Settings
-from sspcm_kedro.nets.heatmap_network import HeatmapNetwork
-from sspcm_kedro.nets.simple_baseline import deconvolution_head
+from sspcm_kedro.nets.simple_baseline import DeconvolutionNetwork, deconvolution_head
 
 
-class SmallBaseline(HeatmapNetwork):
+class SmallBaseline(DeconvolutionNetwork):
     """Images (b, 3, H, W), sizes multiples of 16, to heatmaps (b, k, H / stride, W / stride).
 
     A 3x3 stem at stride 2, three residual stages to stride 16, then deconvolutions.
@@ -41,16 +40,6 @@ class SmallBaseline(HeatmapNetwork):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         layers = (16 // stride).bit_length() - 1
         self.head = deconvolution_head(channels, 2 * width, keypoints, layers=layers)
-
-    def features(self, images: Tensor) -> Tensor:
-        features = self.backbone(images)
-        for layer in list(self.head)[:-1]:
-            features = layer(features)
-        return features
-
-    @property
-    def last_layer(self) -> nn.Module:
-        return self.head[-1]
 
 
 class SmallBaselineConfig(Settings):
