@@ -6,7 +6,8 @@ Needs torch, torchvision, timm (and the PyYAML it brings), numpy, scipy, pandas,
 safetensors, rich and pydantic, and no installation of this project. For every distinct step
 (network, input, batch) of the published environments: images a second in fp32, tf32 and bf16,
 as they are and with compiled networks, their share of the rate of the network passes alone, and
-peak memory. Its launches and stops are counted without a device. A small step is compared
+peak memory; in bf16 also fed by the real loader from stored crops, and how long the GPU waits
+for it. Its launches and stops are counted without a device. A small step is compared
 with the CPU's, and with itself where ``deterministic``. What
 there is no time or GPU for says "not measured".
 """
@@ -17,9 +18,12 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,6 +43,10 @@ except ModuleNotFoundError:  # shapes in annotations, which nothing here reads
     for name in ("Bool", "Float", "Int", "Real", "Shaped", "UInt8"):
         setattr(stand_in, name, _Shape)
     sys.modules["jaxtyping"] = stand_in
+try:
+    import psutil  # noqa: F401  # pyright: ignore[reportUnusedImport]
+except ModuleNotFoundError:  # the memory of a CPU's training, which nothing here asks for
+    sys.modules["psutil"] = ModuleType("psutil")
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -51,19 +59,28 @@ from rich.table import Table  # noqa: E402
 from sspcm_kedro.augment.draws import Undrawn  # noqa: E402
 from sspcm_kedro.augment.occlude import Donors  # noqa: E402
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled  # noqa: E402
-from sspcm_kedro.data.crops import cut_people  # noqa: E402
+from sspcm_kedro.data.crops import Crops, cut_people  # noqa: E402
+from sspcm_kedro.data.instances import Instances  # noqa: E402
+from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels  # noqa: E402
+from sspcm_kedro.data.stored_crops import ENTRY, StoredCrops, crop_keys  # noqa: E402
 from sspcm_kedro.data.views import ViewConfig  # noqa: E402
 from sspcm_kedro.engine.compiled import compiled_step  # noqa: E402
-from sspcm_kedro.engine.optimizer import TrainingConfig, adam  # noqa: E402
-from sspcm_kedro.engine.precision import allow_tf32, set_precision  # noqa: E402
+from sspcm_kedro.engine.fit import EpochReport, fit  # noqa: E402
+from sspcm_kedro.engine.optimizer import StepDecay, TrainingConfig, adam  # noqa: E402
+from sspcm_kedro.engine.precision import Precision, allow_tf32, set_precision  # noqa: E402
 from sspcm_kedro.methods import MethodConfig  # noqa: E402
 from sspcm_kedro.methods.base import Method, total_loss  # noqa: E402
 from sspcm_kedro.nets import ROLES, NetworkConfig  # noqa: E402
 from sspcm_kedro.pose.geometry import CropFrame  # noqa: E402
+from sspcm_kedro.pose.skeleton import COCO  # noqa: E402
 
 NONE = "not measured"
-KEYPOINTS = 17
-PRECISIONS = ("fp32", "tf32", "bf16")
+KEYPOINTS = COCO.size
+PEOPLE = 512
+"""Whose crops are stored for the loader to read again and again."""
+PRECISIONS: tuple[Precision, ...] = ("bf16", "tf32", "fp32")
+MEASURED = tuple(f"{p}{how}" for how in ("", ", compiled") for p in PRECISIONS)
+FED = "bf16, fed from stored crops"
 CPU, META, CUDA = (torch.device(kind) for kind in ("cpu", "meta", "cuda"))
 
 
@@ -74,15 +91,19 @@ class Step:
         self.view = ViewConfig.model_validate(settings["view"])
         self.network = NetworkConfig.model_validate(settings["network"]).bare()
         self.method = MethodConfig.model_validate(settings["method"])
-        self.sizes = TrainingConfig.model_validate(settings["training"]).sizes
+        self.training = TrainingConfig.model_validate(settings["training"])
         if tiny:
             small = {"kind": "small_baseline", "width": 16}
-            self.network, self.sizes = NetworkConfig.model_validate(small), (2, 2)
-            self.view = ViewConfig()
+            self.network = NetworkConfig.model_validate(small)
+            self.view, self.training = ViewConfig(), TrainingConfig(batch=2)
+        self.sizes = self.training.sizes
 
     def key(self) -> str:
         """The same for settings of which a step costs the same."""
-        parts = self.network.model_dump(), self.view.input_hw, self.sizes, self.method.kind
+        parts = (
+            self.network.model_dump(), self.view.input_hw, self.sizes, self.training.shards,
+            self.method.kind,
+        )  # fmt: skip
         return json.dumps(parts, sort_keys=True)
 
     def build(self, device: torch.device) -> Method:
@@ -122,24 +143,27 @@ class Step:
         return {"launches": stops.launches, "stops": stops.found.total()}
 
 
-def rate(work: Callable[[], object], images: int, repeat: int = 10) -> float:
-    """Images a second of a work on the GPU, after three times for it to settle."""
-    for turn in range(repeat + 3):
-        if turn == 3:
-            torch.cuda.synchronize()
-            began = time.perf_counter()
+def rate(work: Callable[[], object], images: int, seconds: float = 1.0) -> float:
+    """Images a second of a work on the GPU, over five times or more, after three to settle."""
+    for _ in range(3):
         work()
     torch.cuda.synchronize()
-    return images * repeat / (time.perf_counter() - began)
+    done, began = 0, time.perf_counter()
+    while done < 5 or time.perf_counter() - began < seconds:
+        for _ in range(5):
+            work()
+        torch.cuda.synchronize()  # now and then: else the host is far ahead of the clock
+        done += 5
+    return images * done / (time.perf_counter() - began)
 
 
-def measure(step: Step, precision: str, compiled: bool) -> dict[str, float]:
+def measure(step: Step, precision: Precision, compiled: bool) -> dict[str, float]:
     """A step's rate on the GPU, that of its network passes alone, and its peak memory."""
     torch.compiler.reset()
     torch.cuda.empty_cache()
     method, batch = step.build(CUDA), step.batch(CUDA)
     assert batch.unlabeled is not None
-    set_precision(method, precision)  # pyright: ignore[reportArgumentType]
+    set_precision(method, precision)
     take = compiled_step(method, "networks" if compiled else None)
     optimizer, rng = adam(method, 1e-4), torch.Generator(CUDA).manual_seed(0)
     nets, unlabeled = list(method.networks.values()), batch.unlabeled.images
@@ -166,6 +190,58 @@ def measure(step: Step, precision: str, compiled: bool) -> dict[str, float]:
         "share_of_networks": whole / networks,
         "memory_gib": memory,
     }
+
+
+def stored_people(step: Step, folder: Path, workers: int) -> InstancePool:
+    """People whose crops, of noise, lie in a file as ingestion stores them (uint8)."""
+    n, view = PEOPLE, step.view
+    rng, box = np.random.default_rng(0), np.array([150, 50, 400, 450], np.float32)
+    points = rng.uniform(box[:2], box[2:], (n, KEYPOINTS, 2)).astype(np.float32)
+    zeros, names = np.zeros(n, np.int64), np.full(n, "noise.jpg")
+    people = Instances(
+        np.arange(n), zeros, names, np.tile((480, 640), (n, 1)), np.tile(box, (n, 1)), zeros, zeros,
+        points, np.full((n, KEYPOINTS), 2), checksums=np.arange(n),
+    )  # fmt: skip
+    frame, border = CropFrame(view.input_hw, view.padding), view.border
+    height, width = (size + 2 * border for size in view.input_hw)
+    entries, file = np.zeros(n, ENTRY), folder / "crops"
+    keys = crop_keys(people, frame, border, "uint8")
+    with file.open("wb") as out:
+        for i, key in enumerate(keys):
+            crop = rng.integers(0, 256, (height, width, 3), np.uint8).tobytes()
+            entries[i] = (np.void(key), i * len(crop), len(crop), zlib.crc32(crop))
+            out.write(crop)
+    stored = StoredCrops(file, entries, "uint8")
+    crops = Crops(people, frame, border=border, workers=workers, memory=0, stored=stored)
+    return InstancePool.from_crops(crops)
+
+
+def feed(
+    step: Step, precision: Precision, steps: int = 25, device: torch.device = CUDA
+) -> dict[str, float]:
+    """Images a second of the training loop itself, shards and all, read from stored crops."""
+    workers = len(os.sched_getaffinity(0))
+    method = step.build(device)
+    set_precision(method, precision)
+    size = (KEYPOINTS, 2)
+    hw = torch.tensor(step.view.input_hw[::-1])
+    labels, scores = torch.rand(PEOPLE, *size) * hw, torch.rand(PEOPLE, KEYPOINTS)
+    pseudo = PseudoLabels(
+        torch.arange(PEOPLE), labels.expand(2, *labels.shape), scores.expand(2, *scores.shape),
+        torch.empty(0, 3), labels, scores,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, allow_tf32(precision == "tf32"):
+        pool = stored_people(step, Path(folder), workers)
+        batches = Batches(
+            pool, pool, pseudo, COCO, step.view.codec, step.view.weak.build(), step.training.sizes,
+            steps, 0, device, step.view.color, step.training.shards,
+        )  # fmt: skip
+        epochs = fit(
+            method, batches.epoch, adam(method, 1e-4), StepDecay(1e-4, (), 2 * steps),
+            epochs=range(2), steps=steps, seed=0, shards=step.training.shards,
+        )  # fmt: skip
+        *_, last = (report for report in epochs if isinstance(report, EpochReport))
+    return {"images_per_second": last.people_per_second, "shards": step.training.shards}
 
 
 def losses(step: Step, device: torch.device, steps: int = 3) -> list[float]:
@@ -225,7 +301,8 @@ def steps_of(names: list[str], tiny: bool) -> dict[str, Step]:
             if not names or file.parent.name in names:
                 step = Step(settings, tiny)
                 named.setdefault(step.key(), ([], step))[0].append(file.parent.name)
-    return {", ".join(envs): step for envs, step in named.values()}
+    largest_first = sorted(named.values(), key=lambda one: -sum(one[1].sizes))
+    return {", ".join(envs): step for envs, step in largest_first}
 
 
 def main() -> None:
@@ -236,12 +313,12 @@ def main() -> None:
     parser.add_argument("--env", nargs="*", default=[], help="environments; all published ones")
     parser.add_argument("--tiny", action="store_true", help="small networks and batches, to try it")
     options = parser.parse_args()
-    ends = time.monotonic() + 60 * options.minutes
     there, workers = torch.cuda.is_available(), len(os.sched_getaffinity(0))
     steps = steps_of(options.env, options.tiny)
     rows: dict[str, dict[str, Any]] = {}
     for name, step in steps.items():
         rows[name] = {"images": sum(step.sizes), **step.asked()}
+        rows[name] |= {key: NONE for key in (*MEASURED, FED)}
     some = next(iter(steps.values()))
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if there else "no GPU",
@@ -252,17 +329,21 @@ def main() -> None:
         "agreement": agreement(Step(settings_of_small(), True)) if there else NONE,
         "steps": rows,
     }  # fmt: skip
-    for compiled in (False, True):  # compiling takes long: what is missing at the end is that
+    ends = time.monotonic() + 60 * options.minutes
+    work: list[tuple[str, str, Callable[[], object]]] = []
+    for precisions, compiled in ((("bf16", "tf32"), False), (("fp32",), False), (PRECISIONS, True)):
         for name, step in steps.items():
-            for precision in PRECISIONS:
-                key = precision + ", compiled" * compiled
-                rows[name][key] = NONE
-                # Compiling the networks of one environment may take minutes.
-                if there and time.monotonic() < ends - 90 * compiled:
-                    try:
-                        rows[name][key] = measure(step, precision, compiled)
-                    except torch.cuda.OutOfMemoryError:
-                        rows[name][key] = "not enough memory"
+            for own in precisions:
+                key = own + ", compiled" * compiled
+                work.append((name, key, partial(measure, step, own, compiled)))
+            if "bf16" in precisions and not compiled:
+                work.append((name, FED, partial(feed, step, "bf16")))
+    for name, key, action in work if there else []:  # what takes long comes last: compiling does
+        if time.monotonic() < ends - 60 * ("compiled" in key):
+            try:
+                rows[name][key] = action()
+            except torch.cuda.OutOfMemoryError:
+                rows[name][key] = "not enough memory"
     show(result)
     text = json.dumps(result, indent=2)
     print(text)  # noqa: T201
@@ -280,20 +361,21 @@ def show(result: dict[str, Any]) -> None:
     """A table: images a second, share of the networks' rate, memory."""
     crops = f"{result['crops_per_second']:.0f} crops/s on {result['cores']} cores"
     table = Table(title=f"{result['device']}, torch {result['torch']}; {crops}")
-    for column in ("step", "launches", "stops", "precision", "images/s", "share", "GiB", "GPU"):
+    for column in ("step", "launches", "stops", "precision", "images/s", "share", "GiB"):
         table.add_column(column)
     for name, row in result["steps"].items():
-        for key in (k for k in row if k.startswith(PRECISIONS)):
+        for key in (*MEASURED, FED):
             found, told = row[key], (name, str(row["launches"]), str(row["stops"]), key)
             if isinstance(found, str):
                 table.add_row(*told, found)
                 continue
-            pace = found["images_per_second"]  # of two kinds; donors are a third crop
-            waits = 1.5 * pace > result["crops_per_second"]
-            table.add_row(
-                *told, f"{pace:.0f}", f"{found['share_of_networks']:.0%}",
-                f"{found['memory_gib']:.1f}", "waits" if waits else "is kept busy",
-            )  # fmt: skip
+            pace = f"{found['images_per_second']:.0f}"
+            if key == FED:
+                shards = f"in {found['shards']} shards" if found["shards"] > 1 else ""
+                table.add_row(*told, pace, shards)
+            else:
+                share = f"{found['share_of_networks']:.0%}"
+                table.add_row(*told, pace, share, f"{found['memory_gib']:.1f}")
     console = Console()
     console.print(table)
     console.print(f"CPU against GPU, and GPU twice: {result['agreement']}")

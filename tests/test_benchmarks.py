@@ -309,6 +309,14 @@ def test_errors_are_distances_from_the_labels_of_their_frames():
     np.testing.assert_array_equal(errors, [[5.0], [np.nan]])
 
 
+def test_the_device_benchmark_trains_from_stored_crops(monkeypatch: pytest.MonkeyPatch):
+    device = load("device")
+    monkeypatch.setattr(device, "PEOPLE", 9)
+    settings = device.settings_of_small() | {"training": {"batch": 4, "shards": 2}}
+    found = device.feed(device.Step(settings, False), "bf16", 2, torch.device("cpu"))
+    assert found["images_per_second"] > 0 and found["shards"] == 2
+
+
 def test_the_device_benchmark_needs_few_packages_and_no_gpu():
     """As on a machine that has the data and a GPU, and only what trains."""
     hidden = "kedro kedro_datasets mlflow dvc jaxtyping psutil pycocotools matplotlib omegaconf av"
@@ -324,4 +332,7 @@ def test_the_device_benchmark_needs_few_packages_and_no_gpu():
     row = next(iter(found["steps"].values()))
     assert row["images"] == 4 and row["launches"] > 500 and row["stops"] == 0
     if not torch.cuda.is_available():
-        assert row["bf16"] == row["tf32, compiled"] == found["agreement"] == "not measured"
+        assert found["agreement"] == "not measured"
+        assert {v for key, v in row.items() if key.startswith(("fp32", "tf32", "bf16"))} == {
+            "not measured"
+        }
