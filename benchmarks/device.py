@@ -80,7 +80,7 @@ PEOPLE = 512
 """Whose crops are stored for the loader to read again and again."""
 PRECISIONS: tuple[Precision, ...] = ("bf16", "tf32", "fp32")
 MEASURED = tuple(f"{p}{how}" for how in ("", ", compiled") for p in PRECISIONS)
-FED = "bf16, fed from stored crops"
+FED, FED_SHARDS = "bf16, fed from stored crops", "bf16, fed, in shards"
 CPU, META, CUDA = (torch.device(kind) for kind in ("cpu", "meta", "cuda"))
 
 
@@ -217,9 +217,9 @@ def stored_people(step: Step, folder: Path, workers: int) -> InstancePool:
 
 
 def feed(
-    step: Step, precision: Precision, steps: int = 25, device: torch.device = CUDA
+    step: Step, precision: Precision, shards: int, *, steps: int = 25, device: torch.device = CUDA
 ) -> dict[str, float]:
-    """Images a second of the training loop itself, shards and all, read from stored crops."""
+    """Images a second of the training loop itself, read from stored crops, in so many shards."""
     workers = len(os.sched_getaffinity(0))
     method = step.build(device)
     set_precision(method, precision)
@@ -234,14 +234,14 @@ def feed(
         pool = stored_people(step, Path(folder), workers)
         batches = Batches(
             pool, pool, pseudo, COCO, step.view.codec, step.view.weak.build(), step.training.sizes,
-            steps, 0, device, step.view.color, step.training.shards,
+            steps, 0, device, step.view.color, shards,
         )  # fmt: skip
         epochs = fit(
             method, batches.epoch, adam(method, 1e-4), StepDecay(1e-4, (), 2 * steps),
-            epochs=range(2), steps=steps, seed=0, shards=step.training.shards,
+            epochs=range(2), steps=steps, seed=0, shards=shards,
         )  # fmt: skip
         *_, last = (report for report in epochs if isinstance(report, EpochReport))
-    return {"images_per_second": last.people_per_second, "shards": step.training.shards}
+    return {"images_per_second": last.people_per_second, "shards": shards}
 
 
 def losses(step: Step, device: torch.device, steps: int = 3) -> list[float]:
@@ -319,6 +319,8 @@ def main() -> None:
     for name, step in steps.items():
         rows[name] = {"images": sum(step.sizes), **step.asked()}
         rows[name] |= {key: NONE for key in (*MEASURED, FED)}
+        if step.training.shards > 1:
+            rows[name][FED_SHARDS] = NONE
     some = next(iter(steps.values()))
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if there else "no GPU",
@@ -337,7 +339,10 @@ def main() -> None:
                 key = own + ", compiled" * compiled
                 work.append((name, key, partial(measure, step, own, compiled)))
             if "bf16" in precisions and not compiled:
-                work.append((name, FED, partial(feed, step, "bf16")))
+                work.append((name, FED, partial(feed, step, "bf16", 1)))
+                if step.training.shards > 1:
+                    sharded = partial(feed, step, "bf16", step.training.shards)
+                    work.append((name, FED_SHARDS, sharded))
     for name, key, action in work if there else []:  # what takes long comes last: compiling does
         if time.monotonic() < ends - 60 * ("compiled" in key):
             try:
@@ -364,15 +369,14 @@ def show(result: dict[str, Any]) -> None:
     for column in ("step", "launches", "stops", "precision", "images/s", "share", "GiB"):
         table.add_column(column)
     for name, row in result["steps"].items():
-        for key in (*MEASURED, FED):
+        for key in (k for k in (*MEASURED, FED, FED_SHARDS) if k in row):
             found, told = row[key], (name, str(row["launches"]), str(row["stops"]), key)
             if isinstance(found, str):
                 table.add_row(*told, found)
                 continue
             pace = f"{found['images_per_second']:.0f}"
-            if key == FED:
-                shards = f"in {found['shards']} shards" if found["shards"] > 1 else ""
-                table.add_row(*told, pace, shards)
+            if key in (FED, FED_SHARDS):
+                table.add_row(*told, pace)
             else:
                 share = f"{found['share_of_networks']:.0%}"
                 table.add_row(*told, pace, share, f"{found['memory_gib']:.1f}")

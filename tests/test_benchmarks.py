@@ -313,7 +313,9 @@ def test_the_device_benchmark_trains_from_stored_crops(monkeypatch: pytest.Monke
     device = load("device")
     monkeypatch.setattr(device, "PEOPLE", 9)
     settings = device.settings_of_small() | {"training": {"batch": 4, "shards": 2}}
-    found = device.feed(device.Step(settings, False), "bf16", 2, torch.device("cpu"))
+    found = device.feed(
+        device.Step(settings, False), "bf16", 2, steps=2, device=torch.device("cpu")
+    )
     assert found["images_per_second"] > 0 and found["shards"] == 2
 
 
