@@ -3,7 +3,9 @@
     python benchmarks/plan.py [--env coco_1k coco_wild ...]
 
 Runs the pipeline ``plan`` of every environment (by default those that name published scores), a
-process each, and prints a markdown table. No data are needed and none are touched.
+process each, and prints a markdown table; and for each device in benchmarks/measured
+(`benchmarks/device.py` measures one) the hours that it would take. No data are needed and none are
+touched.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from rich.console import Console
 from sspcm_kedro.pipelines.plan.tables import Plan, known_gb, mark_partial
 
 PROJECT = Path(__file__).parents[1]
+MEASURED = Path(__file__).parent / "measured"
 
 COLUMNS = (
     "environment", "images a step", "passes a step, forward / backward", "TFLOP a step", "steps",
@@ -82,12 +85,49 @@ def markdown_table(plans: Mapping[str, Plan]) -> str:
     return "\n".join([*lines, *(markdown_row(name, plan) for name, plan in plans.items())]) + "\n"
 
 
+def markdown_hours(plans: Mapping[str, Plan], measured: Mapping[str, Any]) -> str:
+    """Hours of each environment's method on a device, from the rate of its step there.
+
+    The FLOPs of the run are divided by those that the step does a second, in each way of training
+    that was measured.
+
+    Args:
+        plans: by environment.
+        measured: what ``benchmarks/device.py`` has written.
+    """
+    rows = {name: row for names, row in measured["steps"].items() for name in names.split(", ")}
+    ways = [
+        way for way in next(iter(rows.values()))
+        if any(isinstance(row.get(way), dict) for row in rows.values())
+    ]  # fmt: skip
+    head = ["environment", *ways]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, plan in plans.items():
+        method, row = plan["method"], rows.get(name, {})
+        cells = [name]
+        for way in ways:
+            found = row.get(way)
+            if not isinstance(found, dict):
+                cells.append("not measured")
+                continue
+            teraflops = found["images_per_second"] / row["images"] * method["step"]["rest"]["flops"]
+            hours = method["hours_per_tflops"] / (teraflops / 1e12)
+            cells.append(f"{hours:,.1f}{mark_partial(method['flops'])}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
-    """Plan, and print the table."""
+    """Plan, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--env", nargs="+", default=benchmarks())
     plans = {env: plan_of(env) for env in parser.parse_args().env}
-    Console(width=1000).print(markdown_table(plans), highlight=False, markup=False)
+    console = Console(width=1000, highlight=False, markup=False)
+    console.print(markdown_table(plans))
+    for file in sorted(MEASURED.glob("*.json")):
+        measured = json.loads(file.read_bytes())
+        console.print(f"Hours of the method on {measured['device']}:\n")
+        console.print(markdown_hours(plans, measured))
 
 
 if __name__ == "__main__":

@@ -338,3 +338,14 @@ def test_the_device_benchmark_needs_few_packages_and_no_gpu():
         assert {v for key, v in row.items() if key.startswith(("fp32", "tf32", "bf16"))} == {
             "not measured"
         }
+
+
+def test_hours_follow_from_a_measured_rate_of_steps():
+    step = {"flops": 2e12}
+    method = {"step": {"rest": step}, "flops": {"total": 1.0}, "hours_per_tflops": 100.0}
+    plans = {"a": {"method": method}, "c": {"method": method}}
+    # 5 images a second of steps of 10 are 1 TFLOP/s
+    row = {"images": 10, "bf16": {"images_per_second": 5.0}, "fp32": "not measured"}
+    lines = load("plan").markdown_hours(plans, {"steps": {"a, b": row}}).splitlines()
+    assert lines == ["| environment | bf16 |", "|---|---|", "| a | 100.0 |",
+                     "| c | not measured |"]  # fmt: skip

@@ -78,7 +78,7 @@ def test_a_unit_that_nobody_has_is_said():
     assert lines[4] == "PCK's unit: snout to tail, on nobody"
 
 
-@pytest.mark.parametrize(("name", "lines"), [("split", 5), ("read", 0)])
+@pytest.mark.parametrize(("name", "lines"), [("ingestion.split", 5), ("ingestion.read", 0)])
 def test_ingestion_says_them(name, lines, caplog):
     catalog = DataCatalog({
         "params:view": MemoryDataset({"input_hw": [32, 64]}),  # no object where no node reads it

@@ -128,8 +128,8 @@ def test_the_number_of_rounds_is_a_parameter(shell):
         assert context.params["training"].rounds == 3
     assert "round_3.training" in nodes and "round_4.training" not in nodes
     assert "round_2_predictions" in nodes["round_3.correction"].inputs
-    assert "round_3_checkpoint" in nodes["export"].inputs
-    assert "round_3_history" in nodes["draw_curves"].inputs
+    assert "round_3_checkpoint" in nodes["evaluation.export"].inputs
+    assert "round_3_history" in nodes["reporting.draw_curves"].inputs
     with shell.session() as session:  # the next session has its own number again
         session.load_context()
         assert "round_3" not in registered.keys()

@@ -343,7 +343,9 @@ def test_only_missing_outputs(whole, copy):
     for name in missing:
         (copy.data / "08_reporting" / name).unlink()
     printed = copy.kedro("--only-missing-outputs", "--params", PARAMS)
-    assert re.findall(r"Completed node: (\S+)", printed) == ["draw_predictions", "report"]
+    assert re.findall(r"Completed node: (\S+)", printed) == [
+        "reporting.draw_predictions", "reporting.report",
+    ]  # fmt: skip
     for name in missing:
         made = (copy.data / "08_reporting" / name).read_bytes()
         assert made == (whole.data / "08_reporting" / name).read_bytes()
@@ -354,7 +356,7 @@ def test_a_slice_of_nodes(whole, copy):
     reporting = copy.data / "08_reporting"
     for file in reporting.iterdir():
         file.unlink()
-    only = {"from_nodes": ["score_networks"], "to_outputs": ["metrics"]}
+    only = {"from_nodes": ["evaluation.score_networks"], "to_outputs": ["metrics"]}
     (copy.data / "08_reporting" / "pseudo_labels.json").write_bytes(with_blanks(b"[]"))
     choice = json.dumps(read(whole, "08_reporting/choice.json")).encode()
     (copy.data / "08_reporting" / "choice.json").write_bytes(with_blanks(choice))
@@ -368,7 +370,7 @@ def test_a_slice_of_nodes(whole, copy):
 
 def test_another_method_as_the_comparison(whole, copy):
     printed = copy.kedro("--pipelines", "comparison", "--params", "comparison.kind=pose_dual")
-    assert re.findall(r"Completed node: (\S+)", printed)[0] == "comparison"
+    assert re.findall(r"Completed node: (\S+)", printed)[0] == "comparison.training"
     assert "warmup" not in printed
     said = " ".join(printed.split())
     assert "comparison has a checkpoint of another training, starts afresh: " in said

@@ -25,11 +25,11 @@ SITE = Path("build")
 IMAGE = Path(__file__).with_suffix(".png")
 QUERY = "?tags=people,labels,training"
 HIDDEN = re.compile(
-    r"resume_|_history$|_report$|_occlusion_sheet$|^hidden_truth$|^ignored$|^comparison"
+    r"resume_|_history$|_report$|_occlusion_sheet$|^hidden_truth$|^ignored$|^images$|^comparison"
 )
 OPENED = "round_2"
-VIEW = {"width": 1000, "height": 1240}
-CLIP = {"x": 136, "y": 10, "width": 690, "height": 1230}  # the graph, without toolbars
+VIEW = {"width": 1130, "height": 1240}
+CLIP = {"x": 136, "y": 10, "width": 820, "height": 1200}  # the graph, without toolbars
 
 
 def main() -> None:

@@ -142,7 +142,7 @@ class IngestionCheck:
     def after_node_run(
         self, node: Node, catalog: CatalogProtocol, outputs: dict[str, Any], inputs: dict[str, Any]
     ) -> None:
-        if node.name != "split" or not len(outputs["labeled"]):
+        if node.name != "ingestion.split" or not len(outputs["labeled"]):
             return
         view: ViewConfig = _typed(catalog, "view", ViewConfig)
         evaluation: EvaluationConfig = _typed(catalog, "evaluation", EvaluationConfig)

@@ -15,6 +15,7 @@ from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.parameters import parse
 from sspcm_kedro.pipelines import (
     annotation_queue,
+    boxed,
     comparison,
     crops,
     download,
@@ -43,16 +44,15 @@ def register_pipelines() -> dict[str, Pipeline]:
     kind = kind_of_source(parameters)
     machine = parse("machine", parameters.get("machine", {}), MachineConfig)
     cached = machine.crop_cache != "none"
+    people = ingestion.create_pipeline(kind == "drawn", has_videos(_table(parameters, "source")))
+    compared = boxed("comparison", evaluation.create_comparison_pipeline())
     stages = {
-        "ingestion": ingestion.create_pipeline(
-            kind == "drawn", has_videos(_table(parameters, "source"))
-        )
-        + crops.create_pipeline(cached),
-        "warmup": warmup.create_pipeline(cached),
+        "ingestion": boxed("ingestion", people + crops.create_pipeline(cached)),
+        "warmup": boxed("warmup", warmup.create_pipeline(cached)),
         "rounds": rounds.create_pipeline(count, cached),
-        "comparison": comparison.create_pipeline(cached) + evaluation.create_comparison_pipeline(),
-        "evaluation": evaluation.create_pipeline(count),
-        "reporting": reporting.create_pipeline(count),
+        "comparison": boxed("comparison", comparison.create_pipeline(cached)) + compared,
+        "evaluation": compared + boxed("evaluation", evaluation.create_pipeline(count)),
+        "reporting": boxed("reporting", reporting.create_pipeline(count)),
     }
     each_round = {
         f"round_{n}": stages["rounds"].only_nodes_with_namespaces([f"round_{n}"])

@@ -1,5 +1,12 @@
 """The shell: thin nodes and their wiring, one folder a pipeline."""
 
+from kedro.pipeline import Pipeline
+
+
+def boxed(stage: str, pipeline: Pipeline) -> Pipeline:
+    """The nodes as ``<stage>.<node>``, which kedro-viz shows as one box; data keep their names."""
+    return Pipeline(pipeline, namespace=stage, prefix_datasets_with_namespace=False)
+
 
 def by_name(*names: str, **others: str) -> dict[str, str]:
     """A node's inputs by argument; ``labeled`` and ``params:view`` go to those of their names.

@@ -15,4 +15,4 @@ def create_pipeline(cached: bool = False) -> Pipeline:
     )  # fmt: skip
     outputs = {"checkpoint": "comparison_checkpoint", "history": "comparison_history"}
     tags = ["training", "gpu"]
-    return Pipeline([Node(train_comparison, inputs, outputs, name="comparison", tags=tags)])
+    return Pipeline([Node(train_comparison, inputs, outputs, name="training", tags=tags)])

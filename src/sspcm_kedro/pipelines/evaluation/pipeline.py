@@ -25,19 +25,21 @@ def create_comparison_pipeline() -> Pipeline:
     """
     return Pipeline([
         Node(predict_comparison, {**PREDICT, "checkpoint": "comparison_checkpoint"},
-             "comparison_predictions", name="predict_comparison", tags=["evaluation", "gpu"]),
+             "comparison_predictions", name="predict", tags=["evaluation", "gpu"]),
         Node(score_networks, {**SCORE, "predictions": "comparison_predictions"},
-             "comparison_scores", name="score_comparison", tags="evaluation"),
+             "comparison_scores", name="score", tags="evaluation"),
     ])  # fmt: skip
 
 
 def create_pipeline(rounds: int) -> Pipeline:
-    """Checkpoints to predictions, numbers and the network that is shipped."""
+    """Checkpoints to predictions, numbers and the network that is shipped.
+
+    It reads what ``create_comparison_pipeline`` makes.
+    """
     last = {"checkpoint": f"round_{rounds}_checkpoint"}
     labels = [f"round_{number}_{name}" for number in range(1, rounds + 1)
               for name in ("predictions", "corrected")]  # fmt: skip
     return Pipeline([
-        *create_comparison_pipeline().nodes,
         Node(predict_validation, PREDICT | last, "validation_predictions",
              name="predict_validation", tags="gpu"),
         Node(score_networks, {**SCORE, "predictions": "validation_predictions"},

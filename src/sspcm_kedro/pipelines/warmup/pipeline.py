@@ -14,4 +14,4 @@ def create_pipeline(cached: bool = False) -> Pipeline:
         *crop_cache(cached), resume="resume_warmup",
     )  # fmt: skip
     outputs = {"checkpoint": "warmup_checkpoint", "history": "warmup_history"}
-    return Pipeline([Node(warm_up, inputs, outputs, name="warmup", tags=["training", "gpu"])])
+    return Pipeline([Node(warm_up, inputs, outputs, name="training", tags=["training", "gpu"])])
