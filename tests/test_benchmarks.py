@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from formats import TEMPLATE, pictures, save_video, write_deeplabcut
+from sspcm_kedro.batch import Batch, Unlabeled
+from sspcm_kedro.batch import Labeled as LabeledBatch
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.datasets.trained_model import TrainedModelDataset
 from sspcm_kedro.engine.export import TrainedModel
@@ -22,6 +24,9 @@ from sspcm_kedro.engine.learner import network_maker
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.consistency import correct_heatmaps
+from sspcm_kedro.pose.heatmap import peaks
+from sspcm_kedro.pose.losses import keypoint_mse
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources.labeled import Labeled
 
@@ -134,6 +139,61 @@ def test_the_step_benchmark_counts_the_passes_that_the_method_makes(kind):
     networks, without, with_gradient = step.PASSES[kind]
     assert len(method.networks) == networks
     assert (calls.count(False), calls.count(True)) == (without, with_gradient)
+
+
+def test_the_published_step_is_measured_beside_ours(capsys):
+    load("released_step").main(["--people", "2", "--hw", "32", "32", "--repeat", "1"])
+    shown = capsys.readouterr().out
+    assert "2 + 2 people, 32x32" in shown and shown.count(" to ") == 6
+
+
+def test_the_published_step_makes_ten_passes_and_minimizes_the_published_loss():
+    """Its loss by keypoint and its pairs, chosen one by one, are the project's; all its weights are
+    learned but those of the copies."""
+    released = load("released_step")
+    rng = torch.Generator().manual_seed(0)
+    maps = torch.rand(4, 6, 17, 8, 8, generator=rng)
+    weights = torch.rand(6, 17, generator=rng)
+    loss = released.loop_mse(maps[0], maps[1], weights)
+    torch.testing.assert_close(loss, keypoint_mse(maps[0], maps[1], weights))
+    pairs = (maps[0], maps[1]), (maps[2], maps[3])
+    corrected, choice = correct_heatmaps(*pairs)
+    assert len(choice.pair.unique()) == 4
+    found, peaks_now = released.loop_correct(*pairs)
+    torch.testing.assert_close(found, corrected, rtol=0, atol=0)
+    np.testing.assert_array_equal(peaks_now[1], peaks(maps[2])[0])
+
+    maker = network_maker(NetworkConfig.model_validate({"kind": "small_baseline"}), 17, 0)
+    step, calls = released.ReleasedStep(maker), []
+    for net in (*step.networks, *step.copies):
+        net.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    images = torch.randn(2, 6, 3, 32, 32, generator=rng)
+    batch = Batch(
+        LabeledBatch(images[0], maps[0], weights), Unlabeled(images[1], torch.ones(6, 17))
+    )
+    before = [weight.clone() for weight in (*step.networks.parameters(), *step.copies.parameters())]
+    value, right = step(batch)
+    assert (calls.count(False), calls.count(True)) == (4, 6)
+    first = sum(keypoint_mse(maker(i)(images[0]), maps[0], weights).item() for i in range(3)) / 2
+    assert value == pytest.approx(first, rel=1e-4) and 0 <= right <= 1  # no peak is above 0.1 yet
+    after = (*step.networks.parameters(), *step.copies.parameters())
+    learned = [not torch.equal(*both) for both in zip(before, after, strict=True)]
+    count = len(list(step.networks.parameters()))
+    assert all(learned[:count]) and not any(learned[count:])
+
+
+def test_the_published_cut_occlude_takes_whole_patches_of_a_donor():
+    """Or blank ones: every image has a value of its own."""
+    released = load("released_step")
+    step = released.ReleasedStep(lambda _: torch.nn.Linear(1, 1))
+    images = torch.arange(1.0, 5)[:, None, None, None].expand(4, 3, 64, 48).contiguous()
+    before = images.clone()
+    occluded = step.cut_occlude(images, np.full((4, 17, 2), 24))
+    assert torch.equal(images, before)
+    changed = [set(map(float, image.unique())) - {float(i + 1)} for i, image in enumerate(occluded)]
+    assert any(changed) and all(found <= {0.0, 1.0, 2.0, 3.0, 4.0} for found in changed)
+    covered = (occluded != images).float().mean(dim=(1, 2, 3))
+    assert covered.max() <= 2 * 38**2 / (64 * 48)
 
 
 def write_run(data: Path, stage: str = "warmup", pck: str = "PCK") -> dict:
