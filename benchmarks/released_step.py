@@ -214,16 +214,6 @@ def accuracy(predicted: Tensor, target: Tensor) -> float:
     return float((np.linalg.norm(offset, axis=2)[known] < 0.5).mean()) if known.any() else 0.0
 
 
-def in_plain_layout(batch: Batch) -> Batch:
-    """A batch whose images lie in memory as the published step has them, channel after channel."""
-    labeled, unlabeled = batch.labeled, batch.unlabeled
-    assert unlabeled is not None
-    return Batch(
-        replace(labeled, images=labeled.images.contiguous()),
-        replace(unlabeled, images=unlabeled.images.contiguous()),
-    )
-
-
 def clocks() -> np.ndarray:
     """CPU seconds of all threads, and seconds."""
     return np.array([time.process_time(), time.perf_counter()])
@@ -260,7 +250,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with closing(batches.epoch(0)) as epoch:
         ready = next(epoch)
-        plain = in_plain_layout(ready)
+        labeled, unlabeled = ready.labeled, ready.unlabeled
+        assert unlabeled is not None
+        plain = Batch(  # as the published step has them in memory, channel after channel
+            replace(labeled, images=labeled.images.contiguous()),
+            replace(unlabeled, images=unlabeled.images.contiguous()),
+        )
         actions = {
             "published (re-created)": lambda: released(plain),
             "sspcm, batch made": lambda: step(next(epoch)),
