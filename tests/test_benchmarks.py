@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from formats import TEMPLATE, pictures, save_video, write_deeplabcut
+from sspcm_kedro.batch import Batch, Unlabeled
+from sspcm_kedro.batch import Labeled as LabeledBatch
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.datasets.trained_model import TrainedModelDataset
 from sspcm_kedro.engine.export import TrainedModel
@@ -22,6 +24,9 @@ from sspcm_kedro.engine.learner import network_maker
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pose.consistency import correct_heatmaps
+from sspcm_kedro.pose.heatmap import peaks
+from sspcm_kedro.pose.losses import keypoint_mse
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.sources.labeled import Labeled
 
@@ -134,6 +139,80 @@ def test_the_step_benchmark_counts_the_passes_that_the_method_makes(kind):
     networks, without, with_gradient = step.PASSES[kind]
     assert len(method.networks) == networks
     assert (calls.count(False), calls.count(True)) == (without, with_gradient)
+
+
+def test_the_published_step_is_measured_beside_ours(capsys):
+    load("released_step").main(["--people", "2", "--hw", "32", "32", "--repeat", "1"])
+    shown = capsys.readouterr().out
+    assert "2 + 2 people, 32x32" in shown and shown.count(" to ") == 6
+
+
+def test_the_published_step_chooses_pairs_and_sums_squares_as_ours_does():
+    released = load("released_step")
+    maps = torch.rand(4, 6, 17, 8, 8, generator=torch.Generator().manual_seed(0))
+    weights = torch.rand(6, 17, generator=torch.Generator().manual_seed(1))
+    loss = released.loop_mse(maps[0], maps[1], weights)
+    torch.testing.assert_close(loss, keypoint_mse(maps[0], maps[1], weights))
+    pairs = (maps[0], maps[1]), (maps[2], maps[3])
+    corrected, choice = correct_heatmaps(*pairs)
+    assert len(choice.pair.unique()) == 4
+    found, at = released.loop_correct(*pairs)
+    torch.testing.assert_close(found, corrected, rtol=0, atol=0)
+    np.testing.assert_array_equal(at, [peaks(maps[0])[0], peaks(maps[2])[0]])
+
+
+def test_the_published_step_makes_ten_passes_and_minimizes_the_published_loss(monkeypatch):
+    """Summed up here from whole images on which nothing is pasted and which nothing turns."""
+    released = load("released_step")
+    monkeypatch.setattr(released.ReleasedStep, "cut_occlude", lambda _, images, peaks: images)
+    identity = torch.eye(2, 3).expand(6, 2, 3)
+    monkeypatch.setattr(released.ReleasedStep, "draw_affine", lambda *_: identity)
+    start = network_maker(NetworkConfig.model_validate({"kind": "small_baseline"}), 17, 0)
+
+    def maker(index: int) -> torch.nn.Module:
+        """Its first heatmaps are not all but zero, and some are never high."""
+        net, rng = start(index), torch.Generator().manual_seed(index)
+        *_, weight, bias = net.parameters()
+        torch.nn.init.normal_(weight, std=0.05, generator=rng)
+        bias.data = torch.linspace(-2, 0.5, 17)
+        return net
+
+    step, calls = released.ReleasedStep(maker), []
+    for net in (*step.networks, *step.copies):
+        net.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    rng = torch.Generator().manual_seed(0)
+    images, heatmaps = (torch.rand(2, 6, n, s, s, generator=rng) for n, s in ((3, 32), (17, 8)))
+    weights = torch.randint(0, 2, (2, 6, 17), generator=rng).float()
+    first, second = zip(images, heatmaps, weights, strict=True)
+    trained, fixed = list(step.networks.parameters()), list(step.copies.parameters())
+    before = [weight.clone() for weight in (*trained, *fixed)]
+    value, right = step(Batch(LabeledBatch(*first), Unlabeled(second[0], second[2])))
+
+    assert (calls.count(False), calls.count(True)) == (4, 6) and 0 <= right <= 1
+    supervised = sum(keypoint_mse(maker(i)(first[0]), *first[1:]).item() for i in range(3)) / 2
+    a, b, student = (maker(i)(second[0]) for i in range(3))
+    seen = (a.amax(dim=(2, 3)) + b.amax(dim=(2, 3))) / 2 > 0.1
+    assert 0 < seen.float().mean() < 1
+    pairs = ((a, b), (b, a), (student, (a + b) / 2))
+    consistency = sum(keypoint_mse(*pair, second[2] * seen).item() for pair in pairs)
+    assert value == pytest.approx(supervised + consistency, rel=1e-4)
+    assert consistency > 0.01 * supervised
+    learned = [not torch.equal(*two) for two in zip(before, (*trained, *fixed), strict=True)]
+    assert learned == [True] * len(trained) + [False] * len(fixed)
+
+
+def test_the_published_cut_occlude_takes_whole_patches_of_a_donor():
+    """Or blank ones: every image has a value of its own."""
+    released = load("released_step")
+    step = released.ReleasedStep(lambda _: torch.nn.Linear(1, 1))
+    images = torch.arange(1.0, 5)[:, None, None, None].expand(4, 3, 64, 48).contiguous()
+    before = images.clone()
+    occluded = step.cut_occlude(images, np.full((4, 17, 2), 24))
+    assert torch.equal(images, before)
+    changed = [set(map(float, image.unique())) - {float(i + 1)} for i, image in enumerate(occluded)]
+    assert any(changed) and all(found <= {0.0, 1.0, 2.0, 3.0, 4.0} for found in changed)
+    covered = (occluded != images).float().mean(dim=(1, 2, 3))
+    assert covered.max() <= 2 * 38**2 / (64 * 48)
 
 
 def write_run(data: Path, stage: str = "warmup", pck: str = "PCK") -> dict:

@@ -236,5 +236,5 @@ def paste(
     at_index = torch.where(valid, at[..., 1] * width + at[..., 0], 0)[:, None]
     values = pixels.flatten(2).gather(2, at_index.expand(-1, channels, -1))
     canvas = torch.cat([images.flatten(2), images.new_zeros(b, channels, 1)], dim=2)
-    canvas = canvas.scatter(2, to_index.expand(-1, channels, -1), values)
+    canvas.scatter_(2, to_index.expand(-1, channels, -1), values)
     return canvas[..., :spare].reshape(images.shape)

@@ -148,7 +148,7 @@ def weak_view(
         device: where the views are made.
         recolor: changes the pixels, RGB in 0..1 (b, 3, H, W), before they are normalized.
     """
-    pixels = to_device(crops, device).contiguous().float() / 255
+    pixels = to_device(crops, device).contiguous().float().div_(255)
     border = (crops.shape[2] - input_hw[0]) // 2
     shift = matrix[:, :, :2].sum(dim=2) * border  # the border moves the crop's origin
     matrix = torch.cat([matrix[:, :, :2], (matrix[:, :, 2] - shift)[..., None]], dim=2)
@@ -161,7 +161,7 @@ def plain_view(
 ) -> Float[Tensor, "b 3 H W"]:
     """Normalized crops as they are: a weak view through the identity, but cheaper."""
     pixels = plain_pixels(to_device(crops, device), input_hw)
-    return normalize(pixels.float() / 255).contiguous(memory_format=torch.channels_last)
+    return normalize(pixels.float().div_(255)).contiguous(memory_format=torch.channels_last)
 
 
 def plain_pixels(
@@ -175,4 +175,4 @@ def plain_pixels(
 def normalize(images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b 3 H W"]:
     """Images of RGB in 0..1, standardized by ImageNet's statistics."""
     mean, std = (vector(v, images)[None, :, None, None] for v in (MEAN, STD))
-    return (images - mean) / std
+    return (images - mean).div_(std)

@@ -154,13 +154,18 @@ def flip_keypoints(
 def sampling_grid(
     matrix: Float[Tensor, "n 2 3"], source_hw: tuple[int, int], out_hw: tuple[int, int]
 ) -> Float[Tensor, "n H W 2"]:
-    """The ``grid_sample`` grid, -1 to 1, that applies source-to-output maps in pixels."""
-    inverse = invert(matrix)[:, None, None]
-    y = torch.arange(out_hw[0], device=matrix.device, dtype=matrix.dtype)[:, None, None]
-    x = torch.arange(out_hw[1], device=matrix.device, dtype=matrix.dtype)[:, None]
-    source = inverse[..., 0] * x + inverse[..., 1] * y + inverse[..., 2]
+    """The ``grid_sample`` grid, -1 to 1, that applies source-to-output maps in pixels.
+
+    All x lie in memory before all y, and all but one step is in place: several times faster.
+    """
+    inverse = invert(matrix)[..., None, None]
+    y = torch.arange(out_hw[0], device=matrix.device, dtype=matrix.dtype)[:, None]
+    x = torch.arange(out_hw[1], device=matrix.device, dtype=matrix.dtype)
+    source = inverse[:, :, 0] * x + inverse[:, :, 1] * y
+    source += inverse[:, :, 2]
     # grid_sample (align_corners=False) calls the outer edges of the first and last pixel -1 and 1.
-    return (2 * source + 1) / vector(source_hw[::-1], matrix) - 1
+    source.mul_(2).add_(1).div_(vector(source_hw[::-1], matrix)[:, None, None]).sub_(1)
+    return source.permute(0, 2, 3, 1)
 
 
 def warp(
