@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -219,7 +219,10 @@ def stored_people(step: Step, folder: Path, workers: int) -> InstancePool:
 def feed(
     step: Step, precision: Precision, shards: int, *, steps: int = 25, device: torch.device = CUDA
 ) -> dict[str, float]:
-    """Images a second of the training loop itself, read from stored crops, in so many shards."""
+    """Images a second of the training loop itself, read from stored crops, in so many shards.
+
+    And the share of its time in which the host made batches or waited for them.
+    """
     workers = len(os.sched_getaffinity(0))
     method = step.build(device)
     set_precision(method, precision)
@@ -236,12 +239,27 @@ def feed(
             pool, pool, pseudo, COCO, step.view.codec, step.view.weak.build(), step.training.sizes,
             steps, 0, device, step.view.color, shards,
         )  # fmt: skip
+        spent: dict[int, float] = {}
+
+        def timed(epoch: int, shard: int, start: int) -> Iterator[Batch]:
+            made = batches.epoch(epoch, shard, start)
+            while True:
+                began = time.perf_counter()
+                batch = next(made, None)
+                spent[epoch] = spent.get(epoch, 0.0) + time.perf_counter() - began
+                if batch is None:
+                    return
+                yield batch
+
         epochs = fit(
-            method, batches.epoch, adam(method, 1e-4), StepDecay(1e-4, (), 2 * steps),
+            method, timed, adam(method, 1e-4), StepDecay(1e-4, (), 2 * steps),
             epochs=range(2), steps=steps, seed=0, shards=shards,
         )  # fmt: skip
         *_, last = (report for report in epochs if isinstance(report, EpochReport))
-    return {"images_per_second": last.people_per_second, "shards": shards}
+    return {
+        "images_per_second": last.people_per_second, "shards": shards,
+        "making_batches": spent[last.epoch] / last.seconds,
+    }  # fmt: skip
 
 
 def losses(step: Step, device: torch.device, steps: int = 3) -> list[float]:
@@ -376,7 +394,7 @@ def show(result: dict[str, Any]) -> None:
                 continue
             pace = f"{found['images_per_second']:.0f}"
             if key in (FED, FED_SHARDS):
-                table.add_row(*told, pace)
+                table.add_row(*told, pace, f"batches {found['making_batches']:.0%}")
             else:
                 share = f"{found['share_of_networks']:.0%}"
                 table.add_row(*told, pace, share, f"{found['memory_gib']:.1f}")

@@ -396,6 +396,7 @@ def test_the_device_benchmark_trains_from_stored_crops(monkeypatch: pytest.Monke
         device.Step(settings, False), "bf16", 2, steps=2, device=torch.device("cpu")
     )
     assert found["images_per_second"] > 0 and found["shards"] == 2
+    assert 0 < found["making_batches"] < 1
 
 
 def test_the_device_benchmark_needs_few_packages_and_no_gpu():
