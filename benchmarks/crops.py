@@ -159,8 +159,9 @@ def main() -> None:
                           f"{by_decoding / spent:.1f}")  # fmt: skip
         Console().print(table)
         for kind in ("jpeg", "uint8"):
-            # Batches small enough that malloc gives the same memory again, as CUDA's pinned does.
-            share = waiting(crops(kind, workers=options.workers), 32, options.rate, 160)
+            # Batches small enough (below 32 MiB) that malloc gives the same memory again, as CUDA's
+            # pinned does.
+            share = waiting(crops(kind, workers=options.workers), 64, options.rate, 80)
             line = f"A device that takes {options.rate:,.0f} crops a second waits {share:.1%} of "
             Console().print(f"{line}its time for {kind} and {options.workers} workers")
 

@@ -370,13 +370,25 @@ def test_smoothing_is_measured_at_the_labeled_frames(tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", arguments)
     load("smoothing").main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "reach.avi: 3 labeled frames of 16"
+    assert lines[0] == "reach.avi: 3 labeled frames"
     assert lines[1].startswith("raw: mean ") and lines[2].startswith("smoothed: mean ")
     assert lines[3].endswith("(3 frames)")
     (tmp_path / "videos" / "reach.avi").unlink()
     save_video(tmp_path / "videos" / "reach.avi", frames[::-1])
     with pytest.raises(BadInput, match=r"img000\.png: must be frame 0 of the video"):
         load("smoothing").main()
+
+
+def test_a_drawn_person_moves_little_from_frame_to_frame_and_stays_in_the_box():
+    frames = list(load("smoothing").draw_moving(3, seconds=0.2))
+    assert [boxed.frame.index for boxed, _ in frames] == [0, 1, 2, 3, 4]
+    points = np.stack([truth.points for _, truth in frames])
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=2)
+    assert np.nanmax(steps) < 10 and np.nanmax(steps) > 0
+    for boxed, truth in frames:
+        low, high = np.split(boxed.boxes[0], 2)
+        assert (np.nanmin(truth.points, axis=0) > low - 2).all()
+        assert (np.nanmax(truth.points, axis=0) < high + 2).all()
 
 
 def test_errors_are_distances_from_the_labels_of_their_frames():

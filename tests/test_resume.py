@@ -115,7 +115,7 @@ def learning_log():
         def emit(self, record: logging.LogRecord) -> None:
             messages.append(record.getMessage())
 
-    logger, handler = logging.getLogger("sspcm_kedro.engine.stage"), Keep()
+    logger, handler = logging.getLogger("sspcm_kedro.engine.training"), Keep()
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     yield messages

@@ -15,7 +15,7 @@ from sspcm_kedro.engine.learner import Learner
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.progress import Checkpoints, StepProgress, format_epoch
 from sspcm_kedro.engine.record import origin, place, warn_of_other_code
-from sspcm_kedro.engine.stage import train
+from sspcm_kedro.engine.training import train
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 

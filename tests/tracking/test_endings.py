@@ -92,7 +92,7 @@ def test_an_interrupted_session_is_closed_by_the_next_of_its_process(tracked, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("sspcm_kedro.engine.stage.format_epoch", interrupted)
+        patch.setattr("sspcm_kedro.engine.training.format_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             project.run("warmup", **SHORT)
     assert [run.info.status for run in book.runs()] == ["RUNNING"]
