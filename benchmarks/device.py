@@ -18,10 +18,8 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -51,6 +49,7 @@ except ModuleNotFoundError:  # the memory of a CPU's training, which nothing her
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import yaml  # noqa: E402
+from benchmarks.fed_loop import feed  # noqa: E402
 from benchmarks.stops import count_stops, on_device  # noqa: E402
 from PIL import Image  # noqa: E402
 from rich.console import Console  # noqa: E402
@@ -59,14 +58,10 @@ from rich.table import Table  # noqa: E402
 from sspcm_kedro.augment.draws import Undrawn  # noqa: E402
 from sspcm_kedro.augment.occlude import Donors  # noqa: E402
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled  # noqa: E402
-from sspcm_kedro.data.crops import Crops, cut_people  # noqa: E402
-from sspcm_kedro.data.instances import Instances  # noqa: E402
-from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels  # noqa: E402
-from sspcm_kedro.data.stored_crops import ENTRY, StoredCrops, crop_keys  # noqa: E402
+from sspcm_kedro.data.crops import cut_people  # noqa: E402
 from sspcm_kedro.data.views import ViewConfig  # noqa: E402
 from sspcm_kedro.engine.compiled import compiled_step  # noqa: E402
-from sspcm_kedro.engine.fit import EpochReport, fit  # noqa: E402
-from sspcm_kedro.engine.optimizer import StepDecay, TrainingConfig, adam  # noqa: E402
+from sspcm_kedro.engine.optimizer import TrainingConfig, adam  # noqa: E402
 from sspcm_kedro.engine.precision import Precision, allow_tf32, set_precision  # noqa: E402
 from sspcm_kedro.methods import MethodConfig  # noqa: E402
 from sspcm_kedro.methods.base import Method, total_loss  # noqa: E402
@@ -76,9 +71,10 @@ from sspcm_kedro.pose.skeleton import COCO  # noqa: E402
 
 NONE = "not measured"
 KEYPOINTS = COCO.size
-PEOPLE = 512
-"""Whose crops are stored for the loader to read again and again."""
 PRECISIONS: tuple[Precision, ...] = ("bf16", "tf32", "fp32")
+ORDER: tuple[tuple[tuple[Precision, ...], bool], ...] = (
+    (("bf16", "tf32"), False), (("fp32",), False), (PRECISIONS, True),
+)  # fmt: skip
 MEASURED = tuple(f"{p}{how}" for how in ("", ", compiled") for p in PRECISIONS)
 FED, FED_SHARDS = "bf16, fed from stored crops", "bf16, fed, in shards"
 CPU, META, CUDA = (torch.device(kind) for kind in ("cpu", "meta", "cuda"))
@@ -192,76 +188,6 @@ def measure(step: Step, precision: Precision, compiled: bool) -> dict[str, float
     }
 
 
-def stored_people(step: Step, folder: Path, workers: int) -> InstancePool:
-    """People whose crops, of noise, lie in a file as ingestion stores them (uint8)."""
-    n, view = PEOPLE, step.view
-    rng, box = np.random.default_rng(0), np.array([150, 50, 400, 450], np.float32)
-    points = rng.uniform(box[:2], box[2:], (n, KEYPOINTS, 2)).astype(np.float32)
-    zeros, names = np.zeros(n, np.int64), np.full(n, "noise.jpg")
-    people = Instances(
-        np.arange(n), zeros, names, np.tile((480, 640), (n, 1)), np.tile(box, (n, 1)), zeros, zeros,
-        points, np.full((n, KEYPOINTS), 2), checksums=np.arange(n),
-    )  # fmt: skip
-    frame, border = CropFrame(view.input_hw, view.padding), view.border
-    height, width = (size + 2 * border for size in view.input_hw)
-    entries, file = np.zeros(n, ENTRY), folder / "crops"
-    keys = crop_keys(people, frame, border, "uint8")
-    with file.open("wb") as out:
-        for i, key in enumerate(keys):
-            crop = rng.integers(0, 256, (height, width, 3), np.uint8).tobytes()
-            entries[i] = (np.void(key), i * len(crop), len(crop), zlib.crc32(crop))
-            out.write(crop)
-    stored = StoredCrops(file, entries, "uint8")
-    crops = Crops(people, frame, border=border, workers=workers, memory=0, stored=stored)
-    return InstancePool.from_crops(crops)
-
-
-def feed(
-    step: Step, precision: Precision, shards: int, *, steps: int = 25, device: torch.device = CUDA
-) -> dict[str, float]:
-    """Images a second of the training loop itself, read from stored crops, in so many shards.
-
-    And the share of its time in which the host made batches or waited for them.
-    """
-    workers = len(os.sched_getaffinity(0))
-    method = step.build(device)
-    set_precision(method, precision)
-    size = (KEYPOINTS, 2)
-    hw = torch.tensor(step.view.input_hw[::-1])
-    labels, scores = torch.rand(PEOPLE, *size) * hw, torch.rand(PEOPLE, KEYPOINTS)
-    pseudo = PseudoLabels(
-        torch.arange(PEOPLE), labels.expand(2, *labels.shape), scores.expand(2, *scores.shape),
-        torch.empty(0, 3), labels, scores,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, allow_tf32(precision == "tf32"):
-        pool = stored_people(step, Path(folder), workers)
-        batches = Batches(
-            pool, pool, pseudo, COCO, step.view.codec, step.view.weak.build(), step.training.sizes,
-            steps, 0, device, step.view.color, shards,
-        )  # fmt: skip
-        spent: dict[int, float] = {}
-
-        def timed(epoch: int, shard: int, start: int) -> Iterator[Batch]:
-            made = batches.epoch(epoch, shard, start)
-            while True:
-                began = time.perf_counter()
-                batch = next(made, None)
-                spent[epoch] = spent.get(epoch, 0.0) + time.perf_counter() - began
-                if batch is None:
-                    return
-                yield batch
-
-        epochs = fit(
-            method, timed, adam(method, 1e-4), StepDecay(1e-4, (), 2 * steps),
-            epochs=range(2), steps=steps, seed=0, shards=shards,
-        )  # fmt: skip
-        *_, last = (report for report in epochs if isinstance(report, EpochReport))
-    return {
-        "images_per_second": last.people_per_second, "shards": shards,
-        "making_batches": spent[last.epoch] / last.seconds,
-    }  # fmt: skip
-
-
 def losses(step: Step, device: torch.device, steps: int = 3) -> list[float]:
     """Of some steps on a device, in fp32; the numbers drawn are the CPU's."""
     method, batch = step.build(device), step.batch(device)
@@ -351,15 +277,15 @@ def main() -> None:
     }  # fmt: skip
     ends = time.monotonic() + 60 * options.minutes
     work: list[tuple[str, str, Callable[[], object]]] = []
-    for precisions, compiled in ((("bf16", "tf32"), False), (("fp32",), False), (PRECISIONS, True)):
+    for precisions, compiled in ORDER:
         for name, step in steps.items():
             for own in precisions:
                 key = own + ", compiled" * compiled
                 work.append((name, key, partial(measure, step, own, compiled)))
             if "bf16" in precisions and not compiled:
-                work.append((name, FED, partial(feed, step, "bf16", 1)))
+                work.append((name, FED, partial(feed, step, "bf16", 1, CUDA)))
                 if step.training.shards > 1:
-                    sharded = partial(feed, step, "bf16", step.training.shards)
+                    sharded = partial(feed, step, "bf16", step.training.shards, CUDA)
                     work.append((name, FED_SHARDS, sharded))
     for name, key, action in work if there else []:  # what takes long comes last: compiling does
         if time.monotonic() < ends - 60 * ("compiled" in key):

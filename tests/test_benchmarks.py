@@ -402,11 +402,9 @@ def test_errors_are_distances_from_the_labels_of_their_frames():
 
 def test_the_device_benchmark_trains_from_stored_crops(monkeypatch: pytest.MonkeyPatch):
     device = load("device")
-    monkeypatch.setattr(device, "PEOPLE", 9)
+    monkeypatch.setattr(sys.modules["benchmarks.fed_loop"], "PEOPLE", 9)
     settings = device.settings_of_small() | {"training": {"batch": 4, "shards": 2}}
-    found = device.feed(
-        device.Step(settings, False), "bf16", 2, steps=2, device=torch.device("cpu")
-    )
+    found = device.feed(device.Step(settings, False), "bf16", 2, torch.device("cpu"), steps=2)
     assert found["images_per_second"] > 0 and found["shards"] == 2
     assert 0 < found["making_batches"] < 1
 
