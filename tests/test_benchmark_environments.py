@@ -228,8 +228,12 @@ def test_the_environment_runs_to_its_metric(run_whole, env):
         assert f"{row[HEADLINE.get(env, 'AP')]:.3f}" in page
 
 
+@pytest.mark.parametrize("env", ["coco_1k", "coco_testdev", "mpii_aic"], indirect=True)
 def test_the_environment_runs_with_snapshots(run_whole, env):
-    """SSPCM in one training, its earlier period frozen copies, as the command in the docs says."""
+    """SSPCM in one training, its earlier period frozen copies, as the command in the docs says.
+
+    One of each kind: of rounds alone, with a file to hand in, of two data sets.
+    """
     whole = run_whole(env)
     changes: dict[str, Any] = {"comparison": {"kind": "sspcm", "snapshot_every": 1,
                                "min_score": 0.1, "max_inconsistency": 1.0}}  # fmt: skip
