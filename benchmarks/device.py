@@ -6,9 +6,9 @@ Needs torch, torchvision, timm (and the PyYAML it brings), numpy, scipy, pandas,
 safetensors, rich and pydantic, and no installation of this project. For every distinct step
 (network, input, batch) of the published environments: images a second in fp32, tf32 and bf16,
 as they are and with compiled networks, their share of the rate of the network passes alone, and
-peak memory; in bf16 also fed by the real loader from stored crops, and how long the GPU waits
-for it. Its launches and stops are counted without a device. A small step is compared
-with the CPU's, and with itself where ``deterministic``. What
+peak memory; in bf16 also the training loop itself, fed from stored crops, and the share of its time
+in which the host makes batches. Its launches and stops are counted without a device. A small step
+is compared with the CPU's, and with itself where ``deterministic``. What
 there is no time or GPU for says "not measured".
 """
 

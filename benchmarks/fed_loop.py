@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.step import noise_labels
 
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
-from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
+from sspcm_kedro.data.loader import Batches, InstancePool
 from sspcm_kedro.data.stored_crops import ENTRY, StoredCrops, crop_keys
 from sspcm_kedro.engine.fit import EpochReport, fit
 from sspcm_kedro.engine.optimizer import StepDecay, adam
@@ -64,18 +65,11 @@ def feed(
     workers = len(os.sched_getaffinity(0))
     method = step.build(device)
     set_precision(method, precision)
-    size = (KEYPOINTS, 2)
-    hw = torch.tensor(step.view.input_hw[::-1])
-    labels, scores = torch.rand(PEOPLE, *size) * hw, torch.rand(PEOPLE, KEYPOINTS)
-    pseudo = PseudoLabels(
-        torch.arange(PEOPLE), labels.expand(2, *labels.shape), scores.expand(2, *scores.shape),
-        torch.empty(0, 3), labels, scores,
-    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, allow_tf32(precision == "tf32"):
         pool = stored_people(step, Path(folder), workers)
         batches = Batches(
-            pool, pool, pseudo, COCO, step.view.codec, step.view.weak.build(), step.training.sizes,
-            steps, 0, device, step.view.color, shards,
+            pool, pool, noise_labels(PEOPLE, step.view.input_hw), COCO, step.view.codec,
+            step.view.weak.build(), step.training.sizes, steps, 0, device, step.view.color, shards,
         )  # fmt: skip
         spent: dict[int, float] = {}
 

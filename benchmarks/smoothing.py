@@ -129,14 +129,16 @@ def draw_moving(
 
 
 def compare(
-    model: TrainedModel, boxed: Iterable[BoxedFrame], labels: Mapping[int, Labeled],
+    model: TrainedModel, name: str, boxed: Iterable[BoxedFrame], labels: Mapping[int, Labeled],
     threshold: float, flip: bool, device: torch.device,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """The errors (n, k) of raw and of smoothed keypoints at a video's labeled frames."""
     found = predict_boxed(model, boxed, flip_test=flip, device=device)
     table = collect(model, found, threshold=threshold, nms_threshold=1.0)
     smooth = table.smoothed(cells_of(table, model), threshold)
-    return errors_at(table, table.keypoints, labels), errors_at(smooth, smooth.keypoints, labels)
+    raw = errors_at(table, table.keypoints, labels)
+    sys.stdout.write(f"{name}: {len(raw)} labeled frames of {table.count}\n")
+    return raw, errors_at(smooth, smooth.keypoints, labels)
 
 
 def compare_labeled(
@@ -152,8 +154,8 @@ def compare_labeled(
     for video in videos_in(root / "videos"):
         if labels := labels_of(video, labeled):
             frames = check_frames(islice(stream_video(video), max(labels) + 1 + AFTER), labels)
-            pairs.append(compare(model, whole_frames(frames), labels, threshold, flip, device))
-            sys.stdout.write(f"{video.name}: {len(pairs[-1][0])} labeled frames\n")
+            boxed = whole_frames(frames)
+            pairs.append(compare(model, video.name, boxed, labels, threshold, flip, device))
     if not pairs:
         rule = "must have a video whose labeled frames are in labeled-data/<its name>"
         raise BadInput(root, rule, "Label frames of a video that is there")
@@ -163,7 +165,7 @@ def compare_labeled(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("project", type=Path, nargs="?")
-    parser.add_argument("--drawn", type=int, default=0, help="so many drawn videos, and no project")
+    parser.add_argument("--drawn", type=int, default=0, help="so many drawn videos")
     parser.add_argument("--model", required=True)
     parser.add_argument("--threshold", type=float, default=0.2)
     parser.add_argument("--flip", action="store_true")
@@ -175,7 +177,8 @@ def main() -> None:
         video = list(draw_moving(seed))
         labels = {boxed.frame.index: truth for boxed, truth in video}
         frames = (boxed for boxed, _ in video)
-        pairs.append(compare(model, frames, labels, given.threshold, given.flip, device))
+        name = f"drawn video {seed}"
+        pairs.append(compare(model, name, frames, labels, given.threshold, given.flip, device))
     if given.project is not None:
         pairs += compare_labeled(model, given.project, given.threshold, given.flip, device)
     if not pairs:
