@@ -63,7 +63,7 @@ def test_pixels_a_file_and_a_pillow_image_give_the_same(stored, tmp_path):
     Image.fromarray(image).save(tmp_path / "one.png")
     found = model.predict(image, BOXES)
     assert found.names == SKELETON.names and len(found) == 2
-    keypoints, scores = expected(trained, image, BOXES)
+    keypoints, scores, _ = expected(trained, image, BOXES)
     np.testing.assert_allclose(found.keypoints, keypoints, atol=1e-4)
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
     for same in (tmp_path / "one.png", str(tmp_path / "one.png"), Image.fromarray(image)):

@@ -14,6 +14,7 @@ from sspcm_kedro.data import video
 from sspcm_kedro.data.image_file import read_rgb
 from sspcm_kedro.data.video_stream import stream_video
 from sspcm_kedro.datasets.trained_model import TrainedModelDataset
+from sspcm_kedro.engine.confidence import Confidence
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frames import predict_frames
 from sspcm_kedro.errors import BadInput
@@ -32,6 +33,8 @@ class Poses:
         boxes: (n, 4) x0, y0, x1, y1 in image pixels, float32.
         keypoints: (n, k, 2) x and y in image pixels, float32.
         scores: (n, k) maxima of the heatmaps, float32.
+        probabilities: (n, k) of lying within the tolerance of ``Model.confidence``, float32; nan
+            where that was not measured.
     """
 
     names: tuple[str, ...]
@@ -40,6 +43,7 @@ class Poses:
     boxes: np.ndarray
     keypoints: np.ndarray
     scores: np.ndarray
+    probabilities: np.ndarray
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -64,6 +68,11 @@ class Model:
     def names(self) -> tuple[str, ...]:
         """Of the keypoints, in order."""
         return self.trained.skeleton.names
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """What makes scores probabilities, and says what right means; None if not measured."""
+        return self.trained.confidence
 
     def predict(self, images: Any, boxes: Any = None) -> Poses:
         """The keypoints of everybody in images.
@@ -92,6 +101,7 @@ class Model:
             predict_frames(self.trained, frames(), flip_test=self.flip_test, device=self.device)
         )
         size, counts = len(self.names), [len(b) for b in each]
+        none = np.zeros((0, size), np.float32)
         return Poses(
             names=self.names,
             images=np.repeat(np.array([source for source, _ in sources], object), counts),
@@ -100,7 +110,8 @@ class Model:
             keypoints=np.concatenate(
                 [np.zeros((0, size, 2), np.float32), *(f.keypoints for f in found)]
             ),
-            scores=np.concatenate([np.zeros((0, size), np.float32), *(f.scores for f in found)]),
+            scores=np.concatenate([none, *(f.scores for f in found)]),
+            probabilities=np.concatenate([none, *(f.probabilities for f in found)]),
         )
 
 
@@ -110,8 +121,7 @@ def load(where: str | Path, *, flip_test: bool | None = None, device: str | None
     Args:
         where: ``trained_model.safetensors`` of a run; or a model of MLflow, as a folder or as an
             address (``runs:/...``, ``models:/...``) on the server of MLFLOW_TRACKING_URI.
-        flip_test: average with the mirrored view; None: as MLflow has it logged, and for a file
-            not.
+        flip_test: average with the mirrored view; None: as it was evaluated.
         device: where to compute, as torch calls it; a GPU if there is one.
 
     Raises:
@@ -128,7 +138,8 @@ def load(where: str | Path, *, flip_test: bool | None = None, device: str | None
         served = read_logged(file.parent)
         model, logged = served.model, served.flip_test
     else:
-        model, logged = _read_file(path), False
+        model = _read_file(path)
+        logged = model.confidence is not None and model.confidence.flip_test
     mirrored = logged if flip_test is None else flip_test
     if mirrored and not model.view.mirrors:
         rule = "averages with the mirrored view, and training has mirrored nobody"

@@ -45,7 +45,8 @@ class ServedModel:
     ) -> list[dict[str, Any]]:
         """Of each image ``people``: their ``box``, and ``keypoints`` by name.
 
-        Each keypoint has ``x`` and ``y`` in image pixels, and its ``score``.
+        Each keypoint has ``x`` and ``y`` in image pixels, its ``score``, and where that was
+        measured the ``probability`` of being right.
 
         Args:
             model_input: a row an image, of any size. ``image`` is base64 of an image file, or
@@ -73,13 +74,18 @@ class ServedModel:
             for row, of in enumerate(found)
         ]
 
-    def _person(self, box: np.ndarray, xy: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+    def _person(
+        self, box: np.ndarray, xy: np.ndarray, scores: np.ndarray, probabilities: np.ndarray
+    ) -> dict[str, Any]:
+        columns = {"x": xy[:, 0], "y": xy[:, 1], "score": scores}
+        if np.isfinite(probabilities).all():
+            columns["probability"] = probabilities
+        values = [dict(zip(columns, map(float, row), strict=True))
+                  for row in zip(*columns.values(), strict=True)]  # fmt: skip
+        names = self.model.skeleton.names
         return {
             "box": box.tolist(),
-            "keypoints": [
-                {"name": name, "x": float(x), "y": float(y), "score": float(score)}
-                for name, (x, y), score in zip(self.model.skeleton.names, xy, scores, strict=True)
-            ],
+            "keypoints": [{"name": n, **v} for n, v in zip(names, values, strict=True)],
         }
 
 

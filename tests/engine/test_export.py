@@ -109,7 +109,7 @@ def test_mlflow_s_entrance_serves_images_of_any_size(logged):
     for sent in (png, f"data:image/png;base64,{png}", image, image.tolist()):
         (found,) = served.predict(asked(sent, boxes=boxes))
         assert [person["box"] for person in found["people"]] == boxes
-        for person, xy, scores in zip(found["people"], *expected, strict=True):
+        for person, xy, scores, _ in zip(found["people"], *expected, strict=True):
             points = person["keypoints"]
             assert [point["name"] for point in points] == list(SKELETON.names)
             given = [[point["x"], point["y"]] for point in points]

@@ -147,7 +147,7 @@ def test_confidence_is_the_area_and_what_is_unsure_a_ring():
         image_hw=np.array([[300, 300]]),
         keypoints=np.array([[[100, 100], [200, 100], [100, 200], [200, 200.0]]]),
         scores=np.array([[1.0, 0.25, 0.1, 0.9]]), visibility=np.array([[2, 2, 1, 0]]),
-        measured=np.zeros((1, 4, 2)),
+        probabilities=np.full((1, 4), np.nan), measured=np.zeros((1, 4, 2)),
     )  # fmt: skip
     black = VideoFrame(0, 0.0, np.zeros((300, 300, 3), np.uint8))
     (frame,) = LabeledFrames(table).draw(iter([black]))

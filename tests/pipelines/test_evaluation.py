@@ -20,7 +20,6 @@ from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.record import as_record
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.charts import learning_curves
-from sspcm_kedro.figures.reliability import reliability_diagram
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
@@ -29,10 +28,12 @@ from sspcm_kedro.pipelines.evaluation.nodes import (
     choose_network,
     collect,
     export,
+    measure_shipped,
     predict_validation,
     score_networks,
 )
 from sspcm_kedro.pipelines.prediction.nodes import PredictionConfig, predict_people, write_keypoints
+from sspcm_kedro.pipelines.reporting.nodes import draw_reliability
 from sspcm_kedro.pipelines.reporting.tables import comparison_table
 from sspcm_kedro.pose.skeleton import MPII, Skeleton
 from sspcm_kedro.tracking.log import score_points
@@ -315,8 +316,17 @@ def test_the_better_network_is_exported_and_says_why(people, better, average_dec
         checkpoints[name] = learner.state({"fingerprint": "abc"})
         averages = learner.method.networks if average_decay is None else learner.method.averages
         expected[name] = averages["student"].state_dict()
-    model = export(checkpoints["student"], checkpoints["baseline"], choice, SKELETON, VIEW, network)
+    unmirrored = EVALUATION.model_copy(update={"flip_test": False})
+    measured = measure_shipped(*pair, choice, people, SKELETON, VIEW, unmirrored)
+    assert measured["network"] == better and measured["people"] == N
+    assert measured["labels"] == 3 * N and measured["right"] == 1  # the other's are not
+    of_both = (checkpoints["student"], checkpoints["baseline"], choice)
+    model = export(*of_both, measured, SKELETON, VIEW, network)
     tensors = model.to_tensors()
+    assert model.confidence is not None
+    assert model.confidence.to_dict() == json.loads(tensors["confidence"]) == measured["confidence"]
+    assert model.confidence.tolerance == EVALUATION.pck_threshold
+    assert model.confidence.unit == "torso" and model.confidence.flip_test is False
     weights = {key: value for key, value in tensors.items() if isinstance(value, torch.Tensor)}
     assert weights.keys() == expected[better].keys()
     assert all(torch.equal(weights[key], value) for key, value in expected[better].items())
@@ -325,6 +335,9 @@ def test_the_better_network_is_exported_and_says_why(people, better, average_dec
     assert again.choice == choice
     del tensors["choice"]  # a file of before
     assert TrainedModel.from_tensors(tensors, "model").choice == {}
+    blank = replace(people, visibility=np.zeros_like(people.visibility))
+    assert measure_shipped(*pair, choice, blank, SKELETON, VIEW, unmirrored) == {}
+    assert export(*of_both, {}, SKELETON, VIEW, network).confidence is None
 
 
 def test_predictions_of_other_people_choose_nothing(people):
@@ -355,7 +368,7 @@ def test_probabilities_are_measured_on_held_out_and_on_unlabeled_people(people):
     assert [row["right"] for row in found["unlabeled"]["bins"]] == [0, 1, 1]
     errors = [row["error"] for row in found["unlabeled"]["bins"]]
     assert errors == pytest.approx([0.3, 0, 0], abs=1e-3)
-    figure = reliability_diagram(found | {"held_out": found["unlabeled"]}, bare.pck_unit)
+    figure = draw_reliability(found | {"held_out": found["unlabeled"]}, {}, bare)
     assert [ax.get_ylabel() for ax in figure.axes] == [
         "share right (within 0.25 box)", "median error (box)"
     ]  # fmt: skip

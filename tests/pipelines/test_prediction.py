@@ -9,6 +9,7 @@ from kedro.io import DatasetError
 from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import load_file
+from scipy.special import expit
 
 from sspcm_kedro.data.video_stream import VideoFrame, stream_video
 from sspcm_kedro.data.views import ViewConfig
@@ -53,6 +54,13 @@ def hw_of(people: pd.DataFrame) -> np.ndarray:
     return people[["height", "width"]].to_numpy()
 
 
+def probabilities(project, scores) -> np.ndarray:
+    """By the curve that evaluation measured on the validation people."""
+    curve = json.loads((project.data / "08_reporting/shipped_reliability.json").read_text())
+    line = curve["confidence"]["slope"] * np.log(np.maximum(np.asarray(scores, float), 1e-3))
+    return expit(line + curve["confidence"]["offset"])
+
+
 def found_points(written: dict) -> np.ndarray:
     """Keypoints (n, k, 3) of a COCO file."""
     return np.array([p["keypoints"] for p in written["annotations"]]).reshape(-1, 17, 3)
@@ -83,6 +91,10 @@ def test_boxes_give_what_evaluation_saw(ready, trained_project):
     for person, row in zip(written["annotations"], scores, strict=True):
         clear = row[row > 0.2]
         assert person["score"] == pytest.approx(clear.mean() if len(clear) else 0, abs=2e-4)
+    likely = np.array([p["keypoint_probabilities"] for p in written["annotations"]])
+    np.testing.assert_allclose(
+        likely, probabilities(trained_project, seen[f"{name}.scores"]), atol=1e-4
+    )
     assert written["info"]["description"].endswith("boxes were given")
 
 
@@ -121,7 +133,9 @@ def test_without_boxes_each_image_is_one_person(ready, tmp_path):
     assert "each image was taken as one person" in written["info"]["description"]
 
 
-def test_a_video_becomes_tables_a_labeled_video_and_other_tools_files(ready, tmp_path):
+def test_a_video_becomes_tables_a_labeled_video_and_other_tools_files(
+    ready, trained_project, tmp_path
+):
     """Through Kedro: DeepLabCut's CSV has three rows of head and the points of the table."""
     rng = np.random.default_rng(3)
     frames = (VideoFrame(i, i / 10, rng.integers(0, 255, (48, 64, 3), np.uint8)) for i in range(5))
@@ -139,6 +153,8 @@ def test_a_video_becomes_tables_a_labeled_video_and_other_tools_files(ready, tmp
     wanted = table[["x", "y", "score"]].to_numpy().reshape(5, 17, 3)
     np.testing.assert_allclose(points[there], wanted[there], atol=0.006)
     assert np.isnan(points[~there][:, :2]).all()
+    likely = probabilities(trained_project, table["score"])
+    np.testing.assert_allclose(table["probability"], likely, atol=0.02)  # scores are rounded
     assert (folder / "exports/coco").is_dir()
     assert len(list(stream_video(ready.data / "08_reporting/labeled_videos/film.mp4"))) == 5
 

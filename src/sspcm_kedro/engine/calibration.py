@@ -75,6 +75,12 @@ class Calibration:
         flat = features.reshape(-1, features.shape[-1])
         return self.model.predict_proba(flat)[:, 1].reshape(features.shape[:-1])
 
+    def line(self) -> tuple[list[float], float]:
+        """The weights (f) of features and what is added: the logarithm of a label's odds."""
+        scaler, logistic = self.model[0], self.model[1]
+        weights = logistic.coef_[0] / scaler.scale_
+        return weights.tolist(), float(logistic.intercept_[0] - weights @ scaler.mean_)
+
     def of(self, corrected: Mapping[str, Tensor]) -> np.ndarray:
         """The probabilities (n, k) of labels as ``correct`` gives them, for ``AT_ONCE`` people at a
         time."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.views import ViewConfig, normalize
+from sspcm_kedro.engine.confidence import Confidence
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.predict import locate, predict
@@ -33,6 +34,7 @@ class TrainedModel:
         view: how people are shown to it.
         choice: which network it is and why it is shipped, as ``engine.choice.Choice.to_dict`` says
             it; empty where nothing was compared.
+        confidence: how likely its keypoints are right; None where that was not measured.
     """
 
     network: nn.Module
@@ -40,11 +42,12 @@ class TrainedModel:
     skeleton: Skeleton
     view: ViewConfig
     choice: dict[str, Any] = field(default_factory=dict)
+    confidence: Confidence | None = None
 
     @classmethod
     def from_checkpoint(
         cls, checkpoint: State, skeleton: Skeleton, view: ViewConfig, network: NetworkConfig,
-        choice: dict[str, Any] | None = None,
+        choice: dict[str, Any] | None = None, confidence: Confidence | None = None,
     ) -> "TrainedModel":  # fmt: skip
         """The network that a checkpoint deploys.
 
@@ -54,10 +57,12 @@ class TrainedModel:
             view: how people were shown to it.
             network: the networks of the run.
             choice: why it is shipped, if it was compared with another.
+            confidence: how likely its keypoints are right, if that was measured.
         """
         name = checkpoint["deployed"]
         net = networks_of(checkpoint, network, skeleton.size, stride=view.stride)[name]
-        return cls(net, NetworkConfig(network.of(name).bare()), skeleton, view, choice or {})
+        own = NetworkConfig(network.of(name).bare())
+        return cls(net, own, skeleton, view, choice or {}, confidence)
 
     @classmethod
     def from_tensors(cls, saved: dict[str, Any], where: object) -> "TrainedModel":
@@ -74,6 +79,8 @@ class TrainedModel:
             skeleton = Skeleton.from_dict(json.loads(saved["skeleton"]))
             view = ViewConfig.model_validate_json(saved["view"])
             choice = json.loads(saved.get("choice", "{}"))
+            sure = saved.get("confidence")
+            confidence = None if sure is None else Confidence.from_dict(json.loads(sure))
             config = NetworkConfig.model_validate_json(saved["network"]).bare()
             network = config.build(skeleton.size, stride=view.stride)
             network.load_state_dict({k: v for k, v in saved.items() if isinstance(v, Tensor)})
@@ -83,18 +90,29 @@ class TrainedModel:
             remedy = "Use the file that this project's evaluation writes"
             raise BadInput(where, f"{rule} ({cause})", remedy) from error
         network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        return cls(network.eval(), config, skeleton, view, choice)
+        return cls(network.eval(), config, skeleton, view, choice, confidence)
 
     def to_tensors(self) -> dict[str, Any]:
         """The weights by name; and as JSON, what the network, its view and its keypoints are, and
-        why it is shipped, if it was compared."""
+        where there are such, why it is shipped and how likely it is right."""
+        sure = self.confidence
         return {
             **self.network.state_dict(),
             "skeleton": json.dumps(self.skeleton.to_dict()),
             "network": self.config.model_dump_json(),
             "view": self.view.model_dump_json(),
             **({"choice": json.dumps(self.choice)} if self.choice else {}),
+            **({"confidence": json.dumps(sure.to_dict())} if sure else {}),
         }
+
+    def probabilities(self, scores: np.ndarray, *, flip_test: bool) -> np.ndarray:
+        """How likely keypoints with such scores (...) are right, float32.
+
+        nan where that was not measured: for none, or with the other ``flip_test`` alone.
+        """
+        if self.confidence is None or self.confidence.flip_test != flip_test:
+            return np.full(scores.shape, np.nan, np.float32)
+        return self.confidence(scores)
 
     def predict(
         self, crops: Crops, config: EvaluationConfig, device: torch.device, title: str

@@ -42,6 +42,7 @@ class FrameTable:
         image_hw: (n, 2) height and width of the frame.
         keypoints: (n, k, 2) image pixels, smoothed if that was asked for.
         scores: (n, k).
+        probabilities: (n, k) of being right before they were smoothed; nan where not measured.
         visibility: (n, k) 0 outside of the image, 1 score below the threshold, 2 clear.
         measured: (n, k, 2) the keypoints before they were smoothed.
     """
@@ -55,6 +56,7 @@ class FrameTable:
     image_hw: np.ndarray
     keypoints: np.ndarray
     scores: np.ndarray
+    probabilities: np.ndarray
     visibility: np.ndarray
     measured: np.ndarray
 
@@ -83,8 +85,8 @@ class FrameTable:
         return replace(self, keypoints=keypoints, visibility=visibility)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a keypoint: frame, time (s), track, keypoint, x, y (image pixels), score, v; and
-        where it was smoothed x_raw, y_raw."""
+        """A row a keypoint: frame, time (s), track, keypoint, x, y (image pixels), score, v; where
+        they are known, the probability of being right; where it was smoothed, x_raw, y_raw."""
         n, k = self.scores.shape
         columns = {
             "frame": self.frames.repeat(k),
@@ -95,6 +97,8 @@ class FrameTable:
             "score": self.scores.reshape(-1).astype(float).round(4),
             "v": self.visibility.reshape(-1),
         }
+        if np.isfinite(self.probabilities).any():
+            columns["probability"] = self.probabilities.reshape(-1).astype(float).round(4)
         if not np.array_equal(self.keypoints, self.measured):
             columns |= _points(self.measured, "_raw")
         return pd.DataFrame(columns)
@@ -113,8 +117,8 @@ class FrameTable:
         """The table of which ``to_columns`` made columns."""
         names, n = tuple(frame.attrs["names"]), len(frame)
         shapes = {"boxes": (n, 4), "image_hw": (n, 2), "scores": (n, len(names)),
-                  "visibility": (n, len(names)), "keypoints": (n, len(names), 2),
-                  "measured": (n, len(names), 2)}  # fmt: skip
+                  "probabilities": (n, len(names)), "visibility": (n, len(names)),
+                  "keypoints": (n, len(names), 2), "measured": (n, len(names), 2)}  # fmt: skip
         arrays: dict[str, Any] = {}
         for name in ARRAYS:
             values = np.array(frame[name].tolist(), DTYPES.get(name, np.float32))

@@ -30,10 +30,12 @@ Result = TypeVar("Result")
 
 
 class FrameKeypoints(NamedTuple):
-    """Of the n people of one frame: keypoints (n, k, 2) in image pixels, scores (n, k); float32."""
+    """Of the n people of one frame: keypoints (n, k, 2) in image pixels, scores (n, k), and
+    probabilities of being right (n, k), nan where they were not measured; float32."""
 
     keypoints: np.ndarray
     scores: np.ndarray
+    probabilities: np.ndarray
 
 
 class _Cut(NamedTuple):
@@ -91,7 +93,10 @@ def predict_frames(
         sizes = [len(c.boxes) for c in some]
         keypoints, scores = (torch.cat(part).split(sizes) for part in zip(*parts, strict=True))
         for (boxes, _), xy, score in zip(some, keypoints, scores, strict=True):
-            yield FrameKeypoints(from_crops(xy, boxes, model.view.frame), score.numpy())
+            yield FrameKeypoints(
+                from_crops(xy, boxes, model.view.frame), score.numpy(),
+                model.probabilities(score.numpy(), flip_test=flip_test),
+            )  # fmt: skip
 
 
 def _cut_frame(model: TrainedModel, index: int, image: np.ndarray, boxes: np.ndarray) -> _Cut:

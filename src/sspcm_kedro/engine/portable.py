@@ -181,9 +181,10 @@ def about(model: TrainedModel, flip_test: bool) -> dict[str, str]:
     """What a user of the graph may want to know, each as JSON.
 
     ``keypoints``, their names in order; ``flip_order``; ``skeleton``, as ``skeleton.json`` has it;
-    ``input_hw``, ``padding``, ``flip_test``; and ``choice``, if networks were compared.
+    ``input_hw``, ``padding``, ``flip_test``; ``choice``, if networks were compared; and
+    ``confidence``, if it was measured with the same ``flip_test``: what makes scores probabilities.
     """
-    skeleton, view = model.skeleton, model.view
+    skeleton, view, sure = model.skeleton, model.view, model.confidence
     values: dict[str, Any] = {
         "keypoints": skeleton.names,
         "flip_order": skeleton.flip_order,
@@ -192,5 +193,6 @@ def about(model: TrainedModel, flip_test: bool) -> dict[str, str]:
         "padding": view.padding,
         "flip_test": flip_test,
         **({"choice": model.choice} if model.choice else {}),
+        **({"confidence": sure.to_dict()} if sure and sure.flip_test == flip_test else {}),
     }
     return {name: json.dumps(value) for name, value in values.items()}

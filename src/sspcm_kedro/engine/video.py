@@ -102,7 +102,7 @@ def collect(
             areas = crop_extents(boxed.boxes, frame)[1].prod(axis=1)
             kept = oks_nms(predicted.keypoints, persons, areas, sigmas, threshold=nms_threshold)
             rows = np.sort(kept)
-        keypoints, scores = predicted.keypoints[rows], predicted.scores[rows]
+        keypoints, scores, probabilities = (part[rows] for part in predicted)
         boxes = boxed.boxes[rows]
         known = boxed.tracks
         tracks = tracker.assign(keypoints, boxes) if known is None else known[rows]
@@ -111,7 +111,7 @@ def collect(
             "frames": np.full(len(rows), boxed.frame.index),
             "seconds": np.full(len(rows), boxed.frame.seconds),
             "tracks": tracks, "boxes": boxes, "image_hw": hw, "keypoints": keypoints,
-            "scores": scores, "measured": keypoints,
+            "scores": scores, "probabilities": probabilities, "measured": keypoints,
             "visibility": mark_visibility(keypoints, scores, hw, threshold),
         })  # fmt: skip
     joined = {

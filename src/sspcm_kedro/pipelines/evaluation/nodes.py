@@ -8,6 +8,7 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_people, check_unit, whose
 from sspcm_kedro.engine.choice import Choice, Predicted, choose
+from sspcm_kedro.engine.confidence import Confidence, measure_confidence
 from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import State, is_averaged, networks_of
@@ -179,26 +180,74 @@ def _deployed(stored: Predictions) -> Predicted:
     return Predicted(name, stored[f"{name}.keypoints"], stored[f"{name}.scores"])
 
 
+def measure_shipped(
+    predictions: Predictions,
+    comparison: Predictions,
+    choice: dict[str, Any],
+    validation: Instances,
+    skeleton: Skeleton,
+    view: ViewConfig,
+    evaluation: EvaluationConfig,
+) -> dict[str, Any]:
+    """How likely keypoints of the network that ships are right, by their scores.
+
+    Args:
+        predictions: of the method's networks for the validation people.
+        comparison: of the comparison's.
+        choice: between the networks that they deploy.
+        validation: their labels. They have helped to choose one of two networks, and nothing else.
+        skeleton: the keypoints of all.
+        view: the frame of the predictions.
+        evaluation: its ``pck_threshold`` says what is right.
+
+    Returns:
+        ``confidence``, a ``Confidence`` as JSON; and how true its probabilities are, ``people`` and
+        what ``calibration.reliability`` gives. Empty, and said, where too few people can be
+        measured.
+
+    Raises:
+        BadInput: the predictions are of other people.
+    """
+    check_unit(skeleton.to_dict(), validation=validation)
+    check_people(predictions, validation, STORED, REMEDY)
+    check_people(comparison, validation, STORED, REMEDY)
+    ships = predictions if Choice.from_dict(choice).ships_network else comparison
+    name, keypoints, scores = _deployed(ships)
+    measured = measure_confidence(
+        keypoints, scores, validation, skeleton, view.frame, tolerance=evaluation.pck_threshold,
+        flip_test=evaluation.averages_mirrored(view),
+    )  # fmt: skip
+    if measured is None:
+        logger.warning("How likely keypoints of the shipped network are right is not known: fewer "
+                       "than two validation people can be measured in PCK's unit")  # fmt: skip
+        return {}
+    confidence, report = measured
+    return {"network": name, "confidence": confidence.to_dict(), **report}
+
+
 def export(
     checkpoint: State,
     comparison: State,
     choice: dict[str, Any],
+    measured: dict[str, Any],
     skeleton: Skeleton,
     view: ViewConfig,
     network: NetworkConfig,
 ) -> TrainedModel:
-    """The network that is shipped, and why.
+    """The network that is shipped, why, and how likely it is right.
 
     Args:
         checkpoint: of the method's last round.
         comparison: of the comparison.
         choice: between the networks that they deploy.
+        measured: what ``measure_shipped`` gives.
         skeleton: what both were trained on.
         view: how people were shown to them.
         network: the networks of the run.
     """
     ships = checkpoint if Choice.from_dict(choice).ships_network else comparison
-    return TrainedModel.from_checkpoint(ships, skeleton, view, network, choice)
+    confidence = Confidence.from_dict(measured["confidence"]) if measured else None
+    return TrainedModel.from_checkpoint(ships, skeleton, view, network, choice, confidence)
 
 
 def collect(

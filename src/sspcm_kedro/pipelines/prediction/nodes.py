@@ -123,19 +123,21 @@ def write_keypoints(
     """A COCO keypoint file in image pixels; file names are relative to ``prediction.images``.
 
     Each annotation also has a ``score``, that of the box times the mean of the clear keypoints',
-    and ``keypoint_scores`` (k). A keypoint has v 2, or 1 below ``prediction.threshold``; outside of
+    and ``keypoint_scores`` (k); where they were measured, ``keypoint_probabilities`` (k), of being
+    right. A keypoint has v 2, or 1 below ``prediction.threshold``; outside of
     its image it has, as COCO says it, v 0 and no place. Of people whom a detector found twice the
     better scored one is left (OKS-NMS).
     """
     rows, keypoints, scores, visibility = _locate(predictions, people, model, config, evaluation)
     persons = rescore(people.box_scores[rows], scores, threshold=evaluation.score_threshold)
+    further = {"score": persons, "keypoint_scores": scores}
+    likely = model.probabilities(scores, flip_test=evaluation.flip_test)
+    if np.isfinite(likely).any():
+        further["keypoint_probabilities"] = likely
     return coco_content(
         people.take(rows), _names(people, config), keypoints, visibility, model.skeleton,
         description=f"Predicted keypoints; {'boxes were given' if config.boxes else WHOLE}",
-        further={
-            "score": persons.astype(float).round(4).tolist(),
-            "keypoint_scores": scores.astype(float).round(4).tolist(),
-        },
+        further={key: of.astype(float).round(4).tolist() for key, of in further.items()},
     )  # fmt: skip
 
 

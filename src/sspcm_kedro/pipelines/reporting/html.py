@@ -41,10 +41,11 @@ FIGURES = {
         "crosses. White lines are the truth, where it is known; training never saw it.",
     ),
     "reliability_diagram": (
-        "Do the probabilities of pseudo-labels hold?",
-        "Left: the share of labels that are right, by how likely the method said they are; on the "
-        "dotted line it is as said. Right: how far off they are in the median. People who are held "
-        "out teach nobody.",
+        "Do the probabilities hold?",
+        "Left: the share of keypoints that are right, by how likely they were said to be; on the "
+        "dotted line it is as said. Right: how far off they are in the median. Pseudo-labels are "
+        "measured on labeled people who are held out and teach nobody, the shipped network on "
+        "the validation people; every probability is by a curve that has not seen its person.",
     ),
 }
 """Title and caption of each figure, by its name in the catalog, in the order of the page."""

@@ -120,11 +120,21 @@ def draw_quality(rounds: list[dict[str, float]], skeleton: Skeleton) -> Figure:
     return _says("No truth is known of the unlabeled people.")
 
 
-def draw_reliability(measured: dict[str, Any], skeleton: Skeleton) -> Figure:
-    """Share of right labels, and their error, by probability; says so where there is none."""
+def draw_reliability(labels: dict[str, Any], shipped: dict[str, Any], skeleton: Skeleton) -> Figure:
+    """Share of right pseudo-labels and predictions, and their error, by probability.
+
+    Args:
+        labels: what ``measure_probabilities`` gives; empty of methods that measure none.
+        shipped: what ``measure_shipped`` gives; empty where nobody could be measured.
+        skeleton: says what PCK's unit is.
+    """
+    measured = {whose: {**labels[whose], "tolerance": labels["tolerance"]}
+                for whose in ("held_out", "unlabeled") if whose in labels}  # fmt: skip
+    if shipped:
+        measured["validation"] = {**shipped, "tolerance": shipped["confidence"]["tolerance"]}
     if measured:
         return reliability_diagram(measured, skeleton.pck_unit)
-    return _says("The method does not measure how likely its pseudo-labels are right.")
+    return _says("Nothing could be measured: no keypoint's truth is known in PCK's unit.")
 
 
 def _says(text: str) -> Figure:
