@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from sspcm_kedro.figures.style import NETWORK_COLORS, legend_below
@@ -25,7 +26,7 @@ def reliability_diagram(measured: Mapping[str, Mapping[str, Any]], pck_unit: str
 
     Source: Niculescu-Mizil and Caruana, ICML 2005 (reliability diagrams).
     """
-    figure = Figure(figsize=(9.5, 4.4), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":", label="as said")
     tolerances = sorted({own["tolerance"] for own in measured.values()})
@@ -52,10 +53,13 @@ def reliability_diagram(measured: Mapping[str, Mapping[str, Any]], pck_unit: str
     left.set_ylabel(f"share right ({within})")
     right.set_ylabel(f"median error ({pck_unit})")
     left.set_ylim(-0.03, 1.03)
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, max(right.get_ylim()[1], 1.1 * tolerances[-1]))  # room for what is written
     for axes in (left, right):
         axes.set_xlim(-0.03, 1.03)
         axes.set_xlabel("probability (area: number of keypoints)")
         axes.grid(alpha=0.25)
-    legend_below(figure, left.get_legend_handles_labels()[0], columns=2)
+    legend_below(figure, left.get_legend_handles_labels()[0], columns=1)
+    for handle in figure.legends[0].legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([40])
     return figure
