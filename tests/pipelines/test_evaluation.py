@@ -13,6 +13,7 @@ from PIL import Image
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.data.whose import whose
+from sspcm_kedro.engine.choice import Choice
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import Learner, network_maker
@@ -28,7 +29,7 @@ from sspcm_kedro.pipelines.evaluation.nodes import (
     choose_network,
     collect,
     export,
-    measure_shipped,
+    measure_deployed,
     predict_validation,
     score_networks,
 )
@@ -317,11 +318,12 @@ def test_the_better_network_is_exported_and_says_why(people, better, average_dec
         averages = learner.method.networks if average_decay is None else learner.method.averages
         expected[name] = averages["student"].state_dict()
     unmirrored = EVALUATION.model_copy(update={"flip_test": False})
-    measured = measure_shipped(*pair, choice, people, SKELETON, VIEW, unmirrored)
-    assert measured["network"] == better and measured["people"] == N
-    assert measured["labels"] == 3 * N and measured["right"] == 1  # the other's are not
+    both = [measure_deployed(own, people, SKELETON, VIEW, unmirrored) for own in pair]
+    (measured,) = (own for own in both if own["network"] == better)
+    assert measured["people"] == N and measured["labels"] == 3 * N
+    assert measured["right"] == 1  # the other's are not
     of_both = (checkpoints["student"], checkpoints["baseline"], choice)
-    model = export(*of_both, measured, SKELETON, VIEW, network)
+    model = export(*of_both, *both, SKELETON, VIEW, network)
     tensors = model.to_tensors()
     assert model.confidence is not None
     assert model.confidence.to_dict() == json.loads(tensors["confidence"]) == measured["confidence"]
@@ -336,8 +338,8 @@ def test_the_better_network_is_exported_and_says_why(people, better, average_dec
     del tensors["choice"]  # a file of before
     assert TrainedModel.from_tensors(tensors, "model").choice == {}
     blank = replace(people, visibility=np.zeros_like(people.visibility))
-    assert measure_shipped(*pair, choice, blank, SKELETON, VIEW, unmirrored) == {}
-    assert export(*of_both, {}, SKELETON, VIEW, network).confidence is None
+    assert measure_deployed(pair[0], blank, SKELETON, VIEW, unmirrored) == {}
+    assert export(*of_both, {}, {}, SKELETON, VIEW, network).confidence is None
 
 
 def test_predictions_of_other_people_choose_nothing(people):
@@ -368,7 +370,9 @@ def test_probabilities_are_measured_on_held_out_and_on_unlabeled_people(people):
     assert [row["right"] for row in found["unlabeled"]["bins"]] == [0, 1, 1]
     errors = [row["error"] for row in found["unlabeled"]["bins"]]
     assert errors == pytest.approx([0.3, 0, 0], abs=1e-3)
-    figure = draw_reliability(found | {"held_out": found["unlabeled"]}, {}, bare)
+    labels = found | {"held_out": found["unlabeled"]}
+    choice = Choice(None, "student", "baseline", *[None] * 6, 0, 0, 0, "student", False, "", "")
+    figure = draw_reliability(labels, {"choice": choice.to_dict()}, {}, {}, bare)
     assert [ax.get_ylabel() for ax in figure.axes] == [
         "share right (within 0.25 box)", "median error (box)"
     ]  # fmt: skip

@@ -56,7 +56,10 @@ def hw_of(people: pd.DataFrame) -> np.ndarray:
 
 def probabilities(project, scores) -> np.ndarray:
     """By the curve that evaluation measured on the validation people."""
-    curve = json.loads((project.data / "08_reporting/shipped_reliability.json").read_text())
+    choice = json.loads((project.data / "08_reporting/choice.json").read_text())
+    whose = "network" if choice["ships"] == choice["network"] else "comparison"
+    file = project.data / "07_model_output" / f"{whose}_reliability.json"
+    curve = json.loads(file.read_text())
     line = curve["confidence"]["slope"] * np.log(np.maximum(np.asarray(scores, float), 1e-3))
     return expit(line + curve["confidence"]["offset"])
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 import sspcm_kedro
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.datasets.instances import InstancesDataset
+from sspcm_kedro.engine.confidence import Confidence
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import CropFrame
@@ -203,12 +204,19 @@ def points_of(answers: list[dict]) -> np.ndarray:
 @pytest.mark.parametrize("which", ["method", "dual"])
 def test_the_model_serves_what_evaluation_saw(staged, which):
     model, people = served(staged, getattr(staged, which)), validation(staged)
-    found = points_of(model.predict(pd.DataFrame(sent(people))))
+    answers = model.predict(pd.DataFrame(sent(people)))
+    found = points_of(answers)
     folder, name = {"method": ("validation", "student"), "dual": ("comparison", "pose_dual")}[which]
     stored = load_file(staged.project.data / "07_model_output" / folder / "predictions.safetensors")
     expected = to_image(stored[f"{name}.keypoints"], people, CropFrame((64, 48)))
     assert found[..., :2] == pytest.approx(expected, abs=0.05)
     assert found[..., 2] == pytest.approx(stored[f"{name}.scores"].numpy(), abs=1e-3)
+    report = {"method": "network", "dual": "comparison"}[which]
+    measured = read(staged, f"07_model_output/{report}_reliability.json")
+    assert measured["network"] == name
+    told = [[p["probability"] for p in a["people"][0]["keypoints"]] for a in answers]
+    confidence = Confidence.from_dict(measured["confidence"])
+    np.testing.assert_allclose(told, confidence(found[..., 2]), atol=1e-5)
 
 
 def test_the_scoring_protocol_takes_json_and_gives_named_keypoints(staged):

@@ -77,7 +77,8 @@ class Calibration:
 
     def line(self) -> tuple[list[float], float]:
         """The weights (f) of features and what is added: the logarithm of a label's odds."""
-        scaler, logistic = self.model[0], self.model[1]
+        parts: Any = self.model
+        scaler, logistic = parts[0], parts[1]
         weights = logistic.coef_[0] / scaler.scale_
         return weights.tolist(), float(logistic.intercept_[0] - weights @ scaler.mean_)
 

@@ -55,6 +55,12 @@ class Confidence:
         """What ``to_dict`` gave."""
         return cls(**values)
 
+    @classmethod
+    def in_report(cls, report: dict[str, Any]) -> "Confidence | None":
+        """The ``confidence`` that evaluation has stored with its reliability; None of an empty
+        report: nobody could be measured."""
+        return cls.from_dict(report["confidence"]) if report else None
+
 
 def measure_confidence(
     keypoints: Tensor,

@@ -21,6 +21,7 @@ from sspcm_kedro.data.views import crops_of, plain_pixels
 from sspcm_kedro.datasets.figure import FigureDataset
 from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.choice import Choice
+from sspcm_kedro.engine.confidence import Confidence
 from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.fingerprint import fingerprint, people_text
@@ -101,22 +102,22 @@ class Log:
         elif name == "network_scores":
             deployed = self._catalog.load("validation_predictions")["deployed"]
             self._numbers(name, score_points(data, deployed, self._last_step))
-            checkpoint = f"round_{self._settings['training'].rounds}_checkpoint"
-            self._write(name, "model", lambda run: self._model(run, self._deploys(checkpoint)))
         elif name == "comparison_scores":
             deployed = next(iter(data))
             self._numbers(name, score_points(data, deployed, self._last_step))
-            checkpoint = "comparison_checkpoint"
-            self._write(name, "model", lambda run: self._model(run, self._deploys(checkpoint)))
+        elif name in ("network_reliability", "comparison_reliability"):
+            last = f"round_{self._settings['training'].rounds}_checkpoint"
+            made = last if trained_by(name) == "method" else "comparison_checkpoint"
+            self._write(name, "model", lambda run: self._model(run, self._deploys(made, data)))
         elif name in COMPARING or isinstance(self._catalog[name], FigureDataset):
             self._file(name)
         if name == "choice":
             self._chosen(Choice.from_dict(data))
-        elif name == "metrics":  # by now both models are there
-            ships = Choice.from_dict(data["choice"]).ships_network
+        elif name == "trained_model":  # by now both models are there
+            ships = Choice.from_dict(self._catalog.load("choice")).ships_network
             registry = self._store.name
             self._write(
-                "metrics" if ships else "comparison_", "registered model",
+                "choice" if ships else "comparison_", "registered model",
                 lambda run: run.name_shipped(registry) if run.find() else None,
             )  # fmt: skip
 
@@ -213,11 +214,12 @@ class Log:
     def _path(self, name: str) -> Path:
         return Path(self._catalog[name]._describe()["filepath"])
 
-    def _deploys(self, checkpoint: str) -> TrainedModel:
-        """The network that a training deploys, shipped or not."""
+    def _deploys(self, checkpoint: str, measured: dict[str, Any]) -> TrainedModel:
+        """The network that a training deploys, shipped or not, and how likely it is right."""
         return TrainedModel.from_checkpoint(
             self._catalog.load(checkpoint), self._catalog.load("skeleton"),
             self._settings["view"], self._settings["network"],
+            confidence=Confidence.in_report(measured),
         )  # fmt: skip
 
     def _model(self, run: Run, model: TrainedModel) -> None:

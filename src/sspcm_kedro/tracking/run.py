@@ -251,7 +251,8 @@ class Run:
 def signature() -> ModelSignature:
     """What ``sspcm_kedro.serving`` takes and gives."""
     number, text = DataType.double, DataType.string
-    values = [Property("name", text), *(Property(n, number) for n in ("x", "y", "score"))]
+    values = [Property("name", text), *(Property(n, number) for n in ("x", "y", "score")),
+              Property("probability", number, required=False)]  # fmt: skip
     person = [Property("box", Array(number)), Property("keypoints", Array(Object(values)))]
     return ModelSignature(
         Schema([ColSpec(AnyType(), "image"), ColSpec(AnyType(), "boxes", required=False)]),

@@ -180,46 +180,40 @@ def _deployed(stored: Predictions) -> Predicted:
     return Predicted(name, stored[f"{name}.keypoints"], stored[f"{name}.scores"])
 
 
-def measure_shipped(
+def measure_deployed(
     predictions: Predictions,
-    comparison: Predictions,
-    choice: dict[str, Any],
     validation: Instances,
     skeleton: Skeleton,
     view: ViewConfig,
     evaluation: EvaluationConfig,
 ) -> dict[str, Any]:
-    """How likely keypoints of the network that ships are right, by their scores.
+    """How likely keypoints of the network that is deployed are right, by their scores.
 
     Args:
-        predictions: of the method's networks for the validation people.
-        comparison: of the comparison's.
-        choice: between the networks that they deploy.
-        validation: their labels. They have helped to choose one of two networks, and nothing else.
+        predictions: of the networks for the validation people, as ``predict_validation`` gives.
+        validation: their labels. They help to choose one of two networks, and nothing else.
         skeleton: the keypoints of all.
         view: the frame of the predictions.
         evaluation: its ``pck_threshold`` says what is right.
 
     Returns:
-        ``confidence``, a ``Confidence`` as JSON; and how true its probabilities are, ``people`` and
-        what ``calibration.reliability`` gives. Empty, and said, where too few people can be
-        measured.
+        The ``network``; ``confidence``, a ``Confidence`` as JSON; and how true its probabilities
+        are, ``people`` and what ``calibration.reliability`` gives. Empty, and said, where too few
+        people can be measured.
 
     Raises:
         BadInput: the predictions are of other people.
     """
     check_unit(skeleton.to_dict(), validation=validation)
     check_people(predictions, validation, STORED, REMEDY)
-    check_people(comparison, validation, STORED, REMEDY)
-    ships = predictions if Choice.from_dict(choice).ships_network else comparison
-    name, keypoints, scores = _deployed(ships)
+    name, keypoints, scores = _deployed(predictions)
     measured = measure_confidence(
         keypoints, scores, validation, skeleton, view.frame, tolerance=evaluation.pck_threshold,
         flip_test=evaluation.averages_mirrored(view),
     )  # fmt: skip
     if measured is None:
-        logger.warning("How likely keypoints of the shipped network are right is not known: fewer "
-                       "than two validation people can be measured in PCK's unit")  # fmt: skip
+        logger.warning("How likely keypoints of the %s are right is not known: fewer than two "
+                       "validation people can be measured in PCK's unit", name)  # fmt: skip
         return {}
     confidence, report = measured
     return {"network": name, "confidence": confidence.to_dict(), **report}
@@ -229,7 +223,8 @@ def export(
     checkpoint: State,
     comparison: State,
     choice: dict[str, Any],
-    measured: dict[str, Any],
+    reliability: dict[str, Any],
+    comparison_reliability: dict[str, Any],
     skeleton: Skeleton,
     view: ViewConfig,
     network: NetworkConfig,
@@ -240,13 +235,18 @@ def export(
         checkpoint: of the method's last round.
         comparison: of the comparison.
         choice: between the networks that they deploy.
-        measured: what ``measure_shipped`` gives.
+        reliability: what ``measure_deployed`` gives of the method's network.
+        comparison_reliability: of the comparison's.
         skeleton: what both were trained on.
         view: how people were shown to them.
         network: the networks of the run.
     """
-    ships = checkpoint if Choice.from_dict(choice).ships_network else comparison
-    confidence = Confidence.from_dict(measured["confidence"]) if measured else None
+    ships, measured = (
+        (checkpoint, reliability)
+        if Choice.from_dict(choice).ships_network
+        else (comparison, comparison_reliability)
+    )
+    confidence = Confidence.in_report(measured)
     return TrainedModel.from_checkpoint(ships, skeleton, view, network, choice, confidence)
 
 

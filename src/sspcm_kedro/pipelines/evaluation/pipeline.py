@@ -8,7 +8,7 @@ from sspcm_kedro.pipelines.evaluation.nodes import (
     choose_network,
     collect,
     export,
-    measure_shipped,
+    measure_deployed,
     predict_comparison,
     predict_validation,
     score_networks,
@@ -16,7 +16,8 @@ from sspcm_kedro.pipelines.evaluation.nodes import (
 
 NETWORK = by_name("skeleton", "params:view", "params:network")
 PREDICT = NETWORK | by_name("validation", "params:evaluation", "params:machine")
-SCORE = by_name("validation", "ignored", "skeleton", "params:view", "params:evaluation")
+MEASURE = by_name("validation", "skeleton", "params:view", "params:evaluation")
+SCORE = MEASURE | by_name("ignored")
 
 
 def create_comparison_pipeline() -> Pipeline:
@@ -29,6 +30,8 @@ def create_comparison_pipeline() -> Pipeline:
              "comparison_predictions", name="predict", tags=["evaluation", "gpu"]),
         Node(score_networks, {**SCORE, "predictions": "comparison_predictions"},
              "comparison_scores", name="score", tags="evaluation"),
+        Node(measure_deployed, {**MEASURE, "predictions": "comparison_predictions"},
+             "comparison_reliability", name="measure", tags="evaluation"),
     ])  # fmt: skip
 
 
@@ -49,13 +52,12 @@ def create_pipeline(rounds: int) -> Pipeline:
              SCORE | by_name("params:seed", predictions="validation_predictions",
                              comparison="comparison_predictions"),
              "choice", name="choose_network"),
-        Node(measure_shipped,
-             by_name("choice", "validation", "skeleton", "params:view", "params:evaluation",
-                     predictions="validation_predictions", comparison="comparison_predictions"),
-             "shipped_reliability", name="measure_shipped"),
+        Node(measure_deployed, {**MEASURE, "predictions": "validation_predictions"},
+             "network_reliability", name="measure_network"),
         Node(export,
-             NETWORK | last | by_name("choice", comparison="comparison_checkpoint",
-                                      measured="shipped_reliability"),
+             NETWORK | last | by_name("choice", "comparison_reliability",
+                                      comparison="comparison_checkpoint",
+                                      reliability="network_reliability"),
              "trained_model", name="export"),
         Node(score_pseudo_labels,
              ["hidden_truth", "skeleton", "params:view", "params:evaluation", *labels],

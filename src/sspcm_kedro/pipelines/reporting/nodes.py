@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from sspcm_kedro.data.instances import Instances, evenly_spaced
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.data.whose import check_people, check_unit
+from sspcm_kedro.engine.choice import Choice
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.figures.charts import learning_curves, per_keypoint_bars, pseudo_label_quality
 from sspcm_kedro.figures.reliability import reliability_diagram
@@ -120,16 +121,26 @@ def draw_quality(rounds: list[dict[str, float]], skeleton: Skeleton) -> Figure:
     return _says("No truth is known of the unlabeled people.")
 
 
-def draw_reliability(labels: dict[str, Any], shipped: dict[str, Any], skeleton: Skeleton) -> Figure:
+def draw_reliability(
+    labels: dict[str, Any],
+    metrics: dict[str, Any],
+    network: dict[str, Any],
+    comparison: dict[str, Any],
+    skeleton: Skeleton,
+) -> Figure:
     """Share of right pseudo-labels and predictions, and their error, by probability.
 
     Args:
         labels: what ``measure_probabilities`` gives; empty of methods that measure none.
-        shipped: what ``measure_shipped`` gives; empty where nobody could be measured.
+        metrics: say which network ships.
+        network: what ``measure_deployed`` gives of the method's network; empty where nobody could
+            be measured.
+        comparison: of the comparison's.
         skeleton: says what PCK's unit is.
     """
     measured = {whose: {**labels[whose], "tolerance": labels["tolerance"]}
                 for whose in ("held_out", "unlabeled") if whose in labels}  # fmt: skip
+    shipped = network if Choice.from_dict(metrics["choice"]).ships_network else comparison
     if shipped:
         measured["validation"] = {**shipped, "tolerance": shipped["confidence"]["tolerance"]}
     if measured:
