@@ -239,8 +239,9 @@ def _draw_gain(ax: Axes, curve: Curve) -> None:
     first, last = map(math.log2, ax.get_xlim())
     late = (math.log2(high) - first) / (last - first) > ROOM
     close = (math.log2(high) - math.log2(low)) / (last - first) < 1 - ROOM
+    early = (math.log2(low) - first) / (last - first) < 1 - ROOM and not close
     for number, text in ends if high > low else ends[:1]:
-        left = number == low or late  # of its line, where the figure's edge is near
+        left = not early if number == low else late  # of its line: the figure's edge may be near
         raised = left and number > low and close  # above the other one
         ax.plot([number, number], [bottom, score], linestyle=":", color=GAIN, linewidth=1.6)
         ax.annotate(
