@@ -1,4 +1,4 @@
-"""Takes ``pipeline.png``, the image in the README, of the site that ``make viz`` has built.
+"""Takes ``pipeline.png``, the image in docs/look.md, of the site that ``make viz`` has built.
 
 Needs a Chromium:
 
