@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from sspcm_kedro.engine.memory import keep_freed_memory
 from sspcm_kedro.engine.precision import allow_tf32
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
@@ -20,7 +21,8 @@ FIXED_WORKSPACES = (":4096:8", ":16:8")
 
 @contextmanager
 def configured_torch(machine: MachineConfig) -> Iterator[None]:
-    """Torch's threads and determinism as the machine says, and as they were afterwards.
+    """Torch's threads and determinism as the machine says, and as they were afterwards. On a CPU
+    the process keeps the memory of freed tensors from then on.
 
     Raises:
         BadInput: it is too late for cuBLAS to be deterministic.
@@ -30,6 +32,8 @@ def configured_torch(machine: MachineConfig) -> Iterator[None]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     if machine.deterministic and machine.pick().type == "cuda":
         _fix_workspace()
+    if machine.pick().type == "cpu":
+        keep_freed_memory()
     try:
         torch.use_deterministic_algorithms(machine.deterministic)
         if machine.threads is not None:

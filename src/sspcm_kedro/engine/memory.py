@@ -1,6 +1,8 @@
-"""Absurd sizes are refused before memory is taken for them."""
+"""Absurd sizes are refused before memory is taken for them; what is freed is used again."""
 
+import ctypes
 import os
+import sys
 
 import torch
 
@@ -12,6 +14,9 @@ from sspcm_kedro.pose.skeleton import COCO
 
 FLOAT = 4
 """Bytes of a float32."""
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""The names that glibc's mallopt(3) has for its settings."""
 
 
 def need_memory(
@@ -48,3 +53,16 @@ def memory_of(device: torch.device) -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep the memory of freed tensors for those to come.
+
+    glibc gives each large block back to the system, which fills the next one with zeros, page by
+    page: on a CPU that took up to a third of a training step. Elsewhere nothing changes. Source:
+    mallopt(3).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, 2**30)
+        mallopt(TRIM_THRESHOLD, 2**31 - 1)

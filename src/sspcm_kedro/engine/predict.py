@@ -21,6 +21,9 @@ from sspcm_kedro.pose.geometry import CropFrame, crop_matrix, invert, move_point
 from sspcm_kedro.pose.heatmap import HeatmapCodec, flip_back
 from sspcm_kedro.pose.skeleton import Skeleton
 
+ON_CPU = 16
+"""The most people that a network sees at once on a CPU: more leave its caches, and take longer."""
+
 
 @torch.no_grad()
 @explain_nondeterminism()
@@ -44,7 +47,7 @@ def predict(
         codec: reads keypoints from heatmaps.
         flip_test: average with the mirrored view.
         device: where to compute.
-        batch: people at once.
+        batch: people at once, on a CPU at most ``ON_CPU``.
         title: of the progress bar; without it there is none.
     """
 
@@ -64,6 +67,7 @@ def _look_at_all(
 
     Several processes deal out the batches, which are the same for any number of them.
     """
+    batch = min(batch, ON_CPU) if device.type == "cpu" else batch
     parts = torch.arange(len(crops)).split(batch)[ranks.rank() :: ranks.world()]
     reads = ([crops.read(rows, device)] for rows in parts)
     with eval_mode(net), closing(read_ahead(reads, crops.workers)) as pixels:
@@ -113,7 +117,7 @@ def predict_views(
         views: how each person is shown.
         mirrored: whether mirrored views mean anything.
         device: where to compute.
-        batch: people at once.
+        batch: people at once, on a CPU at most ``ON_CPU``.
         title: of the progress bar; without it there is none.
     """
     flip_order = skeleton.flip_order if mirrored else None
