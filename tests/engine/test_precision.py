@@ -93,7 +93,9 @@ def test_records_of_before_are_of_fp32():
     """Another precision is another training; the usual one changes no fingerprint."""
 
     def read(**more) -> dict:
-        return as_record({"training": Stage.numbered(0).read_training(TrainingConfig(**more))})
+        training = TrainingConfig(**more)
+        read = Stage.numbered(0).read_training(training, labels_only=True)
+        return as_record({"training": read})
 
     assert "precision" not in read()["training"]
     assert read(precision="bf16")["training"]["precision"] == "bf16"

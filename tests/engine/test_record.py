@@ -6,7 +6,7 @@ import pytest
 
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.fingerprint import fingerprint
-from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.optimizer import RoundBatch, TrainingConfig
 from sspcm_kedro.engine.record import (
     COMPARISON,
     Stage,
@@ -41,7 +41,7 @@ def test_the_rates_of_a_stage_are_those_of_its_steps(number):
     for step in steps:
         held = max(first for first in rates if first <= step)
         assert rates[held] == schedule.at(step), step
-    read = stage.read_training(TRAINING)["learning_rate"]
+    read = stage.read_training(TRAINING, labels_only=True)["learning_rate"]
     assert read == {f"from_step_{step}": rate for step, rate in rates.items()}
 
 
@@ -61,6 +61,7 @@ def test_the_rates_of_a_stage_are_those_of_its_steps(number):
         ({"linear_start": 21}, {0, 1, None}),
         ({"backbone_rate": 0.5}, {0, 1, 2, None}),
         ({"average_decay": 0.9}, {0, 1, 2, None}),
+        ({"round_batch": RoundBatch(labeled=1, unlabeled=3)}, {1, 2, None}),
     ],
 )
 def test_a_stage_reads_of_the_training_what_decides_its_own_steps(changed, readers):
@@ -68,7 +69,8 @@ def test_a_stage_reads_of_the_training_what_decides_its_own_steps(changed, reade
     stages = {number: Stage.numbered(number) for number in range(3)} | {None: COMPARISON}
     found = {
         number for number, stage in stages.items()
-        if stage.read_training(TRAINING) != stage.read_training(change(**changed))
+        if stage.read_training(TRAINING, labels_only=number == 0)
+        != stage.read_training(change(**changed), labels_only=number == 0)
     }  # fmt: skip
     assert found == readers
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from kedro.io import DataCatalog, MemoryDataset
@@ -548,3 +549,17 @@ def test_too_few_labels_to_measure_on_are_refused_before_anything_is_trained(peo
     given = {name: few[name] for name in ("labeled", "validation", "skeleton")}
     with pytest.raises(BadInput, match=r"held-out labeled people: .*of 0, 0 do.*four at least"):
         next(warm_up(**given, resume=None, method=config("many_view"), **settings))
+
+
+@pytest.mark.parametrize(("kind", "mixed"), [("supervised", 8), ("pose_cons", 3 + 1)])
+def test_labels_alone_are_learned_in_whole_batches_to_the_end(project, kind, mixed):
+    """The warm-up's epoch has batches of ``batch``, and so have the others of who has no unlabeled
+    people; else they are ``round_batch``. A comparison stands beside a method in rounds."""
+    project.run(
+        "comparison", comparison={"kind": kind}, method={"kind": "many_view"},
+        training={"batch": 8, "round_batch": {"labeled": 3, "unlabeled": 1}, "steps": 2,
+                  "warmup_epochs": 1, "round_epochs": 1, "rounds": 1},
+    )  # fmt: skip
+    history = pd.read_csv(project.data / "06_models" / "comparison" / "history.csv")
+    people = history["people_per_second"] * history["seconds"]
+    np.testing.assert_allclose(people, [2 * 8, 2 * mixed])

@@ -55,9 +55,10 @@ class Stage:
         """Its epochs, of the whole training."""
         return range(training.epochs) if self.number is None else training.span(self.number)
 
-    def read_training(self, training: TrainingConfig) -> Record:
+    def read_training(self, training: TrainingConfig, *, labels_only: bool) -> Record:
         """What it reads of a training's settings: not how many rounds follow, but at which rates
-        its own steps learn, by the step from which each holds."""
+        its own steps learn, by the step from which each holds; and how large batches of both kinds
+        of people are where it has such."""
         span = self.span(training)
         schedule = training.schedule()
         rates = schedule.rates(range(span.start * training.steps, span.stop * training.steps))
@@ -68,7 +69,7 @@ class Stage:
             "steps": training.steps,
             "warmup_epochs": training.warmup_epochs,
             **({} if self.number == 0 else {"round_epochs": training.round_epochs}),
-            **self._mixed(training),
+            **({} if labels_only else self._mixed(training)),
             **({"rounds": training.rounds} if self.number is None else {}),
             "learning_rate": {f"from_step_{step}": rate for step, rate in rates.items()},
             **({"linear_start": training.linear_start} if self._rises(training) else {}),
@@ -79,7 +80,7 @@ class Stage:
 
     def _mixed(self, training: TrainingConfig) -> Record:
         """The batches of labeled and unlabeled people, where they are not of one size."""
-        if self.number == 0 or training.round_batch is None:
+        if training.round_batch is None:
             return {}
         return {"round_batch": training.round_batch.model_dump()}
 

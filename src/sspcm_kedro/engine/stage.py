@@ -105,15 +105,15 @@ class StageSettings:
             self.machine.compile,
         )
 
-    def read(self, stage: Stage) -> Record:
-        """What a stage reads of them."""
+    def read(self, stage: Stage, *, labels_only: bool) -> Record:
+        """What a stage reads of them, which may learn from labels alone."""
         return {
             "seed": self.seed,
             "view": self.view.model_dump(mode="json"),
             "network": self.network.model_dump(mode="json"),
             "weights": file_digests(self.network.files()) or None,
             "method": self.method.read(labels_only=stage.number == 0),
-            "training": stage.read_training(self.training),
+            "training": stage.read_training(self.training, labels_only=labels_only),
         }
 
 
@@ -137,7 +137,7 @@ def record_of(
     return as_record({
         "stage": stage.name,
         "learners": None if learners == tuple(method.networks) else learners,
-        **settings.read(stage),
+        **settings.read(stage, labels_only=labels_only),
         "skeleton": people.skeleton.to_dict(),
         "crops": crops_record(people.stored),
         "labeled": _digest(people.labeled),
@@ -168,7 +168,8 @@ def train_stage(
 ) -> Iterator[dict[str, Any]]:
     """Yield checkpoint and history as often as ``train`` does.
 
-    The epochs of the warm-up learn from labels alone, later ones from all that the method reads.
+    The epochs of the warm-up learn from labels alone, later ones from all that the method reads: of
+    a method that reads labels alone every batch is as large as in the warm-up.
 
     Args:
         stage: its name and its place in the training.
@@ -211,12 +212,11 @@ def train_stage(
         seed=settings.seed, stored=people.stored,
     )  # fmt: skip
     warm = replace(full, unlabeled=None, pseudo=None, size=(training.batch, training.batch))
+    alone = training.epochs if unlabeled is None else training.warmup_epochs
     with allow_tf32(training.precision == "tf32"):
         yield from train(
             learner,
-            lambda epoch, shard, step: (warm if epoch < training.warmup_epochs else full).epoch(
-                epoch, shard, step
-            ),
+            lambda epoch, shard, step: (warm if epoch < alone else full).epoch(epoch, shard, step),
             make_monitor(
                 people.validation, skeleton, view, settings.monitor, machine,
                 learner.method.learners(last=last),
