@@ -135,7 +135,7 @@ def test_library_and_server_tell_it_for_the_scores_that_it_is_of(tmp_path, mirro
             assert json.loads(metadata["confidence"]) == confidence.to_dict()
 
 
-def test_a_model_without_it_tells_nothing_and_a_damaged_one_is_refused(tmp_path):
+def test_a_model_without_it_tells_nothing_and_a_damaged_one_is_refused():
     bare = model_of(None)
     assert "confidence" not in bare.to_tensors() and "confidence" not in about(bare, False)
     again = TrainedModel.from_tensors(bare.to_tensors(), "model")
@@ -144,4 +144,5 @@ def test_a_model_without_it_tells_nothing_and_a_damaged_one_is_refused(tmp_path)
     damaged = {**bare.to_tensors(), "confidence": '{"slope": 1}'}
     with pytest.raises(BadInput, match="model: must hold weights with their skeleton"):
         TrainedModel.from_tensors(damaged, "model")
-    assert replace(bare, confidence=Confidence(1, 0, 0.1, "box", False)).confidence is not None
+    sure = replace(bare, confidence=Confidence(1, 0, 0.1, "box", False))
+    assert TrainedModel.from_tensors(sure.to_tensors(), "model").confidence == sure.confidence

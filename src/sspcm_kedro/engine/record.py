@@ -59,7 +59,7 @@ class Stage:
         """What it reads of a training's settings: not how many rounds follow, but at which rates
         its own steps learn, by the step from which each holds; and how large batches of both kinds
         of people are where it has such."""
-        span = self.span(training)
+        span, mixed = self.span(training), None if labels_only else training.round_batch
         schedule = training.schedule()
         rates = schedule.rates(range(span.start * training.steps, span.stop * training.steps))
         return {
@@ -69,7 +69,7 @@ class Stage:
             "steps": training.steps,
             "warmup_epochs": training.warmup_epochs,
             **({} if self.number == 0 else {"round_epochs": training.round_epochs}),
-            **({} if labels_only else self._mixed(training)),
+            **({"round_batch": mixed.model_dump()} if mixed else {}),
             **({"rounds": training.rounds} if self.number is None else {}),
             "learning_rate": {f"from_step_{step}": rate for step, rate in rates.items()},
             **({"linear_start": training.linear_start} if self._rises(training) else {}),
@@ -77,12 +77,6 @@ class Stage:
             "average_decay": training.average_decay,
             "precision": training.precision,
         }
-
-    def _mixed(self, training: TrainingConfig) -> Record:
-        """The batches of labeled and unlabeled people, where they are not of one size."""
-        if training.round_batch is None:
-            return {}
-        return {"round_batch": training.round_batch.model_dump()}
 
     def is_last(self, training: TrainingConfig) -> bool:
         """Whether the training ends with it."""
