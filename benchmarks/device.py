@@ -60,9 +60,10 @@ from sspcm_kedro.augment.occlude import Donors  # noqa: E402
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled  # noqa: E402
 from sspcm_kedro.data.crops import cut_people  # noqa: E402
 from sspcm_kedro.data.views import ViewConfig  # noqa: E402
-from sspcm_kedro.engine.compiled import compiled_step  # noqa: E402
+from sspcm_kedro.engine.compiled import learning_step  # noqa: E402
 from sspcm_kedro.engine.optimizer import TrainingConfig, adam  # noqa: E402
 from sspcm_kedro.engine.precision import Precision, allow_tf32, set_precision  # noqa: E402
+from sspcm_kedro.machine import Compile  # noqa: E402
 from sspcm_kedro.methods import MethodConfig  # noqa: E402
 from sspcm_kedro.methods.base import Method, total_loss  # noqa: E402
 from sspcm_kedro.nets import ROLES, NetworkConfig  # noqa: E402
@@ -72,11 +73,15 @@ from sspcm_kedro.pose.skeleton import COCO  # noqa: E402
 NONE = "not measured"
 KEYPOINTS = COCO.size
 PRECISIONS: tuple[Precision, ...] = ("bf16", "tf32", "fp32")
-ORDER: tuple[tuple[tuple[Precision, ...], bool], ...] = (
-    (("bf16", "tf32"), False), (("fp32",), False), (PRECISIONS, True),
+HOW: dict[str, Compile | None] = {"": None, ", graph": "graph", ", compiled": "networks"}
+ORDER: tuple[tuple[tuple[Precision, ...], str], ...] = (
+    (("bf16", "tf32"), ""), (("bf16", "tf32"), ", graph"), (("fp32",), ""),
+    (PRECISIONS, ", compiled"),
 )  # fmt: skip
-MEASURED = tuple(f"{p}{how}" for how in ("", ", compiled") for p in PRECISIONS)
+MEASURED = ("bf16", "tf32", "fp32", "bf16, graph", "tf32, graph",
+            *(f"{precision}, compiled" for precision in PRECISIONS))  # fmt: skip
 FED, FED_SHARDS = "bf16, fed from stored crops", "bf16, fed, in shards"
+FED_GRAPH = "bf16, fed, in shards, graph"
 CPU, META, CUDA = (torch.device(kind) for kind in ("cpu", "meta", "cuda"))
 
 
@@ -153,20 +158,20 @@ def rate(work: Callable[[], object], images: int, seconds: float = 1.0) -> float
     return images * done / (time.perf_counter() - began)
 
 
-def measure(step: Step, precision: Precision, compiled: bool) -> dict[str, float]:
+def measure(step: Step, precision: Precision, how: Compile | None) -> dict[str, float]:
     """A step's rate on the GPU, that of its network passes alone, and its peak memory."""
     torch.compiler.reset()
     torch.cuda.empty_cache()
     method, batch = step.build(CUDA), step.batch(CUDA)
     assert batch.unlabeled is not None
     set_precision(method, precision)
-    take = compiled_step(method, "networks" if compiled else None)
+    learn = learning_step(method, how)
     optimizer, rng = adam(method, 1e-4), torch.Generator(CUDA).manual_seed(0)
     nets, unlabeled = list(method.networks.values()), batch.unlabeled.images
 
-    def learn(loss: torch.Tensor) -> None:
+    def whole_step() -> None:
         optimizer.zero_grad()
-        loss.backward()
+        learn(batch, rng, 1)
         optimizer.step()
 
     def passes() -> None:  # SSPCM's: teachers look, everyone learns from both parts
@@ -174,11 +179,13 @@ def measure(step: Step, precision: Precision, compiled: bool) -> dict[str, float
             for net in nets[:2]:
                 net(unlabeled)
         both = (batch.labeled.images, unlabeled)
-        learn(torch.stack([net(i).square().mean() for net in nets for i in both]).sum())
+        optimizer.zero_grad()
+        torch.stack([net(i).square().mean() for net in nets for i in both]).sum().backward()
+        optimizer.step()
 
     with allow_tf32(precision == "tf32"):
         torch.cuda.reset_peak_memory_stats()
-        whole = rate(lambda: learn(total_loss(take(batch, rng))), batch.size)
+        whole = rate(whole_step, batch.size)
         memory = torch.cuda.max_memory_allocated() / 2**30
         networks = rate(passes, batch.size)
     return {
@@ -264,7 +271,7 @@ def main() -> None:
         rows[name] = {"images": sum(step.sizes), **step.asked()}
         rows[name] |= {key: NONE for key in (*MEASURED, FED)}
         if step.training.shards > 1:
-            rows[name][FED_SHARDS] = NONE
+            rows[name] |= {FED_SHARDS: NONE, FED_GRAPH: NONE}
     some = next(iter(steps.values()))
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if there else "no GPU",
@@ -277,16 +284,16 @@ def main() -> None:
     }  # fmt: skip
     ends = time.monotonic() + 60 * options.minutes
     work: list[tuple[str, str, Callable[[], object]]] = []
-    for precisions, compiled in ORDER:
+    for precisions, how in ORDER:
         for name, step in steps.items():
             for own in precisions:
-                key = own + ", compiled" * compiled
-                work.append((name, key, partial(measure, step, own, compiled)))
-            if "bf16" in precisions and not compiled:
+                work.append((name, own + how, partial(measure, step, own, HOW[how])))
+            if how == "":
                 work.append((name, FED, partial(feed, step, "bf16", 1, CUDA)))
-                if step.training.shards > 1:
-                    sharded = partial(feed, step, "bf16", step.training.shards, CUDA)
-                    work.append((name, FED_SHARDS, sharded))
+            sharded = {"": FED_SHARDS, ", graph": FED_GRAPH}.get(how)
+            if sharded and step.training.shards > 1:
+                shards = step.training.shards
+                work.append((name, sharded, partial(feed, step, "bf16", shards, CUDA, HOW[how])))
     for name, key, action in work if there else []:  # what takes long comes last: compiling does
         if time.monotonic() < ends - 60 * ("compiled" in key):
             try:
@@ -313,13 +320,13 @@ def show(result: dict[str, Any]) -> None:
     for column in ("step", "launches", "stops", "precision", "images/s", "share", "GiB"):
         table.add_column(column)
     for name, row in result["steps"].items():
-        for key in (k for k in (*MEASURED, FED, FED_SHARDS) if k in row):
+        for key in (k for k in (*MEASURED, FED, FED_SHARDS, FED_GRAPH) if k in row):
             found, told = row[key], (name, str(row["launches"]), str(row["stops"]), key)
             if isinstance(found, str):
                 table.add_row(*told, found)
                 continue
             pace = f"{found['images_per_second']:.0f}"
-            if key in (FED, FED_SHARDS):
+            if key in (FED, FED_SHARDS, FED_GRAPH):
                 table.add_row(*told, pace, f"batches {found['making_batches']:.0%}")
             else:
                 share = f"{found['share_of_networks']:.0%}"

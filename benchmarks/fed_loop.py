@@ -20,9 +20,11 @@ from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.loader import Batches, InstancePool
 from sspcm_kedro.data.stored_crops import ENTRY, StoredCrops, crop_keys
+from sspcm_kedro.engine.compiled import learning_step
 from sspcm_kedro.engine.fit import EpochReport, fit
 from sspcm_kedro.engine.optimizer import StepDecay, adam
 from sspcm_kedro.engine.precision import Precision, allow_tf32, set_precision
+from sspcm_kedro.machine import Compile
 from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.skeleton import COCO
 
@@ -56,7 +58,13 @@ def stored_people(step: Any, folder: Path, workers: int) -> InstancePool:
 
 
 def feed(
-    step: Any, precision: Precision, shards: int, device: torch.device, *, steps: int = 25
+    step: Any,
+    precision: Precision,
+    shards: int,
+    device: torch.device,
+    how: Compile | None = None,
+    *,
+    steps: int = 25,
 ) -> dict[str, float]:
     """Images a second of the training loop itself, read from stored crops, in so many shards.
 
@@ -86,6 +94,7 @@ def feed(
         epochs = fit(
             method, timed, adam(method, 1e-4), StepDecay(1e-4, (), 2 * steps),
             epochs=range(2), steps=steps, seed=0, shards=shards,
+            learn=learning_step(method, how),
         )  # fmt: skip
         *_, last = (report for report in epochs if isinstance(report, EpochReport))
     return {

@@ -138,6 +138,11 @@ def test_a_gpu_that_is_not_there(monkeypatch, device):
     MachineConfig(device="cpu").need_device()
 
 
+def test_a_graph_is_of_a_gpu():
+    with pytest.raises(BadInput, match=r"compile graph: needs a GPU.* Set machine\.compile=null"):
+        MachineConfig(device="cpu", compile="graph").need_device()
+
+
 @pytest.mark.parametrize(
     "change",
     [

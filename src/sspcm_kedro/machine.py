@@ -10,7 +10,7 @@ from sspcm_kedro import ranks
 from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 
-Compile = Literal["networks", "step"]
+Compile = Literal["networks", "step", "graph"]
 
 
 class MachineConfig(Settings):
@@ -41,8 +41,9 @@ class MachineConfig(Settings):
     deterministic: bool = Field(default=False, description="the same bits again, on CUDA too")
     compile: Compile | None = Field(
         default=None,
-        description="by torch.compile: each network, or the whole step as one graph; minutes at "
-        "the start, less a step. null: nothing",
+        description="networks or step: each network, or the whole step, by torch.compile; minutes "
+        "at the start, less a step. graph: a GPU replays the step as a whole; pays for small "
+        "networks and batches, without compiling. null: nothing",
     )
 
     def pick(self) -> torch.device:
@@ -58,6 +59,9 @@ class MachineConfig(Settings):
             BadInput: torch does not find it; says how many there are.
         """
         device, count = self.pick(), torch.cuda.device_count()
+        if device.type == "cpu" and self.compile == "graph":
+            rule = "needs a GPU, which replays what it has once been told; this run is on the CPU"
+            raise BadInput("machine.compile graph", rule, "Set machine.compile=null")
         if device.type == "cuda" and (device.index or 0) >= count:
             rule = f"there must be such a GPU, and torch {torch.__version__} finds {count} here"
             raise BadInput(f"machine.device {self.device}", rule, "Set machine.device=auto or cpu")

@@ -20,9 +20,10 @@ from sspcm_kedro.augment.occlude import Donors, draw_keypoints
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
-from sspcm_kedro.engine.compiled import compiled_step
+from sspcm_kedro.engine.compiled import compiled_step, with_backward
 from sspcm_kedro.engine.fit import fit
 from sspcm_kedro.engine.optimizer import StepDecay, adam
+from sspcm_kedro.engine.recorded import RecordedStep
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.pose.geometry import CropFrame
@@ -202,12 +203,67 @@ def compare_shards_with_graphs(kind: str) -> None:
         reports = fit(
             method, lambda _, shard, start: map(make_batch, (shard, 2, 3)), adam(method, 1e-3),
             StepDecay(1e-3, (), 3), epochs=range(1), steps=3, seed=1, shards=2,
-            step=compiled_step(method, compiled, "eager"),
+            learn=with_backward(compiled_step(method, compiled, "eager")),
         )  # fmt: skip
         states.append((next(reports).scalars, method.state_dict()))
         assert not all(map(torch.equal, before, method.buffers()))
     assert states[0][0] == states[1][0]
     assert all(map(torch.equal, states[0][1].values(), states[1][1].values()))
+
+
+class Replayed(RecordedStep):
+    """Does on the CPU, from the same places, what a GPU would replay; counts recordings and
+    replays."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__(method, self.take_down)
+        self.recorded, self.replayed = 0, 0
+
+    def take_down(self, work):
+        self.recorded += 1
+
+        def replay() -> None:
+            self.replayed += 1
+            work()
+
+        return replay
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_recorded_step_is_the_step(kind):
+    """Two shards a step, of which the first alone records statistics, in two epochs: no bit
+    differs. Each kind of shard is done once as it is, and then from its recording."""
+    states, counts = [], []
+    for recorded in (False, True):
+        method = build(kind, torch.device("cpu"))
+        method.keep_averages(0.9)
+        learn = Replayed(method) if recorded else with_backward(method.training_step)
+        reports = fit(
+            method, lambda e, shard, _: (make_batch(100 * e + 10 * shard + i) for i in range(3)),
+            adam(method, 1e-3), StepDecay(1e-3, (), 6), epochs=range(2), steps=3, seed=1, shards=2,
+            learn=learn,
+        )  # fmt: skip
+        scalars = [report.scalars for report in reports]
+        states.append((scalars, method.state_dict()))
+        if isinstance(learn, Replayed):
+            counts = [learn.recorded, learn.replayed]
+    assert states[0][0] == states[1][0]
+    assert all(map(torch.equal, states[0][1].values(), states[1][1].values()))
+    assert counts == [2, 10]
+
+
+def test_a_recording_leaves_alone_what_a_step_does_not_train():
+    """A network without a gradient keeps none, so that the optimizer does not move it."""
+    method = build("many_view", torch.device("cpu"))
+    method.begin(last=True)
+    learn = Replayed(method)
+    for seed in range(3):
+        for p in method.parameters():
+            p.grad = None
+        learn(make_batch(seed), torch.Generator().manual_seed(seed), 1)
+    assert learn.replayed == 2
+    trained = {n for n, p in method.networks.named_parameters() if p.grad is not None}
+    assert trained and all(name.startswith("student.") for name in trained)
 
 
 def test_compiled_networks_are_all_that_a_step_calls():

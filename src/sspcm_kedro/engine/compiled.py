@@ -1,18 +1,45 @@
-"""Compiled training: each network by itself, or a method's whole step as one graph."""
+"""How a step is computed: as it is, compiled in parts or as a whole, or recorded and replayed."""
 
 from collections.abc import Callable, Hashable
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from sspcm_kedro.augment.draws import Drawn, Noted, Request, draw_all
 from sspcm_kedro.batch import Batch
+from sspcm_kedro.engine.recorded import RecordedStep, shapes_of
 from sspcm_kedro.machine import Compile
-from sspcm_kedro.methods.base import Method
+from sspcm_kedro.methods.base import Method, total_loss
 
 Step = Callable[[Batch, Generator], dict[str, Tensor]]
 """A method's ``training_step``, or the same compiled."""
+
+Learn = Callable[[Batch, Generator, int], dict[str, Tensor]]
+"""A step and its backward pass: adds the gradients of the loss, divided by a number of shards."""
+
+
+def learning_step(method: Method, kind: Compile | None) -> Learn:
+    """The method's training step with its backward pass.
+
+    Args:
+        method: trained, on its device.
+        kind: ``graph`` records both and replays them, for which the device must be a GPU; else as
+            ``compiled_step`` says.
+    """
+    if kind == "graph":
+        return RecordedStep(method)
+    return with_backward(compiled_step(method, kind))
+
+
+def with_backward(step: Step) -> Learn:
+    """A step, and after it the backward pass."""
+
+    def learn(batch: Batch, rng: Generator, shards: int) -> dict[str, Tensor]:
+        scalars = step(batch, rng)
+        (total_loss(scalars) / shards).backward()
+        return scalars
+
+    return learn
 
 
 def compiled_step(method: Method, kind: Compile | None, backend: str = "inductor") -> Step:
@@ -46,7 +73,7 @@ class CompiledStep:
 
     def __call__(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
         """What ``training_step`` gives of the batch."""
-        key = _shapes(batch)
+        key = shapes_of(batch)
         if key in self._requests:
             return self._graph(batch, draw_all(self._requests[key], rng))
         noted = Noted(rng)
@@ -56,14 +83,3 @@ class CompiledStep:
 
     def _step(self, batch: Batch, numbers: list[Tensor]) -> dict[str, Tensor]:
         return self.method.training_step(batch, Drawn(numbers))
-
-
-def _shapes(value: Any) -> Hashable:
-    """What tells kinds of batches apart: which parts they have, and how large these are."""
-    if isinstance(value, Tensor):
-        return tuple(value.shape)
-    if isinstance(value, tuple):
-        return tuple(map(_shapes, value))
-    if hasattr(value, "__dataclass_fields__"):
-        return tuple((name, _shapes(part)) for name, part in vars(value).items())
-    return value

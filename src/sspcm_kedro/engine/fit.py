@@ -12,10 +12,10 @@ from torch import Tensor
 
 from sspcm_kedro import ranks
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.engine.compiled import Step
+from sspcm_kedro.engine.compiled import Learn, with_backward
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.engine.optimizer import StepDecay
-from sspcm_kedro.methods.base import Method, freeze_statistics, total_loss
+from sspcm_kedro.methods.base import Method, freeze_statistics
 from sspcm_kedro.seeds import Stream, place_of, stream_seed
 
 
@@ -78,7 +78,7 @@ def fit(
     on_step: Callable[[dict[str, Tensor]], None] = lambda _: None,
     interval: float = math.inf,
     begun: EpochPart | None = None,
-    step: Step | None = None,
+    learn: Learn | None = None,
 ) -> Iterator[EpochReport | EpochPart]:
     """Train epoch by epoch; yield after each, and within one from time to time.
 
@@ -101,13 +101,13 @@ def fit(
         interval: seconds after which an epoch tells where it stands. Only then, and at its end, are
             its losses read from the device.
         begun: where the first of these epochs stands, with method and optimizer as they were then.
-        step: the method's own, compiled; None is the one it has.
+        learn: the method's step with its backward pass; None is the one it has, as it is.
 
     Raises:
         FloatingPointError: a loss is not finite; by the end of its epoch or interval.
     """
     device = next(method.parameters()).device
-    take_step = method.training_step if step is None else step
+    learn = learn or with_backward(method.training_step)
     mine = ranks.mine(shards)[::-1]
     for epoch in epochs:
         rngs = [
@@ -134,8 +134,7 @@ def fit(
             with explain_nondeterminism():
                 for shard, part, rng, own in zip(mine, parts, rngs, sums, strict=True):
                     with freeze_statistics(method) if shard else nullcontext():
-                        scalars = take_step(part, rng)
-                    (total_loss(scalars) / shards).backward()
+                        scalars = learn(part, rng, shards)
                     for name, value in scalars.items():  # on the device: read at the end
                         own[name] = own.get(name, 0) + value.detach()
                     people += part.size

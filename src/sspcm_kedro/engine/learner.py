@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from sspcm_kedro.engine.compiled import compiled_step
+from sspcm_kedro.engine.compiled import learning_step
 from sspcm_kedro.engine.fit import EpochPart
 from sspcm_kedro.engine.optimizer import TrainingConfig, adam
 from sspcm_kedro.engine.precision import set_precision
@@ -45,7 +45,7 @@ class Learner:
         method: on its device.
         optimizer: over the method's parameters.
         schedule: over the whole training.
-        step: the method's training step, or what is compiled of it.
+        learn: the method's training step with its backward pass, or what is made of them.
         epoch: epochs done.
         part: where the next one stands; None at its start.
         history: a row for each of them.
@@ -67,7 +67,7 @@ class Learner:
         self.method: Method = built.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = adam(self.method, training.learning_rate, training.backbone_rate)
         self.schedule = training.schedule()
-        self.step = compiled_step(self.method, compiled)
+        self.learn = learning_step(self.method, compiled)
         self.epoch = 0
         self.part: EpochPart | None = None
         self.history: list[dict[str, float | str]] = []

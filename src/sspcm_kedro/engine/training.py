@@ -76,7 +76,7 @@ def train(
             learner.optimizer, learner.schedule,
             epochs=epochs, steps=training.steps, seed=seed, shards=training.shards,
             on_step=on_step, interval=min(MINUTE, due.interval), begun=begun,
-            step=learner.step,
+            learn=learner.learn,
         ):  # fmt: skip
             if isinstance(report, EpochPart):
                 progress.tell(report, training.steps)

@@ -222,12 +222,23 @@ class MethodSettings(Settings):
 @torch.no_grad()
 def move_average(average: nn.Module, net: nn.Module, decay: float | Tensor) -> None:
     """Every number of ``average``, statistics included, towards that of ``net`` by 1 - decay."""
-    pairs = zip(average.state_dict().values(), net.state_dict().values(), strict=True)
+    pairs = list(zip(_numbers(average), _numbers(net), strict=True))
     for mean, value in pairs:
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:  # counters
+        if not mean.is_floating_point():  # a counter
             mean.copy_(value)
+    means, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+    weights = 1 - decay
+    if isinstance(weights, Tensor):
+        for mean, value in zip(means, values, strict=True):
+            mean.lerp_(value, weights)
+    else:  # a GPU is told of all of them at once
+        torch._foreach_lerp_(means, values, weights)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _numbers(net: nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers."""
+    yield from net.parameters()
+    yield from net.buffers()
 
 
 def total_loss(scalars: Mapping[str, Tensor]) -> Tensor:

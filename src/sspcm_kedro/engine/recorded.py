@@ -1,0 +1,156 @@
+"""A training step recorded once as a CUDA graph, which a GPU then replays as a whole.
+
+A network that sees few people is many small kernels, and a processor takes longer to launch them
+one by one than the GPU to compute them.
+"""
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sspcm_kedro.augment.draws import Drawn, Noted, Request, draw_all
+from sspcm_kedro.batch import Batch
+from sspcm_kedro.methods.base import Method, total_loss
+
+Record = Callable[[Callable[[], None]], Callable[[], object]]
+"""Takes work down without doing it; what it gives does the work, as often as it is called."""
+
+
+def record_cuda(work: Callable[[], None]) -> Callable[[], object]:
+    """The work as a CUDA graph. Other threads may decode and copy meanwhile."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        work()
+    return graph.replay
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A step with its backward pass, for batches of one kind.
+
+    Attributes:
+        inputs: where it reads the batch, and the numbers drawn for it.
+        scalars: where it leaves what the step gives.
+        sums: where it adds the gradient of each parameter that has one.
+        replay: does it.
+    """
+
+    inputs: list[Tensor]
+    scalars: dict[str, Tensor]
+    sums: dict[nn.Parameter, Tensor]
+    replay: Callable[[], object]
+
+
+class RecordedStep:
+    """A training step with its backward pass, replayed: the same kernels, so the same numbers.
+
+    The first step of each kind of batch is done as it is, and tells which numbers a step asks for
+    and what has gradients. The second is recorded. Each replay overwrites what the one before gave.
+
+    Args:
+        method: trained, on its device. All that changes from step to step are numbers in tensors.
+        record: how work is taken down.
+    """
+
+    def __init__(self, method: Method, record: Record = record_cuda) -> None:
+        self.method, self.record = method, record
+        self._requests: dict[Hashable, list[Request]] = {}
+        self._taught: dict[Hashable, list[nn.Parameter]] = {}
+        self._recordings: dict[Hashable, Recording] = {}
+        self._sums: dict[nn.Parameter, Tensor] = {}
+
+    def __call__(self, batch: Batch, rng: Generator, shards: int) -> dict[str, Tensor]:
+        """What ``training_step`` gives of the batch; adds the gradients of the loss, divided by
+        the shards."""
+        key = (shapes_of(batch), shards, self._statistics())
+        if key not in self._requests:
+            noted = Noted(rng)
+            scalars = self.method.training_step(batch, noted)
+            (total_loss(scalars) / shards).backward()
+            self._requests[key] = noted.requests
+            taught = (p for p in self.method.parameters() if p.grad is not None)
+            self._taught[key] = list(taught)
+            return scalars
+        numbers = draw_all(self._requests[key], rng)
+        if key not in self._recordings:
+            self._recordings[key] = self._take_down(batch, numbers, self._taught[key], shards)
+        recording = self._recordings[key]
+        with torch.no_grad():
+            torch._foreach_copy_(recording.inputs, [*tensors_of(batch), *numbers])  # pyright: ignore[reportPrivateImportUsage]
+            hand_over(recording.sums)
+        recording.replay()
+        return recording.scalars
+
+    def _statistics(self) -> tuple[bool, ...]:
+        """Which layers record statistics; those of a batch's later shards do not."""
+        layers = self.method.modules()
+        return tuple(m.track_running_stats for m in layers if isinstance(m, _BatchNorm))
+
+    def _take_down(
+        self, batch: Batch, numbers: list[Tensor], taught: list[nn.Parameter], shards: int
+    ) -> Recording:
+        inputs = [tensor.clone() for tensor in (*tensors_of(batch), *numbers)]
+        places = iter(inputs)
+        own, drawn = moved(batch, places), list(places)
+        for p in taught:
+            if p not in self._sums:  # the recordings of all shards add to the same
+                self._sums[p] = torch.zeros_like(p)
+        sums = {p: self._sums[p] for p in taught}
+        scalars: dict[str, Tensor] = {}
+
+        def work() -> None:
+            found = self.method.training_step(own, Drawn(drawn))
+            gradients = torch.autograd.grad(total_loss(found) / shards, taught)
+            torch._foreach_add_(list(sums.values()), gradients)  # pyright: ignore[reportPrivateImportUsage]
+            scalars.update({name: value.detach() for name, value in found.items()})
+
+        return Recording(inputs, scalars, sums, self.record(work))
+
+
+def hand_over(sums: dict[nn.Parameter, Tensor]) -> None:
+    """Make these sums the gradients of their parameters: with what is there, or from 0."""
+    fresh = {p: total for p, total in sums.items() if p.grad is not total}
+    if fresh:
+        torch._foreach_zero_(list(fresh.values()))  # pyright: ignore[reportPrivateImportUsage]
+    for p, total in fresh.items():
+        if p.grad is not None:  # of a shard that was not replayed
+            total.copy_(p.grad)
+        p.grad = total
+
+
+def shapes_of(value: Any) -> Hashable:
+    """What tells kinds of batches apart: which parts they have, and how large these are."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, tuple):
+        return tuple(map(shapes_of, value))
+    if hasattr(value, "__dataclass_fields__"):
+        return tuple((name, shapes_of(part)) for name, part in vars(value).items())
+    return value
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """The tensors of a batch, in an order of their own."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from tensors_of(part)
+    elif hasattr(value, "__dataclass_fields__"):
+        for part in vars(value).values():
+            yield from tensors_of(part)
+
+
+def moved(value: Any, places: Iterator[Tensor]) -> Any:
+    """The same batch with other tensors, which come in the order of ``tensors_of``."""
+    if isinstance(value, Tensor):
+        return next(places)
+    if isinstance(value, tuple):
+        return tuple(moved(part, places) for part in value)
+    if hasattr(value, "__dataclass_fields__"):
+        return replace(value, **{name: moved(part, places) for name, part in vars(value).items()})
+    return value
