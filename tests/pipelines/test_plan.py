@@ -44,7 +44,12 @@ def planned(make_project):
         patch.delenv("SSPCM_TRACKING")
         patch.delenv("SSPCM_DATA", raising=False)
         project.run(
-            "plan", env="lspet", source=NOWHERE, plan={"tflops": 2.0}, machine={"device": "cpu"}
+            "plan",
+            env="lspet",
+            source=NOWHERE,
+            plan={"tflops": 2.0},
+            machine={"device": "cpu"},
+            method={"finish": 0.5},
         )
     data = project.root / "data" / "lspet"
     return project, data, read_plan(data)
@@ -57,12 +62,12 @@ def test_nothing_is_read_and_one_file_is_written(planned):
 
 
 def test_steps_and_images_are_those_of_the_settings(planned):
-    """8 epochs of warm-up, 2 rounds of 6 epochs, 100 steps each; 16 people, and 4 and 12."""
+    """8 epochs of warm-up, 2 rounds of 6 epochs, 100 steps each; 16 people, and 16 and 48."""
     plan = planned[2]
     assert plan["keypoints"] == 14 and plan["input_hw"] == [96, 96] and plan["batch"] == 16
     assert plan["method"]["steps"] == plan["comparison"]["steps"] == {"warmup": 800, "rest": 1200}
     step = plan["method"]["step"]["rest"]
-    assert (step["labeled"], step["unlabeled"]) == (4, 12)
+    assert (step["labeled"], step["unlabeled"]) == (16, 48)
     assert (step["forwards"], step["backwards"]) == (2, 2)
     assert plan["people"] == {"labeled": 500, "unlabeled": 3000, "validation": 500}
     assert plan["unknown"] == []
@@ -70,7 +75,7 @@ def test_steps_and_images_are_those_of_the_settings(planned):
 
 def test_flops_of_the_run_are_those_of_its_steps_and_predictions(planned):
     """By hand from one network's forward pass; all networks are the same. Two teachers learn until
-    the last round, and the student in it."""
+    the last round, and the student in it, its second half from labels alone."""
     plan = planned[2]
     comparison, method = plan["comparison"], plan["method"]
     image = comparison["step"]["rest"]["forward_flops"] / 16
@@ -78,7 +83,7 @@ def test_flops_of_the_run_are_those_of_its_steps_and_predictions(planned):
     warmup, rest = (method["step"][stage]["flops"] for stage in ("warmup", "rest"))
     assert method["flops"] == {
         "warmup": 800 * warmup,
-        "rest": 600 * rest + 600 * rest / 2,
+        "rest": 600 * rest + 300 * rest / 2 + 300 * warmup / 2,
         "pseudo_labels": 2 * 3000 * 2 * 4 * image,  # rounds, people, teachers, views
         "monitor": (14 * 2 + 6) * 200 * image,  # epochs, networks, people; no flip test
         "evaluation": 500 * 3 * 2 * image,  # flip test
@@ -225,7 +230,7 @@ def test_the_table_has_a_line_an_environment_and_marks_what_is_without_a_part(pl
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [len(row) for row in cells] == [len(columns)] * 4
     sure = dict(zip(columns, cells[2], strict=True))
-    assert sure["environment"] == "lspet" and sure["images a step"] == "4 + 12"
+    assert sure["environment"] == "lspet" and sure["images a step"] == "16 + 48"
     assert sure["passes a step, forward / backward"] == "2 / 2" and sure["steps"] == "2,000"
     assert sure["data, GB"] == "unknown" and "+" not in sure["PFLOP, method"]
     assert cells[3][columns.index("PFLOP, method")].endswith("+")

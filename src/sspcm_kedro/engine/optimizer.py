@@ -165,6 +165,10 @@ class TrainingConfig(Settings):
         """Epochs of the whole training."""
         return self.warmup_epochs + self.rounds * self.round_epochs
 
+    def finish_epochs(self, share: float) -> int:
+        """Epochs of the last round that learn from labels alone; the share is ``Method.finish``."""
+        return round(share * self.round_epochs)
+
     def span(self, stage: int) -> range:
         """Epochs of the warm-up (0) or of round ``stage``."""
         if stage == 0:

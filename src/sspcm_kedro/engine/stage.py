@@ -213,10 +213,11 @@ def train_stage(
     )  # fmt: skip
     warm = replace(full, unlabeled=None, pseudo=None, size=(training.batch, training.batch))
     alone = training.epochs if unlabeled is None else training.warmup_epochs
+    ends = training.epochs - training.finish_epochs(learner.method.finish)
     with allow_tf32(training.precision == "tf32"):
         yield from train(
             learner,
-            lambda epoch, shard, step: (warm if epoch < alone else full).epoch(epoch, shard, step),
+            lambda epoch, *which: (full if alone <= epoch < ends else warm).epoch(epoch, *which),
             make_monitor(
                 people.validation, skeleton, view, settings.monitor, machine,
                 learner.method.learners(last=last),

@@ -45,6 +45,7 @@ class Method(nn.Module, ABC):
             be missing.
         held_out: the share of the labeled people that only its last stage learns from, so that it
             can be measured on them how likely the labelers are right.
+        finish: the share of its last stage, at the end, that learns from labels alone.
     """
 
     networks: nn.ModuleDict
@@ -52,6 +53,7 @@ class Method(nn.Module, ABC):
     labelers: tuple[str, ...]
     reads: frozenset[UnlabeledField] = frozenset({"images"})
     held_out: float = 0.0
+    finish: float = 0.0
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,7 +26,8 @@ class ManyView(Method):
     and in the period before, the pair that agrees best. On labeled people whom no teacher learns
     from it is measured how likely such a label is right, and the target is the *expected* heatmap:
     a Gaussian as high as that. The student, which never teaches, waits for the last round: it
-    starts as teacher A and learns from all labels.
+    starts as teacher A and learns from all labels, in the end from nothing else, since the best
+    pseudo-label is not as exact.
 
     Args:
         make_net: builds teacher A (0), teacher B (1) and the student (2).
@@ -35,10 +36,12 @@ class ManyView(Method):
         sure: keypoints that are right at least this likely may be covered.
         weight: of the loss on unlabeled people.
         held_out: the share of the labeled people on whom the labels are measured.
+        finish: the share of the student's epochs, the last ones, that learn from labels alone.
         donors: whose limbs Cut-Occlude pastes.
 
     Source: SSPCM's frame (section 3); many views as in data distillation (Radosavovic et al., CVPR
-    2018); the expected heatmap is ours (docs/method.md).
+    2018); labels alone at the end (Yalniz et al., arXiv 1905.00546); the expected heatmap is ours
+    (docs/method.md).
     """
 
     deployed = STUDENT
@@ -46,12 +49,13 @@ class ManyView(Method):
 
     def __init__(
         self, make_net: MakeNet, codec: HeatmapCodec, occlude: CutOcclude, *,
-        sure: float, weight: float, held_out: float, donors: DonorSource,
+        sure: float, weight: float, held_out: float, finish: float, donors: DonorSource,
     ) -> None:  # fmt: skip
         super().__init__()
         names = (*TEACHERS, STUDENT)
         self.networks = nn.ModuleDict({name: make_net(i) for i, name in enumerate(names)})
-        self.codec, self.occlude, self.held_out = codec, occlude, held_out
+        self.codec, self.occlude = codec, occlude
+        self.held_out, self.finish = held_out, finish
         self.sure, self.weight = sure, weight
         self.reads = frozenset({"images", "corrected"})
         if donors == "bank":
@@ -105,9 +109,13 @@ class ManyViewConfig(MethodSettings):
     donors: DonorSource = "batch"
     views: FixedViews = FixedViews(scales=(0.94, 1.08))
     held_out: float = Field(
-        default=0.2, gt=0, le=0.5,
+        default=0.15, gt=0, le=0.5,
         description="share of the labeled people whom only the student learns from: on them is "
         "measured how likely a label is right",
+    )  # fmt: skip
+    finish: float = Field(
+        default=0.33, ge=0, lt=1,
+        description="share of the student's epochs, the last ones, that learn from labels alone",
     )  # fmt: skip
     tolerance: float = Field(
         default=0.2, gt=0, le=10, description="of right labels, as a share of the PCK unit"
@@ -125,7 +133,7 @@ class ManyViewConfig(MethodSettings):
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> ManyView:
         return ManyView(
             make_net, codec, self.occlude.occlude(), sure=self.sure, weight=self.weight,
-            held_out=self.held_out, donors=self.donors,
+            held_out=self.held_out, finish=self.finish, donors=self.donors,
         )  # fmt: skip
 
     def label_rules(self) -> LabelRules:

@@ -208,14 +208,14 @@ def _training(labeled: int, device: str) -> Reasoned:
     times = warmup * steps * batch / labeled
     return {
         "batch": (batch, f"people, for a {device.upper()}"),
-        "round_batch": ({"labeled": batch // 4, "unlabeled": batch - batch // 4},
-                        "of a round: three unlabeled beside one labeled"),
+        "round_batch": ({"labeled": batch, "unlabeled": batch},
+                        "of a round: as many labels a step as before, and as many unlabeled"),
         "steps": (steps, f"an epoch: warm-up sees each of {labeled} labeled {times:.0f} times"),
         "warmup_epochs": (warmup, "on labels alone, before anything is pseudo-labeled"),
         "round_epochs": (3, "of each round"),
         "rounds": (2, "labels are made anew in the second; the student learns in the last"),
         "learning_rate": (1e-3, "the default"),
         "linear_start": (100, "steps: the default"),
-        "milestones": ([0.8, 0.95], "a tenth of the rate after these shares: the default"),
+        "milestones": ([0.93, 0.985], "a tenth of the rate after these shares: the default"),
         "average_decay": (0.995, "averages of weights label and ship: the default"),
     }  # fmt: skip

@@ -155,18 +155,18 @@ def _training(
     stored = rules is not None
     labeled, unlabeled = training.sizes
     sizes = (keypoints, view.input_hw, view.codec)
-    first = last = later = step_cost(
-        learner, blank_batch(training.batch, *sizes, unlabeled=False, stored=False)
-    )
+    labels = blank_batch(training.batch, *sizes, unlabeled=False, stored=False)
+    first = last = later = finish = step_cost(learner, labels)
     if learner.needs_unlabeled:
         mixed = blank_batch(labeled, *sizes, unlabeled=True, stored=stored, mirrors=view.mirrors,
                             others=unlabeled)  # fmt: skip
         later = step_cost(learner, mixed)
         learner.begin(last=True)
-        last = step_cost(learner, mixed)
+        last, finish = step_cost(learner, mixed), step_cost(learner, labels)
     step = {"warmup": first, "rest": later}
     memory = memory_of(learner, (first, later, last), training.shards)
     ends = training.round_epochs if stored else 0  # of the last stage, which may train other nets
+    finishes = training.finish_epochs(learner.finish) if stored else 0
     epochs = {"warmup": training.warmup_epochs, "rest": training.epochs - training.warmup_epochs}
     steps = {stage: count * training.steps for stage, count in epochs.items()}
     inference = sum(per_image[net] for net in learner.networks)
@@ -178,7 +178,7 @@ def _training(
     flops: dict[str, int | None] = {
         "warmup": steps["warmup"] * first.flops,
         "rest": (steps["rest"] - ends * training.steps) * later.flops
-        + ends * training.steps * last.flops,
+        + training.steps * ((ends - finishes) * last.flops + finishes * finish.flops),
         "monitor": watched * _views(monitor) * per_network,
         "evaluation": _known(inference * _views(evaluation), people["validation"]),
     }
