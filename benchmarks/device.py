@@ -288,10 +288,10 @@ def main() -> None:
         for name, step in steps.items():
             for own in precisions:
                 work.append((name, own + how, partial(measure, step, own, HOW[how])))
-            if how == "":
+            if how == "" and "bf16" in precisions:
                 work.append((name, FED, partial(feed, step, "bf16", 1, CUDA)))
             sharded = {"": FED_SHARDS, ", graph": FED_GRAPH}.get(how)
-            if sharded and step.training.shards > 1:
+            if sharded and "bf16" in precisions and step.training.shards > 1:
                 shards = step.training.shards
                 work.append((name, sharded, partial(feed, step, "bf16", shards, CUDA, HOW[how])))
     for name, key, action in work if there else []:  # what takes long comes last: compiling does

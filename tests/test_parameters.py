@@ -140,7 +140,7 @@ def test_a_gpu_that_is_not_there(monkeypatch, device):
 
 def test_a_graph_is_of_a_gpu():
     with pytest.raises(BadInput, match=r"compile graph: needs a GPU.* Set machine\.compile=null"):
-        MachineConfig(device="cpu", compile="graph").need_device()
+        MachineConfig(device="cpu", compile="graph").need_compile()
 
 
 @pytest.mark.parametrize(

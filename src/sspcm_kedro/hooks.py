@@ -220,6 +220,7 @@ class PreparedMachine(ForARun):
             machine = catalog["params:machine"].load()
             machine.need_device()
             if any("training" in node.tags for node in pipeline.nodes):
+                machine.need_compile()
                 ranks.mine(catalog["params:training"].load().shards)
             self._run.enter_context(configured_torch(machine))
             sizes = ("params:view", "params:network", "params:training")

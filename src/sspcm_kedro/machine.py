@@ -59,9 +59,6 @@ class MachineConfig(Settings):
             BadInput: torch does not find it; says how many there are.
         """
         device, count = self.pick(), torch.cuda.device_count()
-        if device.type == "cpu" and self.compile == "graph":
-            rule = "needs a GPU, which replays what it has once been told; this run is on the CPU"
-            raise BadInput("machine.compile graph", rule, "Set machine.compile=null")
         if device.type == "cuda" and (device.index or 0) >= count:
             rule = f"there must be such a GPU, and torch {torch.__version__} finds {count} here"
             raise BadInput(f"machine.device {self.device}", rule, "Set machine.device=auto or cpu")
@@ -71,6 +68,16 @@ class MachineConfig(Settings):
                 rule += f"process {ranks.local_rank() + 1} of a machine with {count} has none"
                 remedy = f"Set machine.device=auto, and start at most {count} processes a machine"
                 raise BadInput(f"machine.device {self.device}", rule, remedy)
+
+    def need_compile(self) -> None:
+        """Refuse, before anything is trained, what the device cannot record.
+
+        Raises:
+            BadInput: a graph is asked for on a CPU.
+        """
+        if self.compile == "graph" and self.pick().type == "cpu":
+            rule = "needs a GPU, which replays what it has once been told; this run is on the CPU"
+            raise BadInput("machine.compile graph", rule, "Set machine.compile=null")
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

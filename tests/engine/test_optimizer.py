@@ -87,3 +87,11 @@ def test_without_backbones_there_is_one_group_of_the_whole_rate():
 def test_a_batch_is_cut_into_equal_shards_of_several_people(settings, rule):
     with pytest.raises(BadInput, match=f"parameter training: .*{rule}"):
         parse("training", settings, TrainingConfig)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "finish"),
+    [(1, 0.75, 0), (2, 0.75, 1), (3, 0.33, 1), (3, 0.5, 2), (5, 0.5, 3), (6, 0.33, 2), (6, 0.0, 0)],
+)
+def test_the_student_never_finishes_before_it_has_begun(epochs, share, finish):
+    assert TrainingConfig(round_epochs=epochs).finish_epochs(share) == finish

@@ -20,10 +20,10 @@ from sspcm_kedro.augment.occlude import Donors, draw_keypoints
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
-from sspcm_kedro.engine.compiled import compiled_step, with_backward
+from sspcm_kedro.engine.compiled import compiled_step, learning_step, with_backward
 from sspcm_kedro.engine.fit import fit
 from sspcm_kedro.engine.optimizer import StepDecay, adam
-from sspcm_kedro.engine.recorded import RecordedStep
+from sspcm_kedro.engine.recorded import RecordedStep, rebuilt, tensors_of
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.pose.geometry import CropFrame
@@ -229,27 +229,53 @@ class Replayed(RecordedStep):
         return replay
 
 
+def trained(kind: str, device: torch.device, learn_of) -> tuple[list, dict, object]:
+    """Losses, state and the step after two epochs of three steps of two shards."""
+    method = build(kind, device)
+    method.keep_averages(0.9)
+    learn = learn_of(method)
+
+    def batches(epoch: int, shard: int, _: int):
+        for i in range(3):
+            yield moved(make_batch(100 * epoch + 10 * shard + i), device)
+
+    reports = fit(
+        method, batches, adam(method, 1e-3), StepDecay(1e-3, (), 6), epochs=range(2), steps=3,
+        seed=1, shards=2, learn=learn,
+    )  # fmt: skip
+    return [report.scalars for report in reports], method.state_dict(), learn
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    return rebuilt(batch, iter([tensor.to(device) for tensor in tensors_of(batch)]))
+
+
+def eager(method: Method):
+    return with_backward(method.training_step)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recorded_step_is_the_step(kind):
-    """Two shards a step, of which the first alone records statistics, in two epochs: no bit
-    differs. Each kind of shard is done once as it is, and then from its recording."""
-    states, counts = [], []
-    for recorded in (False, True):
-        method = build(kind, torch.device("cpu"))
-        method.keep_averages(0.9)
-        learn = Replayed(method) if recorded else with_backward(method.training_step)
-        reports = fit(
-            method, lambda e, shard, _: (make_batch(100 * e + 10 * shard + i) for i in range(3)),
-            adam(method, 1e-3), StepDecay(1e-3, (), 6), epochs=range(2), steps=3, seed=1, shards=2,
-            learn=learn,
-        )  # fmt: skip
-        scalars = [report.scalars for report in reports]
-        states.append((scalars, method.state_dict()))
-        if isinstance(learn, Replayed):
-            counts = [learn.recorded, learn.replayed]
-    assert states[0][0] == states[1][0]
-    assert all(map(torch.equal, states[0][1].values(), states[1][1].values()))
-    assert counts == [2, 10]
+    """Two shards a step, of which the first alone records statistics: no bit differs. Each kind of
+    shard is done once as it is, and then from its recording."""
+    cpu = torch.device("cpu")
+    losses, state, _ = trained(kind, cpu, eager)
+    again, same, learn = trained(kind, cpu, Replayed)
+    assert losses == again
+    assert all(map(torch.equal, state.values(), same.values()))
+    assert (learn.recorded, learn.replayed) == (2, 10)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_of_the_gpu_is_the_step(kind):
+    gpu = torch.device("cuda", torch.cuda.device_count() - 1)  # which need not be the current one
+    losses, state, _ = trained(kind, gpu, eager)
+    again, same, _ = trained(kind, gpu, lambda method: learning_step(method, "graph"))
+    for one, other in zip(losses, again, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+    for name, value in state.items():
+        torch.testing.assert_close(same[name], value, rtol=1e-4, atol=1e-6)
 
 
 def test_a_recording_leaves_alone_what_a_step_does_not_train():

@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 
 from sspcm_kedro.augment.draws import Drawn, Noted, Request, draw_all
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.engine.recorded import RecordedStep, shapes_of
+from sspcm_kedro.engine.recorded import CudaGraphs, RecordedStep, shapes_of
 from sspcm_kedro.machine import Compile
 from sspcm_kedro.methods.base import Method, total_loss
 
@@ -27,7 +27,7 @@ def learning_step(method: Method, kind: Compile | None) -> Learn:
             ``compiled_step`` says.
     """
     if kind == "graph":
-        return RecordedStep(method)
+        return RecordedStep(method, CudaGraphs(next(method.parameters()).device))
     return with_backward(compiled_step(method, kind))
 
 

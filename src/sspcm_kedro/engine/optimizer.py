@@ -166,8 +166,9 @@ class TrainingConfig(Settings):
         return self.warmup_epochs + self.rounds * self.round_epochs
 
     def finish_epochs(self, share: float) -> int:
-        """Epochs of the last round that learn from labels alone; the share is ``Method.finish``."""
-        return round(share * self.round_epochs)
+        """Epochs of the last round that learn from labels alone, given ``Method.finish``; never all
+        of them."""
+        return min(math.floor(share * self.round_epochs + 0.5), self.round_epochs - 1)
 
     def span(self, stage: int) -> range:
         """Epochs of the warm-up (0) or of round ``stage``."""

@@ -20,12 +20,26 @@ Record = Callable[[Callable[[], None]], Callable[[], object]]
 """Takes work down without doing it; what it gives does the work, as often as it is called."""
 
 
-def record_cuda(work: Callable[[], None]) -> Callable[[], object]:
-    """The work as a CUDA graph. Other threads may decode and copy meanwhile."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        work()
-    return graph.replay
+class CudaGraphs:
+    """Records work as graphs of a GPU, which share what memory they need.
+
+    Other threads may decode and copy meanwhile.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.stream = torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], object]:
+        graph = torch.cuda.CUDAGraph()
+        with (
+            torch.cuda.device(self.stream.device),
+            torch.cuda.graph(
+                graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+            ),
+        ):
+            work()
+        return graph.replay
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ class RecordedStep:
         record: how work is taken down.
     """
 
-    def __init__(self, method: Method, record: Record = record_cuda) -> None:
+    def __init__(self, method: Method, record: Record) -> None:
         self.method, self.record = method, record
         self._requests: dict[Hashable, list[Request]] = {}
         self._taught: dict[Hashable, list[nn.Parameter]] = {}
@@ -95,7 +109,7 @@ class RecordedStep:
     ) -> Recording:
         inputs = [tensor.clone() for tensor in (*tensors_of(batch), *numbers)]
         places = iter(inputs)
-        own, drawn = moved(batch, places), list(places)
+        own, drawn = rebuilt(batch, places), list(places)
         for p in taught:
             if p not in self._sums:  # the recordings of all shards add to the same
                 self._sums[p] = torch.zeros_like(p)
@@ -145,12 +159,12 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
             yield from tensors_of(part)
 
 
-def moved(value: Any, places: Iterator[Tensor]) -> Any:
+def rebuilt(value: Any, places: Iterator[Tensor]) -> Any:
     """The same batch with other tensors, which come in the order of ``tensors_of``."""
     if isinstance(value, Tensor):
         return next(places)
     if isinstance(value, tuple):
-        return tuple(moved(part, places) for part in value)
+        return tuple(rebuilt(part, places) for part in value)
     if hasattr(value, "__dataclass_fields__"):
-        return replace(value, **{name: moved(part, places) for name, part in vars(value).items()})
+        return replace(value, **{name: rebuilt(part, places) for name, part in vars(value).items()})
     return value

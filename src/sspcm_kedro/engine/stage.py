@@ -112,7 +112,9 @@ class StageSettings:
             "view": self.view.model_dump(mode="json"),
             "network": self.network.model_dump(mode="json"),
             "weights": file_digests(self.network.files()) or None,
-            "method": self.method.read(labels_only=stage.number == 0),
+            "method": self.method.read(
+                labels_only=stage.number == 0, last=stage.is_last(self.training)
+            ),
             "training": stage.read_training(self.training, labels_only=labels_only),
         }
 

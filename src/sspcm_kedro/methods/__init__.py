@@ -59,9 +59,9 @@ class MethodConfig(
         """The algorithm, its networks made by ``make_net``."""
         return self.root.build(make_net, codec)
 
-    def read(self, *, labels_only: bool) -> dict[str, Any]:
-        """The settings that training reads: the whole, or on labels alone."""
-        return self.root.read(labels_only=labels_only)
+    def read(self, *, labels_only: bool, last: bool = True) -> dict[str, Any]:
+        """The settings that training reads: the whole, on labels alone, before the last stage."""
+        return self.root.read(labels_only=labels_only, last=last)
 
     def label_rules(self) -> LabelRules:
         """What makes a round's stored pseudo-labels reliable."""

@@ -194,22 +194,26 @@ class MethodSettings(Settings):
     Attributes:
         labels_read: names of the settings that training on labels alone reads; None stands for all
             of them. A change of any other one trains no warm-up again.
+        last_read: names of the settings that the last stage of a training alone reads. A change of
+            one trains no other stage again.
         reads_averages: whether it learns from the moving averages of its networks' weights, so that
             ``training.average_decay`` must be set.
     """
 
     labels_read: ClassVar[frozenset[str] | None] = None
+    last_read: ClassVar[frozenset[str]] = frozenset()
     reads_averages: ClassVar[bool] = False
 
-    def read(self, *, labels_only: bool) -> dict[str, Any]:
+    def read(self, *, labels_only: bool, last: bool = True) -> dict[str, Any]:
         """The settings that training reads, JSON-able: its whole, or where there are labels alone.
 
         Args:
             labels_only: whether all people are labeled.
+            last: whether it is the last stage, or all of them.
         """
-        if not labels_only or self.labels_read is None:
-            return self.model_dump(mode="json")
-        return self.model_dump(mode="json", include={"kind", *self.labels_read})
+        if labels_only and self.labels_read is not None:
+            return self.model_dump(mode="json", include={"kind", *self.labels_read})
+        return self.model_dump(mode="json", exclude=None if last else set(self.last_read))
 
     def build(self, make_net: MakeNet, codec: HeatmapCodec) -> Method:
         """The algorithm, its networks made by ``make_net``."""

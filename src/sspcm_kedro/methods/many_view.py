@@ -104,6 +104,7 @@ class ManyViewConfig(MethodSettings):
     """The numbers of our method."""
 
     labels_read = frozenset({"held_out"})
+    last_read = frozenset({"finish"})
     kind: Literal["many_view"]
     occlude: PatchConfig = PatchConfig(patches=1)
     donors: DonorSource = "batch"
