@@ -5,8 +5,9 @@
 Needs torch, torchvision, timm (and the PyYAML it brings), numpy, scipy, pandas, pillow,
 safetensors, rich and pydantic, and no installation of this project. For every distinct step
 (network, input, batch) of the published environments: images a second in fp32, tf32 and bf16,
-as they are and with compiled networks, their share of the rate of the network passes alone, and
-peak memory; in bf16 also the training loop itself, fed from stored crops, and the share of its time
+as they are, recorded as graphs and with compiled networks, their share of the rate of the network
+passes alone, and peak memory; in bf16 also the training loop itself, fed from stored crops, and the
+share of its time
 in which the host makes batches. Its launches and stops are counted without a device. A small step
 is compared with the CPU's, and with itself where ``deterministic``. What
 there is no time or GPU for says "not measured".
@@ -78,10 +79,9 @@ ORDER: tuple[tuple[tuple[Precision, ...], str], ...] = (
     (("bf16", "tf32"), ""), (("bf16", "tf32"), ", graph"), (("fp32",), ""),
     (PRECISIONS, ", compiled"),
 )  # fmt: skip
-MEASURED = ("bf16", "tf32", "fp32", "bf16, graph", "tf32, graph",
-            *(f"{precision}, compiled" for precision in PRECISIONS))  # fmt: skip
-FED, FED_SHARDS = "bf16, fed from stored crops", "bf16, fed, in shards"
-FED_GRAPH = "bf16, fed, in shards, graph"
+MEASURED = tuple(precision + how for precisions, how in ORDER for precision in precisions)
+FED = "bf16, fed from stored crops"
+FED_SHARDS = {"": "bf16, fed, in shards", ", graph": "bf16, fed, in shards, graph"}
 CPU, META, CUDA = (torch.device(kind) for kind in ("cpu", "meta", "cuda"))
 
 
@@ -271,7 +271,7 @@ def main() -> None:
         rows[name] = {"images": sum(step.sizes), **step.asked()}
         rows[name] |= {key: NONE for key in (*MEASURED, FED)}
         if step.training.shards > 1:
-            rows[name] |= {FED_SHARDS: NONE, FED_GRAPH: NONE}
+            rows[name] |= dict.fromkeys(FED_SHARDS.values(), NONE)
     some = next(iter(steps.values()))
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if there else "no GPU",
@@ -288,12 +288,13 @@ def main() -> None:
         for name, step in steps.items():
             for own in precisions:
                 work.append((name, own + how, partial(measure, step, own, HOW[how])))
-            if how == "" and "bf16" in precisions:
+            if "bf16" not in precisions or how not in FED_SHARDS:
+                continue
+            if how == "":
                 work.append((name, FED, partial(feed, step, "bf16", 1, CUDA)))
-            sharded = {"": FED_SHARDS, ", graph": FED_GRAPH}.get(how)
-            if sharded and "bf16" in precisions and step.training.shards > 1:
-                shards = step.training.shards
-                work.append((name, sharded, partial(feed, step, "bf16", shards, CUDA, HOW[how])))
+            if (shards := step.training.shards) > 1:
+                fed = partial(feed, step, "bf16", shards, CUDA, HOW[how])
+                work.append((name, FED_SHARDS[how], fed))
     for name, key, action in work if there else []:  # what takes long comes last: compiling does
         if time.monotonic() < ends - 60 * ("compiled" in key):
             try:
@@ -320,13 +321,13 @@ def show(result: dict[str, Any]) -> None:
     for column in ("step", "launches", "stops", "precision", "images/s", "share", "GiB"):
         table.add_column(column)
     for name, row in result["steps"].items():
-        for key in (k for k in (*MEASURED, FED, FED_SHARDS, FED_GRAPH) if k in row):
+        for key in (k for k in (*MEASURED, FED, *FED_SHARDS.values()) if k in row):
             found, told = row[key], (name, str(row["launches"]), str(row["stops"]), key)
             if isinstance(found, str):
                 table.add_row(*told, found)
                 continue
             pace = f"{found['images_per_second']:.0f}"
-            if key in (FED, FED_SHARDS, FED_GRAPH):
+            if "making_batches" in found:
                 table.add_row(*told, pace, f"batches {found['making_batches']:.0%}")
             else:
                 share = f"{found['share_of_networks']:.0%}"

@@ -11,7 +11,6 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +19,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from sspcm_kedro.batch import map_tensors
 
 DEVICE = torch.device("meta")
 HERE = "/sspcm_kedro/"
@@ -128,10 +129,4 @@ def count_stops() -> Iterator[Stops]:
 
 def on_device(value: Any) -> Any:
     """A batch, or any part of it, with tensors of ``DEVICE`` in place of its own."""
-    if isinstance(value, Tensor):
-        return torch.empty_like(value, device=DEVICE)
-    if isinstance(value, tuple):
-        return tuple(map(on_device, value))
-    if hasattr(value, "__dataclass_fields__"):
-        return replace(value, **{name: on_device(part) for name, part in vars(value).items()})
-    return value
+    return map_tensors(value, lambda tensor: torch.empty_like(tensor, device=DEVICE))

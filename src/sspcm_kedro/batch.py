@@ -1,6 +1,8 @@
 """What a training step sees: weak views on the device."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -59,3 +61,27 @@ class Batch:
         """How many people it has, of both kinds."""
         others = 0 if self.unlabeled is None else len(self.unlabeled.images)
         return len(self.labeled.images) + others
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A batch, or any part of it, with what ``change`` makes of its tensors in their place."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(map_tensors(part, change) for part in value)
+    if hasattr(value, "__dataclass_fields__"):
+        parts = {name: map_tensors(part, change) for name, part in vars(value).items()}
+        return replace(value, **parts)
+    return value
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """The tensors of a batch, in the order in which ``map_tensors`` changes them."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from tensors_of(part)
+    elif hasattr(value, "__dataclass_fields__"):
+        for part in vars(value).values():
+            yield from tensors_of(part)

@@ -17,13 +17,13 @@ from torch import nn
 from sspcm_kedro.augment.affine import RandomAffine
 from sspcm_kedro.augment.draws import Drawn, Noted, Undrawn, draw_all, draw_normal, draw_uniform
 from sspcm_kedro.augment.occlude import Donors, draw_keypoints
-from sspcm_kedro.batch import Batch, Labeled, Unlabeled
+from sspcm_kedro.batch import Batch, Labeled, Unlabeled, map_tensors
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.engine.compiled import compiled_step, learning_step, with_backward
 from sspcm_kedro.engine.fit import fit
 from sspcm_kedro.engine.optimizer import StepDecay, adam
-from sspcm_kedro.engine.recorded import RecordedStep, rebuilt, tensors_of
+from sspcm_kedro.engine.recorded import RecordedStep
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.pose.geometry import CropFrame
@@ -237,17 +237,14 @@ def trained(kind: str, device: torch.device, learn_of) -> tuple[list, dict, obje
 
     def batches(epoch: int, shard: int, _: int):
         for i in range(3):
-            yield moved(make_batch(100 * epoch + 10 * shard + i), device)
+            batch = make_batch(100 * epoch + 10 * shard + i)
+            yield map_tensors(batch, lambda tensor: tensor.to(device))
 
     reports = fit(
         method, batches, adam(method, 1e-3), StepDecay(1e-3, (), 6), epochs=range(2), steps=3,
         seed=1, shards=2, learn=learn,
     )  # fmt: skip
     return [report.scalars for report in reports], method.state_dict(), learn
-
-
-def moved(batch: Batch, device: torch.device) -> Batch:
-    return rebuilt(batch, iter([tensor.to(device) for tensor in tensors_of(batch)]))
 
 
 def eager(method: Method):

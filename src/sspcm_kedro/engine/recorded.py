@@ -4,8 +4,8 @@ A network that sees few people is many small kernels, and a processor takes long
 one by one than the GPU to compute them.
 """
 
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sspcm_kedro.augment.draws import Drawn, Noted, Request, draw_all
-from sspcm_kedro.batch import Batch
+from sspcm_kedro.batch import Batch, map_tensors, tensors_of
 from sspcm_kedro.methods.base import Method, total_loss
 
 Record = Callable[[Callable[[], None]], Callable[[], object]]
@@ -72,26 +72,27 @@ class RecordedStep:
 
     def __init__(self, method: Method, record: Record) -> None:
         self.method, self.record = method, record
-        self._requests: dict[Hashable, list[Request]] = {}
-        self._taught: dict[Hashable, list[nn.Parameter]] = {}
+        self._layers = [m for m in method.modules() if isinstance(m, _BatchNorm)]
+        self._told: dict[Hashable, tuple[list[Request], list[nn.Parameter]]] = {}
         self._recordings: dict[Hashable, Recording] = {}
         self._sums: dict[nn.Parameter, Tensor] = {}
 
     def __call__(self, batch: Batch, rng: Generator, shards: int) -> dict[str, Tensor]:
         """What ``training_step`` gives of the batch; adds the gradients of the loss, divided by
         the shards."""
-        key = (shapes_of(batch), shards, self._statistics())
-        if key not in self._requests:
+        statistics = tuple(layer.track_running_stats for layer in self._layers)
+        key = (shapes_of(batch), shards, statistics)  # later shards of a batch record none
+        if key not in self._told:
             noted = Noted(rng)
             scalars = self.method.training_step(batch, noted)
             (total_loss(scalars) / shards).backward()
-            self._requests[key] = noted.requests
-            taught = (p for p in self.method.parameters() if p.grad is not None)
-            self._taught[key] = list(taught)
+            taught = [p for p in self.method.parameters() if p.grad is not None]
+            self._told[key] = noted.requests, taught
             return scalars
-        numbers = draw_all(self._requests[key], rng)
+        requests, taught = self._told[key]
+        numbers = draw_all(requests, rng)
         if key not in self._recordings:
-            self._recordings[key] = self._take_down(batch, numbers, self._taught[key], shards)
+            self._recordings[key] = self._take_down(batch, numbers, taught, shards)
         recording = self._recordings[key]
         with torch.no_grad():
             torch._foreach_copy_(recording.inputs, [*tensors_of(batch), *numbers])  # pyright: ignore[reportPrivateImportUsage]
@@ -99,17 +100,11 @@ class RecordedStep:
         recording.replay()
         return recording.scalars
 
-    def _statistics(self) -> tuple[bool, ...]:
-        """Which layers record statistics; those of a batch's later shards do not."""
-        layers = self.method.modules()
-        return tuple(m.track_running_stats for m in layers if isinstance(m, _BatchNorm))
-
     def _take_down(
         self, batch: Batch, numbers: list[Tensor], taught: list[nn.Parameter], shards: int
     ) -> Recording:
-        inputs = [tensor.clone() for tensor in (*tensors_of(batch), *numbers)]
-        places = iter(inputs)
-        own, drawn = rebuilt(batch, places), list(places)
+        own, drawn = map_tensors(batch, Tensor.clone), [tensor.clone() for tensor in numbers]
+        inputs = [*tensors_of(own), *drawn]
         for p in taught:
             if p not in self._sums:  # the recordings of all shards add to the same
                 self._sums[p] = torch.zeros_like(p)
@@ -144,27 +139,4 @@ def shapes_of(value: Any) -> Hashable:
         return tuple(map(shapes_of, value))
     if hasattr(value, "__dataclass_fields__"):
         return tuple((name, shapes_of(part)) for name, part in vars(value).items())
-    return value
-
-
-def tensors_of(value: Any) -> Iterator[Tensor]:
-    """The tensors of a batch, in an order of their own."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from tensors_of(part)
-    elif hasattr(value, "__dataclass_fields__"):
-        for part in vars(value).values():
-            yield from tensors_of(part)
-
-
-def rebuilt(value: Any, places: Iterator[Tensor]) -> Any:
-    """The same batch with other tensors, which come in the order of ``tensors_of``."""
-    if isinstance(value, Tensor):
-        return next(places)
-    if isinstance(value, tuple):
-        return tuple(rebuilt(part, places) for part in value)
-    if hasattr(value, "__dataclass_fields__"):
-        return replace(value, **{name: rebuilt(part, places) for name, part in vars(value).items()})
     return value

@@ -228,17 +228,18 @@ class MethodSettings(Settings):
 @torch.no_grad()
 def move_average(average: nn.Module, net: nn.Module, decay: float | Tensor) -> None:
     """Every number of ``average``, statistics included, towards that of ``net`` by 1 - decay."""
-    pairs = list(zip(_numbers(average), _numbers(net), strict=True))
-    for mean, value in pairs:
+    means: list[Tensor] = []
+    values: list[Tensor] = []
+    for mean, value in zip(_numbers(average), _numbers(net), strict=True):
         if not mean.is_floating_point():  # a counter
             mean.copy_(value)
-    means, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-    weights = 1 - decay
-    if isinstance(weights, Tensor):
-        for mean, value in zip(means, values, strict=True):
-            mean.lerp_(value, weights)
-    else:  # a GPU is told of all of them at once
-        torch._foreach_lerp_(means, values, weights)  # pyright: ignore[reportPrivateImportUsage]
+        elif isinstance(decay, Tensor):
+            mean.lerp_(value, 1 - decay)
+        else:
+            means.append(mean)
+            values.append(value)
+    if means and not isinstance(decay, Tensor):  # a GPU is told of all of them at once
+        torch._foreach_lerp_(means, values, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _numbers(net: nn.Module) -> Iterator[Tensor]:
