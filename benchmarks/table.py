@@ -23,6 +23,7 @@ from cells import PROJECT, Cell, Runner, parameters_of, seeded
 from rich.console import Console
 
 from sspcm_kedro.engine.evaluate import METRICS
+from sspcm_kedro.engine.optimizer import TrainingConfig
 
 OURS = "many_view"
 ROUNDS = {OURS: ["method.kind=many_view"], "SSPCM (rounds)": ["method.kind=sspcm"]}
@@ -73,8 +74,9 @@ def equal_time(cells: list[Cell], env: str, params: list[str]) -> list[str]:
     runs = [json.loads((cell.folder / "08_reporting/run.json").read_bytes()) for cell in cells]
     share = statistics.mean(run["seconds"]["method"] / run["seconds"]["comparison"] for run in runs)
     training = parameters_of(env, params)["training"]
-    rounds = training["rounds"] * training["round_epochs"]
-    epochs = round(share * (training["warmup_epochs"] + rounds))
+    whole = TrainingConfig.model_validate(training)
+    rounds = whole.epochs - whole.warmup_epochs
+    epochs = round(share * whole.epochs)
     console.print(f"Ours takes {share:.2f} times as long as the comparison of as many steps.")
     return [*params, f"training.warmup_epochs={max(1, epochs - rounds)}"]
 

@@ -57,6 +57,7 @@ def test_the_rates_of_a_stage_are_those_of_its_steps(number):
         ({"milestones": (0.7, 0.8)}, {2, None}),
         ({"rounds": 3}, {2, None}),  # the rate falls later: after round 1, but in round 2
         ({"round_epochs": 4}, {1, 2, None}),
+        ({"last_round_epochs": 4}, {2, None}),
         ({"linear_start": 20}, {0, None}),  # over before round 1 begins at step 20
         ({"linear_start": 21}, {0, 1, None}),
         ({"backbone_rate": 0.5}, {0, 1, 2, None}),

@@ -23,6 +23,18 @@ def test_stages_divide_the_whole_training(warmup, each, rounds):
     assert [len(span) for span in spans] == [warmup] + [each] * rounds
 
 
+@pytest.mark.parametrize(("rounds", "lengths"), [(1, [3, 7]), (2, [3, 2, 7]), (3, [3, 2, 2, 7])])
+def test_the_last_round_may_be_of_another_length(rounds, lengths):
+    training = TrainingConfig(
+        warmup_epochs=3, round_epochs=2, last_round_epochs=7, rounds=rounds, steps=10
+    )
+    spans = [training.span(stage) for stage in range(rounds + 1)]
+    assert [len(span) for span in spans] == lengths
+    assert [epoch for span in spans for epoch in span] == list(range(training.epochs))
+    assert training.schedule().steps == 10 * sum(lengths)
+    assert training.finish_epochs(0.5) == 4
+
+
 @pytest.mark.parametrize("hw", [(64, 0), (-64, 48)])
 def test_views_have_a_size(hw):
     with pytest.raises(ValidationError, match="greater than or equal to 1"):

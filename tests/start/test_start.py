@@ -213,7 +213,7 @@ def test_a_run_costs_its_steps(configured, monkeypatch):
     monkeypatch.setattr("sspcm_kedro.start.cost.seconds_of_step", lambda *_: 2.0)
     people = {"labeled": 12, "unlabeled": 16, "validation": 8}
     hours, seconds = hours_of_run({**typed, "training": training}, 17, people)
-    in_rounds = 300 * training.rounds * training.round_epochs * seconds / 3600
+    in_rounds = 300 * (training.epochs - training.warmup_epochs) * seconds / 3600
     assert in_rounds < hours < 4 * in_rounds  # with warm-up, and the baseline's steps
     assert seconds_of_step(
         typed["method"], typed["network"], typed["view"], training, 17, torch.device("cpu")

@@ -90,6 +90,11 @@ class TrainingConfig(Settings):
     steps: int = Field(default=100, ge=1, le=10**7, description="optimizer steps an epoch")
     warmup_epochs: int = Field(default=8, ge=1, le=10**5, description="labels only")
     round_epochs: int = Field(default=8, ge=1, le=10**5, description="epochs of each round")
+    last_round_epochs: int | None = Field(
+        default=None, ge=1, le=10**5,
+        description="of the last round, in which the student of many_view learns; null: as many as "
+        "of each",
+    )  # fmt: skip
     round_batch: RoundBatch | None = Field(
         default=None, description="a round's batches; null: batch of each"
     )
@@ -163,16 +168,21 @@ class TrainingConfig(Settings):
     @property
     def epochs(self) -> int:
         """Epochs of the whole training."""
-        return self.warmup_epochs + self.rounds * self.round_epochs
+        return self.warmup_epochs + (self.rounds - 1) * self.round_epochs + self.ends
+
+    @property
+    def ends(self) -> int:
+        """Epochs of the last round."""
+        return self.last_round_epochs or self.round_epochs
 
     def finish_epochs(self, share: float) -> int:
         """Epochs of the last round that learn from labels alone, given ``Method.finish``; never all
         of them."""
-        return min(math.floor(share * self.round_epochs + 0.5), self.round_epochs - 1)
+        return min(math.floor(share * self.ends + 0.5), self.ends - 1)
 
     def span(self, stage: int) -> range:
         """Epochs of the warm-up (0) or of round ``stage``."""
         if stage == 0:
             return range(self.warmup_epochs)
         start = self.warmup_epochs + (stage - 1) * self.round_epochs
-        return range(start, start + self.round_epochs)
+        return range(start, start + (self.ends if stage == self.rounds else self.round_epochs))

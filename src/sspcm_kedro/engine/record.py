@@ -60,7 +60,7 @@ class Stage:
         its own steps learn, by the step from which each holds; and how large batches of both kinds
         of people are where it has such."""
         span, mixed = self.span(training), None if labels_only else training.round_batch
-        schedule = training.schedule()
+        schedule, ends = training.schedule(), training.last_round_epochs
         rates = schedule.rates(range(span.start * training.steps, span.stop * training.steps))
         return {
             "version": training.version,
@@ -69,6 +69,7 @@ class Stage:
             "steps": training.steps,
             "warmup_epochs": training.warmup_epochs,
             **({} if self.number == 0 else {"round_epochs": training.round_epochs}),
+            **({"last_round_epochs": ends} if ends and self.is_last(training) else {}),
             **({"round_batch": mixed.model_dump()} if mixed else {}),
             **({"rounds": training.rounds} if self.number is None else {}),
             "learning_rate": {f"from_step_{step}": rate for step, rate in rates.items()},

@@ -115,7 +115,7 @@ class ManyViewConfig(MethodSettings):
         "measured how likely a label is right",
     )  # fmt: skip
     finish: float = Field(
-        default=0.33, ge=0, lt=1,
+        default=0.5, ge=0, lt=1,
         description="share of the student's epochs, the last ones, that learn from labels alone",
     )  # fmt: skip
     tolerance: float = Field(

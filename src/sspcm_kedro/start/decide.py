@@ -208,12 +208,13 @@ def _training(labeled: int, device: str) -> Reasoned:
     times = warmup * steps * batch / labeled
     return {
         "batch": (batch, f"people, for a {device.upper()}"),
-        "round_batch": ({"labeled": batch, "unlabeled": batch},
-                        "of a round: as many labels a step as before, and as many unlabeled"),
+        "round_batch": ({"labeled": batch, "unlabeled": 2 * batch},
+                        "of a round: as many labels a step as before, and twice as many others"),
         "steps": (steps, f"an epoch: warm-up sees each of {labeled} labeled {times:.0f} times"),
         "warmup_epochs": (warmup, "on labels alone, before anything is pseudo-labeled"),
-        "round_epochs": (3, "of each round"),
-        "rounds": (2, "labels are made anew in the second; the student learns in the last"),
+        "round_epochs": (1, "in which the teachers learn from each other's labels"),
+        "last_round_epochs": (4, "in which the student learns, at the end from labels alone"),
+        "rounds": (2, "labels are made anew in the second"),
         "learning_rate": (1e-3, "the default"),
         "linear_start": (100, "steps: the default"),
         "milestones": ([0.93, 0.985], "a tenth of the rate after these shares: the default"),

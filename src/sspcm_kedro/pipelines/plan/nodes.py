@@ -165,7 +165,7 @@ def _training(
         last, finish = step_cost(learner, mixed), step_cost(learner, labels)
     step = {"warmup": first, "rest": later}
     memory = memory_of(learner, (first, later, last), training.shards)
-    ends = training.round_epochs if stored else 0  # of the last stage, which may train other nets
+    ends = training.ends if stored else 0  # of the last stage, which may train other nets
     finishes = training.finish_epochs(learner.finish) if stored else 0
     epochs = {"warmup": training.warmup_epochs, "rest": training.epochs - training.warmup_epochs}
     steps = {stage: count * training.steps for stage, count in epochs.items()}
