@@ -212,7 +212,7 @@ def _training(labeled: int, device: str) -> Reasoned:
                         "of a round: as many labels a step as before, and twice as many others"),
         "steps": (steps, f"an epoch: warm-up sees each of {labeled} labeled {times:.0f} times"),
         "warmup_epochs": (warmup, "on labels alone, before anything is pseudo-labeled"),
-        "round_epochs": (1, "in which the teachers learn from each other's labels"),
+        "round_epochs": (2, "in which the teachers learn from each other's labels"),
         "last_round_epochs": (4, "in which the student learns, at the end from labels alone"),
         "rounds": (2, "labels are made anew in the second"),
         "learning_rate": (1e-3, "the default"),
