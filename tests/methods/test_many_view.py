@@ -1,5 +1,6 @@
 """Our method: targets and losses of one step by slow loops, who learns when, and its rules."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -112,6 +113,23 @@ def test_teachers_learn_first_and_the_student_last():
         firsts = {name: next(net.parameters()) for name, net in method.networks.items()}
         learned = {name for name, weight in firsts.items() if weight.grad is not None}
         assert learned == set(method.learners(last=last))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_only_averages_of_those_who_learn_move(last):
+    """Teachers whose weights no step changes any more would drift from their averages to them."""
+    method = still()
+    method.keep_averages(0.5)
+    method.begin(last=last)
+    before = copy.deepcopy(method.averages)
+    with torch.no_grad():
+        for number in method.networks.parameters():
+            number += 1
+    method.after_step(10**6)
+    for name, average in method.averages.items():
+        moved = 0.5 if name in method.learners(last=last) else 0.0
+        for was, now in zip(before[name].parameters(), average.parameters(), strict=True):
+            torch.testing.assert_close(now, was + moved)
 
 
 def test_it_has_to_be_trained_in_rounds():

@@ -112,8 +112,12 @@ class Method(nn.Module, ABC):
         An average of few steps forgets sooner: after step n it keeps (1 + n) / (10 + n) at most.
         """
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, average in self.averages.items():
-            move_average(average, self.networks[name], decay)
+        for name in self.averaging() if len(self.averages) else ():
+            move_average(self.averages[name], self.networks[name], decay)
+
+    def averaging(self) -> tuple[str, ...]:
+        """The names of the networks whose averages a step moves; all of them, by default."""
+        return tuple(self.networks)
 
     def averaged_networks(self) -> nn.ModuleDict:
         """The averages, for a method that learns from them (``MethodSettings.reads_averages``).

@@ -73,6 +73,10 @@ class ManyView(Method):
             if len(self.averages):
                 self.averages[STUDENT].load_state_dict(taught)
 
+    def averaging(self) -> tuple[str, ...]:
+        """Who learns: the teachers stay what they were when they labeled last."""
+        return self.learning
+
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         labeled, unlabeled, names = batch.labeled, batch.unlabeled, self.learning
         if unlabeled is None:
