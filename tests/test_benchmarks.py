@@ -71,12 +71,8 @@ def test_supervised_training_may_last_as_long_as_ours(tmp_path, capsys):
         (cells[-1].folder / "08_reporting").mkdir(parents=True)
         content = json.dumps({"seconds": {"method": seconds, "comparison": 100}})
         (cells[-1].folder / "08_reporting/run.json").write_text(content)
-    given = [
-        f"training.{key}={value}"
-        for key, value in {
-            "warmup_epochs": 4, "rounds": 3, "round_epochs": 2, "last_round_epochs": 4
-        }.items()
-    ]  # fmt: skip
+    given = ["training.warmup_epochs=4", "training.rounds=3", "training.round_epochs=2"]
+    given.append("training.last_round_epochs=4")
     longer = table.equal_time(cells, "base", given)
     assert longer == [*given, "training.warmup_epochs=22"]
     assert "2.50 times" in capsys.readouterr().out
