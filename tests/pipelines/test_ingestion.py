@@ -134,5 +134,5 @@ def test_shipped_parameters_are_valid():
     parameters = yaml.safe_load((CONF / "parameters_ingestion.yml").read_text())
     source = SourceConfig.model_validate(parameters["source"]).root
     assert isinstance(source, DrawnSource)
-    assert (source.annotated, source.unlabeled, source.validation) == (1100, 600, 450)
+    assert (source.annotated, source.unlabeled, source.validation) == (1100, 200, 450)
     assert SplitConfig.model_validate(parameters["split"]) == SplitConfig(labeled=100)

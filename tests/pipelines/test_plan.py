@@ -85,7 +85,7 @@ def test_flops_of_the_run_are_those_of_its_steps_and_predictions(planned):
         "warmup": 800 * warmup,
         "rest": 600 * rest + 300 * rest / 2 + 300 * warmup / 2,
         "pseudo_labels": 2 * 3000 * 2 * 4 * image,  # rounds, people, teachers, views
-        "monitor": (14 * 2 + 6) * 100 * image,  # epochs, networks, people; no flip test
+        "monitor": (14 * 2 + 6) * 50 * image,  # epochs, networks, people; no flip test
         "evaluation": 500 * 3 * 2 * image,  # flip test
         "total": sum(v for k, v in method["flops"].items() if k != "total"),
     }

@@ -112,7 +112,7 @@ class ManyViewConfig(MethodSettings):
     kind: Literal["many_view"]
     occlude: PatchConfig = PatchConfig(patches=1)
     donors: DonorSource = "batch"
-    views: FixedViews = FixedViews(scales=(0.94, 1.08))
+    views: FixedViews = FixedViews()
     held_out: float = Field(
         default=0.15, gt=0, le=0.5,
         description="share of the labeled people whom only the student learns from: on them is "

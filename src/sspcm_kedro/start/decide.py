@@ -62,6 +62,9 @@ def decide(project: Project, device: str) -> dict[str, Reasoned]:
         "method": {
             "kind": ("many_view", "this project's own method, the default (docs/method.md)"),
             "tolerance": (threshold, "right pseudo-labels, by the measure of evaluation"),
+            **({} if mirrored else {"views": (
+                {"scales": [0.94, 1.08]}, "pseudo-labels see two sizes, since nothing is mirrored",
+            )}),
         },
         "training": _training(_count(split["labeled"][0], len(people)), device),
         "evaluation": {
