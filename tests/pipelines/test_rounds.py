@@ -1,6 +1,7 @@
 """The nodes of a round on drawn people, one by one, and how rounds are chained; any method."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from typing import get_args
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from sspcm_kedro.data.loader import Batches
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine import stage as stages_of
-from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.engine.optimizer import RoundBatch, TrainingConfig
 from sspcm_kedro.engine.record import stamp
 from sspcm_kedro.engine.stage import MonitorConfig
 from sspcm_kedro.errors import BadInput
@@ -444,6 +445,40 @@ def test_the_student_of_many_view_waits_for_the_last_round(people):
     history = found["round_1_history"]
     assert "teacher_a/loss/supervised" in history and "student/loss/supervised" not in history
     assert "student/loss/supervised" in found["round_2_history"]
+
+
+def test_a_student_that_was_killed_ends_as_one_that_was_not(people):
+    """In each step of its epochs, with pseudo-labels or with labels alone, to the same bits."""
+    training = SETTINGS["training"].model_copy(update={
+        "rounds": 2, "steps": 2, "last_round_epochs": 4, "average_decay": 0.5,
+        "round_batch": RoundBatch(labeled=2, unlabeled=1),
+    })  # fmt: skip
+    machine = SETTINGS["machine"].model_copy(update={"checkpoint_minutes": 0})
+    changed = {"method": config("many_view"), "training": training, "machine": machine}
+    found = run(people, 2, **changed)
+    inputs = {**people, **SETTINGS, **changed, "previous": found["round_1_checkpoint"],
+              "predictions": found["round_2_predictions"],
+              "corrected": found["round_2_corrected"],
+              "occluders": found["round_2_occluders"]}  # fmt: skip
+
+    def states(resume=None) -> list[dict]:
+        every = round_trainer(2)(**inputs, resume=resume)
+        return [deepcopy(output["checkpoint"]) for output in every]
+
+    def learned(state: dict) -> list[bytes]:
+        moments = [value for own in state["optimizer"]["state"].values() for value in own.values()]
+        return [value.numpy().tobytes() for value in (*state["method"].values(), *moments)]
+
+    *killed, whole = states()
+    stood = [(state["epoch"], (state["part"] or {}).get("steps", 0)) for state in killed]
+    assert stood == [(2, 1), (3, 0), (3, 1), (4, 0), (4, 1), (5, 0), (5, 1)]
+    for state in killed:
+        assert learned(state) != learned(whole)
+        *_, last = states(state)
+        assert learned(last) == learned(whole)
+    assert [row.get("loss/consistency") is None for row in whole["history"]] == [
+        False, False, True, True
+    ]  # fmt: skip
 
 
 def test_labels_are_measured_on_people_whom_no_teacher_learns_from(people, monkeypatch):
