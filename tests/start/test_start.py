@@ -108,6 +108,8 @@ def test_mirrors_only_with_flip_pairs(tmp_path):
     paired = decided(tmp_path, flip_pairs=[[0, 1]])
     assert values(free, "view")["weak"]["flip_probability"] == 0
     assert values(free, "evaluation")["flip_test"] is False
+    assert values(free, "method")["views"] == {"scales": [0.94, 1.08]}  # a second look
+    assert "views" not in values(paired, "method")
     assert values(paired, "view")["weak"]["flip_probability"] == 0.5
     assert values(paired, "evaluation")["flip_test"] is True
 
