@@ -147,6 +147,25 @@ def test_of_equal_ones_the_method_s_network_ships_and_nothing_is_sure():
     )
 
 
+@pytest.mark.parametrize(("student", "baseline", "ships", "errors"), [
+    (4.0, 2.5, "baseline", "2.5 px, against 4 for the student"),
+    (1.25, 2.5, "student", "1.25 px, against 2.5 for the baseline"),
+])  # fmt: skip
+def test_of_equal_ones_the_one_with_the_smaller_mean_error_ships(student, baseline, ships, errors):
+    """PCK is a count: on few keypoints it is easily the same."""
+    of = people(60)
+    pair = [
+        predicted(name, of, np.full((60, 3), off))
+        for name, off in (("student", student), ("baseline", baseline))
+    ]
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
+    assert (found.ships, found.gain, found.metric, found.trusted) == (ships, 0, "PCK", False)
+    assert found.reason == (
+        f"The {ships} is shipped: PCK 1.000 on 60 validation people for both, and a mean error of "
+        f"{errors}."
+    )
+
+
 @pytest.mark.parametrize(("count", "trusted"), [(49, False), (50, True)])
 def test_few_people_are_not_to_be_trusted(count, trusted):
     """Those without labels do not count."""

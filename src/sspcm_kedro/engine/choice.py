@@ -1,5 +1,6 @@
 """Which network is shipped: the method's or the comparison's, by how much, and how surely."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from sspcm_kedro.engine.evaluate import (
 from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.pose.aic_ap import aic_counts
 from sspcm_kedro.pose.geometry import CropFrame
-from sspcm_kedro.pose.metrics import pck_hits, pck_reference, pckh_visibility
+from sspcm_kedro.pose.metrics import pck_hits, pck_reference, pckh_visibility, pixel_errors
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.pose.weighted import WeightedAP, WeightedScore, WeightedShare
 from sspcm_kedro.seeds import Stream, stream_seed
@@ -63,7 +64,8 @@ class Choice:
         images: from which the resamples were drawn.
         people: with labels on these images.
         resamples: how many.
-        ships: the name of the network with the higher value; of equal ones the method's.
+        ships: the name of the network with the higher value; of equal ones the one with the smaller
+            mean error, and if that is equal, too, the method's.
         trusted: whether there are enough people, and the interval does not include 0.
         reason: why this network is shipped, a sentence for people.
         doubt: why the comparison should not be trusted, likewise; empty where it can be.
@@ -114,7 +116,8 @@ def choose(
     """Which of two networks to ship.
 
     They are compared by the protocol's own number (AP, AIC_AP or PCKh), or by PCK where one of them
-    has none or both have the same (an AP of 0 tells nothing). Source of the bootstrap: Efron and
+    has none or both have the same (an AP of 0 tells nothing); where that is the same, too, by the
+    mean error. Source of the bootstrap: Efron and
     Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 
     Args:
@@ -148,7 +151,8 @@ def choose(
         weights = resample(drawn, seed)
         gains = mine[metric].of(weights) - other[metric].of(weights)
         names = network.name, comparison.name
-        return _decide(metric, *names, compared[metric], gains, drawn, count)
+        errors = [mean_error(of, people, frame, skeleton) for of in (network, comparison)]
+        return _decide(metric, *names, compared[metric], gains, drawn, count, errors)
     images = len(np.unique(people.image_ids))
     names = f"{_readable(network.name)} and {_readable(comparison.name)}"
     return Choice(
@@ -202,18 +206,33 @@ def weighted_scores(
     return {**counted, "PCK": WeightedShare.of_keypoints(people.image_ids, *hits)}
 
 
+def mean_error(
+    predicted: Predicted, people: Instances, frame: CropFrame, skeleton: Skeleton
+) -> float:
+    """How far predictions lie from the labels that are evaluated, in image pixels."""
+    channels = list(skeleton.evaluated_channels)
+    people = people.gather(channels)
+    points = to_image(predicted.keypoints[:, channels], people, frame)
+    return pixel_errors(points, people.keypoints, people.visibility, people.boxes)["error_px"]
+
+
 def _decide(
     metric: str, network: str, comparison: str, values: tuple[float, float],
-    gains: Float[np.ndarray, " b"], images: int, people: int,
+    gains: Float[np.ndarray, " b"], images: int, people: int, errors: Sequence[float],
 ) -> Choice:  # fmt: skip
-    """The choice by two values and the gain in each resample (nan where a resample has none)."""
+    """The choice by two values, the gain in each resample (nan where a resample has none), and,
+    where the values are equal, two mean errors."""
     gains = gains[np.isfinite(gains)]
     low, high = np.percentile(gains, (2.5, 97.5)).tolist() if len(gains) else (None, None)
     better = float(np.mean((gains > 0) + (gains == 0) / 2)) if len(gains) else None
     gain = values[0] - values[1]
-    ships, left = (network, comparison) if gain >= 0 else (comparison, network)
+    behind = gain < 0 or (gain == 0 and errors[0] > errors[1])
+    ships, left = (comparison, network) if behind else (network, comparison)
     score = f"{_readable(metric)} {max(values):.3f} on {people} validation people"
-    if gain == 0:
+    if gain == 0 and errors[0] != errors[1]:
+        reason = f"The {_readable(ships)} is shipped: {score} for both, and a mean error of "
+        reason += f"{min(errors):.4g} px, against {max(errors):.4g} for the {_readable(left)}."
+    elif gain == 0:
         reason = f"The {_readable(ships)} is shipped, the network of the method: {score}, and the "
         reason += f"{_readable(left)} has the same."
     else:
