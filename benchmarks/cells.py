@@ -129,6 +129,8 @@ class Runner:
 
     def run(self, cells: Sequence[Cell], what: str = "cells") -> list[Cell]:
         """Runs what is not finished; gives those that failed, which the console names."""
+        if not cells:
+            return []
         failed = []
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(),
                    TimeElapsedColumn(), _NamesColumn(self._running))  # fmt: skip

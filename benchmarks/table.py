@@ -109,8 +109,8 @@ def markdown(results: dict[int, dict[str, dict[str, float]]]) -> str:
         cells = []
         for column in columns:
             values = [results[s][method][column] for s in seeds]
-            spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-            cells.append(f"{statistics.mean(values):.3f} ± {spread:.3f}")
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.3f}{spread}")
         values = [results[s][method][head] for s in seeds]
         gain = statistics.mean(values) - base
         each = " ".join(f"{v:.3f}" for v in values)

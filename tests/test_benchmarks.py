@@ -49,6 +49,8 @@ def test_the_table_shows_mean_spread_and_gain():
     lines = load("table").markdown(results).splitlines()
     assert lines[2] == "| supervised | 0.200 ± 0.141 | 0.100 0.300 | +0.000 (+0%) |"
     assert lines[3] == "| PoseDual | 0.250 ± 0.071 | 0.200 0.300 | +0.050 (+25%) |"
+    alone = load("table").markdown({0: results[0]}).splitlines()  # one seed has no spread
+    assert alone[3] == "| PoseDual | 0.200 | 0.200 | +0.100 (+100%) |"
 
 
 def test_cells_have_folders_of_their_own():
