@@ -182,10 +182,9 @@ def weighted_scores(
 
     Arguments and errors are those of ``choose``. The protocol's own comes first, PCK last.
     """
-    channels = list(skeleton.evaluated_channels)
-    scores = predicted.scores[:, channels]
-    people, skeleton = people.gather(channels), skeleton.evaluated
-    points = to_image(predicted.keypoints[:, channels], people, frame)
+    points, people = _evaluated(predicted, people, frame, skeleton)
+    scores = predicted.scores[:, list(skeleton.evaluated_channels)]
+    skeleton = skeleton.evaluated
     counted: dict[str, WeightedScore] = {}
     if config.protocol == "pckh":
         visibility = pckh_visibility(people.visibility, skeleton.names)
@@ -210,10 +209,17 @@ def mean_error(
     predicted: Predicted, people: Instances, frame: CropFrame, skeleton: Skeleton
 ) -> float:
     """How far predictions lie from the labels that are evaluated, in image pixels."""
+    points, people = _evaluated(predicted, people, frame, skeleton)
+    return pixel_errors(points, people.keypoints, people.visibility, people.boxes)["error_px"]
+
+
+def _evaluated(
+    predicted: Predicted, people: Instances, frame: CropFrame, skeleton: Skeleton
+) -> tuple[Float[np.ndarray, "n k 2"], Instances]:
+    """Predictions in image pixels, and people, both with the channels that are evaluated."""
     channels = list(skeleton.evaluated_channels)
     people = people.gather(channels)
-    points = to_image(predicted.keypoints[:, channels], people, frame)
-    return pixel_errors(points, people.keypoints, people.visibility, people.boxes)["error_px"]
+    return to_image(predicted.keypoints[:, channels], people, frame), people
 
 
 def _decide(
