@@ -32,7 +32,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from sspcm_kedro.conf_files import StrictConfigLoader
+from sspcm_kedro.conf_files import StrictConfigLoader, change
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.settings import CONFIG_LOADER_ARGS
 
@@ -107,10 +107,9 @@ def _written(env: str) -> dict[str, Any]:
 def parameters_of(env: str, params: Sequence[str]) -> dict[str, Any]:
     """The parameters of an environment, changed by ``key=value`` as ``kedro run`` does it."""
     given = OmegaConf.from_dotlist(",".join(params).split(","))
-    merged = OmegaConf.merge(_written(env), given)
-    parameters = OmegaConf.to_container(merged)
-    assert isinstance(parameters, dict)
-    return parameters  # pyright: ignore[reportReturnType]
+    changes = OmegaConf.to_container(given)
+    assert isinstance(changes, dict)
+    return change(_written(env), changes)  # pyright: ignore[reportArgumentType]
 
 
 class Runner:

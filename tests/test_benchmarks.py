@@ -22,7 +22,7 @@ from sspcm_kedro.datasets.trained_model import TrainedModelDataset
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.learner import network_maker
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.methods import ComparisonConfig, MethodConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.consistency import correct_heatmaps
 from sspcm_kedro.pose.heatmap import peaks
@@ -78,6 +78,17 @@ def test_supervised_training_may_last_as_long_as_ours(tmp_path, capsys):
     longer = table.equal_time(cells, "base", given)
     assert longer == [*given, "training.warmup_epochs=22"]
     assert "2.50 times" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("env", ["base", "lspet", "openfield"])
+def test_every_method_of_the_table_can_be_trained_in(env):
+    """An environment's own settings of its method are no settings of the others."""
+    table = load("table")
+    for method, params in table.METHODS.items():
+        parameters = table.parameters_of(env, params)
+        config = ComparisonConfig if method not in table.ROUNDS else MethodConfig
+        name = "comparison" if method not in table.ROUNDS else "method"
+        assert f"{name}.kind={config.model_validate(parameters[name]).kind}" == params[0]
 
 
 def test_the_table_has_every_method_and_reads_its_own_row():

@@ -10,6 +10,7 @@ import torch
 from benchmarks.reliability.mutations import base_parameters, mutated, parameter_mutations
 from parameters_schema import FILE
 
+from sspcm_kedro.conf_files import change
 from sspcm_kedro.engine.memory import need_memory
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
@@ -39,6 +40,37 @@ def read(parameters: dict[str, Any], types: dict[str, Any]) -> dict[str, Any]:
 def test_base_is_right(base, types):
     typed = read(base, types)
     assert typed["seed"] == 0 and typed["training"].rounds == 2 and set(typed) == set(base)
+
+
+def test_another_kind_begins_anew(caplog):
+    """The files' settings of a method are no settings of another."""
+    files = {
+        "method": {"kind": "many_view", "finish": 0, "weight": 0.3},
+        "seed": 0,
+        "view": {"a": 1},
+    }
+    with caplog.at_level("INFO"):
+        assert change(files, {"method": {"kind": "sspcm", "weight": 2.0}, "seed": 4}) == {
+            "method": {"kind": "sspcm", "weight": 2.0}, "seed": 4, "view": {"a": 1},
+        }  # fmt: skip
+    said = "method.kind is sspcm: the files' settings of many_view are left out (finish)."
+    assert caplog.messages == [said]
+    same = change(files, {"method": {"kind": "many_view", "weight": 2.0}})
+    assert same["method"] == {"kind": "many_view", "finish": 0, "weight": 2.0}
+    assert change(files, {"method": {"finish": 1}, "view": {"b": 2}}) == {
+        "method": {"kind": "many_view", "finish": 1, "weight": 0.3}, "seed": 0,
+        "view": {"a": 1, "b": 2},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("env", ["lspet", "openfield", "coco_1k"])
+def test_an_environment_takes_another_method(make_project, env):
+    """Of ``conf/lspet``, ``views`` and ``finish`` are ours alone."""
+    given = {"method": {"kind": "pose_dual"}, "source": {"root": "photographs"}}
+    with make_project("other").session(env, **given) as session:
+        params = session.load_context().params
+    assert params["method"].root.kind == "pose_dual"
+    assert str(params["source"].root.root) == "photographs"
 
 
 NAN, INF = math.nan, math.inf

@@ -1,12 +1,14 @@
 """The files of conf/, read strictly: what Kedro would pass over or choke on is one sentence."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from kedro.config import MissingConfigException, OmegaConfigLoader
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sspcm_kedro.errors import BadInput, shown
@@ -16,6 +18,7 @@ DEEPEST, LARGEST = 50, 100_000
 
 _TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _SUFFIXES = (".yml", ".yaml", ".json")
+_logger = logging.getLogger(__name__)
 
 
 class StrictConfigLoader(OmegaConfigLoader):
@@ -54,6 +57,36 @@ class StrictConfigLoader(OmegaConfigLoader):
                 keys = check_yaml(file)
                 if file.name.startswith("parameters"):
                     self.file_of.update(dict.fromkeys(keys, file))
+
+
+def change(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of the files with those of ``--params``.
+
+    A value takes the place of one; the others of its object stay. But where an object becomes one
+    of another ``kind`` (``method.kind=sspcm``), the files' settings are those of a kind that it no
+    longer is, and only what is given counts.
+
+    Args:
+        parameters: by top-level key.
+        given: nested as they are; only what changes.
+
+    Raises:
+        OmegaConfBaseException: the two do not fit together.
+    """
+    kept = dict(parameters)
+    for key, value in given.items():
+        own = parameters.get(key)
+        if not isinstance(own, Mapping) or not isinstance(value, Mapping):
+            continue
+        if value.get("kind", own.get("kind")) != own.get("kind"):
+            left = sorted(set(own) - set(value))
+            if left:
+                _logger.info("%s.kind is %s: the files' settings of %s are left out (%s).", key,
+                             value["kind"], own.get("kind"), ", ".join(left))  # fmt: skip
+            kept[key] = {}
+    merged = OmegaConf.to_container(OmegaConf.merge(kept, given))
+    assert isinstance(merged, dict)
+    return merged  # pyright: ignore[reportReturnType]
 
 
 def check_yaml(file: Path) -> list[str]:

@@ -13,10 +13,9 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines, settings
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from omegaconf import OmegaConf
 
 from sspcm_kedro import ranks
-from sspcm_kedro.conf_files import StrictConfigLoader, explain_errors
+from sspcm_kedro.conf_files import StrictConfigLoader, change, explain_errors
 from sspcm_kedro.datasets.lock import hold_folder
 from sspcm_kedro.engine.determinism import configured_torch
 from sspcm_kedro.engine.memory import need_memory
@@ -62,9 +61,7 @@ class KnownParameters:
                 rule = "is not a parameter of this project"
                 raise BadInput(f"--params {key}", rule, near(key, parameters))
         with explain_errors("--params"):
-            context.config_loader["parameters"] = OmegaConf.to_container(
-                OmegaConf.merge(parameters, given)
-            )
+            context.config_loader["parameters"] = change(parameters, given)
 
 
 class Terminated(SystemExit):
