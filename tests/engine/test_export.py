@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sspcm_kedro.data.views import ViewConfig, normalize
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frames import predict_frames
@@ -18,7 +18,6 @@ from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pose.heatmap import flip_back
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.serving import DECODING, WEIGHTS, _load_pyfunc, as_base64
 
@@ -58,26 +57,6 @@ def test_the_stored_network_is_the_deployed_one(method, deployed, expected):
     found = again.network.state_dict()
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[key], weights[key]) for key in weights)
-
-
-@pytest.mark.parametrize("flip_test", [False, True])
-def test_images_give_the_network_s_own_keypoints(flip_test):
-    """Cut into batches or not, what it says is decoded from its heatmaps."""
-    model, _ = trained({"kind": "supervised"})
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 255, (130, 64, 48, 3), np.uint8)
-    found = model.predict_images(images, flip_test=flip_test, device=CPU)
-    assert found.shape == (130, 3, 3) and found.dtype == np.float32
-    with torch.no_grad():
-        pixels = normalize(torch.tensor(images).permute(0, 3, 1, 2).float() / 255)
-        heatmaps = model.network(pixels)
-        if flip_test:
-            mirrored = flip_back(model.network(pixels.flip(3)), SKELETON.flip_order)
-            heatmaps = (heatmaps + mirrored) / 2
-    keypoints, scores = VIEW.codec.decode(heatmaps)
-    np.testing.assert_allclose(found[..., :2], keypoints, atol=0.02)
-    np.testing.assert_allclose(found[..., 2], scores, atol=1e-4)
-    assert model.predict_images(images[:0], flip_test=flip_test, device=CPU).shape == (0, 3, 3)
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ class TestEveryMethod:
         """Alone there are no stored predictions; which methods need them, they say."""
         built = build(method)
         if setting == "alone" and {"earlier", "corrected"} & built.reads:
-            with pytest.raises(ValidationError, match="no rounds to read an earlier period from"):
+            with pytest.raises(ValidationError, match="no rounds, which store what it reads"):
                 ComparisonConfig.model_validate(METHODS[method])
             with pytest.raises(ValueError, match=r"earlier|corrected"):
                 step(built, in_setting(setting))

@@ -1,4 +1,4 @@
-"""SSPCM against a reference written out from method.md 5.1, and who learns from whom."""
+"""SSPCM against a reference written out from docs/method.md, One step, and who learns from whom."""
 
 import math
 

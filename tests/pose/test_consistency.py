@@ -1,4 +1,4 @@
-"""PCM against a slow loop over the four pairs (method.md 5.2)."""
+"""PCM against a slow loop over the four pairs (docs/method.md, One step)."""
 
 import math
 

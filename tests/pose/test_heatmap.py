@@ -1,4 +1,4 @@
-"""Heatmaps: the published numbers, and decoders against slow loops (method.md 2.2 and 6)."""
+"""Heatmaps: the published numbers, and decoders against slow loops."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The loss against the published loop over keypoints (method.md 2.3)."""
+"""The loss against the published loop over keypoints."""
 
 import pytest
 import torch

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from sspcm_kedro.data.crops import Crops
-from sspcm_kedro.data.views import ViewConfig, normalize
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.confidence import Confidence
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.learner import State, networks_of
-from sspcm_kedro.engine.predict import locate, predict
+from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -133,24 +133,3 @@ class TrainedModel:
             flip_test=config.averages_mirrored(self.view), device=device, title=title,
         )  # fmt: skip
         return {"keypoints": keypoints, "scores": scores}
-
-    def predict_images(
-        self, images: np.ndarray, *, flip_test: bool, device: torch.device
-    ) -> np.ndarray:
-        """Keypoints (n, k, 3), float32: x and y in input pixels, and the score.
-
-        Args:
-            images: uint8 RGB (n, H, W, 3), a person each, cut as ``view.frame`` says.
-            flip_test: average with the mirrored images.
-            device: where to compute; the network is moved there.
-        """
-        network = self.network.to(device)
-        predicted = [torch.zeros(0, self.skeleton.size, 3)]
-        for part in torch.tensor(images).permute(0, 3, 1, 2).split(BATCH) if len(images) else ():
-            views = normalize(part.to(device).float() / 255)
-            xy, scores = locate(
-                network, views.contiguous(memory_format=torch.channels_last), self.skeleton,
-                self.view.codec, flip_test=flip_test,
-            )  # fmt: skip
-            predicted.append(torch.cat([xy, scores[..., None]], dim=2).cpu())
-        return torch.cat(predicted).numpy()

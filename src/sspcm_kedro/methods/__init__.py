@@ -76,7 +76,7 @@ class ComparisonConfig(MethodConfig):
         if {"earlier", "corrected"} & self.build(lambda _: nn.Identity(), HeatmapCodec()).reads:
             own = "snapshot_every" in type(self.root).model_fields
             raise ValueError(
-                f"a comparison of kind {self.kind} has no rounds to read an earlier period from; "
+                f"a comparison of kind {self.kind} has no rounds, which store what it reads; "
                 + ("set comparison.snapshot_every (optimizer steps)" if own else
                    "train it as method")
             )  # fmt: skip

@@ -14,7 +14,7 @@ from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 
 class DataDistill(PseudoPose):
-    """PseudoPose whose frozen teacher looks several times: scaled, rotated and mirrored.
+    """PseudoPose whose frozen teacher looks several times: scaled, mirrored, rotated if asked.
 
     Its heatmaps of all views are mapped back and averaged. Which views the authors took is our
     reading, not verified against their code.

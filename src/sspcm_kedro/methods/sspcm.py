@@ -122,7 +122,10 @@ class SSPCM(Method):
 
 
 class SSPCMConfig(MethodSettings):
-    """SSPCM's numbers; the defaults are the published ones where there are any."""
+    """SSPCM's numbers; the defaults are the published ones where there are any.
+
+    But ``max_inconsistency``: the released settings drop no outlier, which is 1 here.
+    """
 
     labels_read = frozenset({"snapshot_every"})
     kind: Literal["sspcm"]

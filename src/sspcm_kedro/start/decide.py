@@ -1,7 +1,6 @@
 """The settings of an environment, each with its reason, from the numbers of a project."""
 
 import math
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -29,14 +28,6 @@ LARGER = 4
 PADDINGS = (1.0, 1.1, 1.25, 1.5)
 INSIDE = 0.995
 """The share of labeled keypoints that crops must show."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """How labels are divided."""
-
-    labeled: int
-    validation: int
 
 
 def decide(project: Project, device: str) -> dict[str, Reasoned]:
