@@ -110,11 +110,15 @@ def test_the_table_has_every_method_and_reads_its_own_row():
     cells = {
         "many_view": Stored(baseline={"AP": 0.1}, teacher_a={"AP": 0.2}, student={"AP": 0.3}),
         "SSPCM (rounds)": Stored(baseline={"AP": 0.15}, student={"AP": 0.25}),
-        "PoseDual": Stored(pose_dual={"AP": 0.22, "PCK_unit": "torso"}),
+        "PoseDual": Stored(
+            pose_dual={"AP": 0.22, "PCK_unit": "torso"},
+            pose_dual_last={"AP": 0.21},
+        ),
+        table.EQUAL_TIME: Stored(supervised={"AP": 0.18}, supervised_last={"AP": 0.17}),
     }
     assert table.scores_of(cells) == {
         "supervised": {"AP": 0.1}, "many_view": {"AP": 0.3}, "SSPCM (rounds)": {"AP": 0.25},
-        "PoseDual": {"AP": 0.22},
+        "PoseDual": {"AP": 0.22}, table.EQUAL_TIME: {"AP": 0.18},
     }  # fmt: skip
 
 
