@@ -18,9 +18,6 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 
-BATCH = 128
-"""Images at once."""
-
 
 @dataclass(frozen=True)
 class TrainedModel:
