@@ -24,6 +24,7 @@ from rich.console import Console
 
 from sspcm_kedro.engine.evaluate import METRICS
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.pipelines.evaluation.nodes import comparison_name
 
 OURS = "many_view"
 ROUNDS = {OURS: ["method.kind=many_view"], "SSPCM (rounds)": ["method.kind=sspcm"]}
@@ -86,9 +87,9 @@ def scores_of(cells: dict[str, Cell]) -> dict[str, dict[str, float]]:
     rows = {"supervised": cells[OURS].read()["baseline"]}
     for method, cell in cells.items():
         found = cell.read()
-        # A comparison alone has a row called by its kind, and one of its last weights.
+        # A comparison alone has a row of its own, and one of its last weights.
         kind = METHODS[method][0].partition("=")[2]
-        rows[method] = found["student" if method in ROUNDS else kind]
+        rows[method] = found["student" if method in ROUNDS else comparison_name(kind)]
     return {
         method: {column: row[column] for column in COLUMNS if column in row}
         for method, row in rows.items()

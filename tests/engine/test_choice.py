@@ -143,7 +143,8 @@ def test_of_equal_ones_the_method_s_network_ships_and_nothing_is_sure():
         "and the pose dual has the same."
     )
     assert found.doubt == (
-        "Not to be trusted: the interval of the difference includes 0, so it may be chance."
+        "Not to be trusted: neither was compared with a network of labels alone; and the interval "
+        "of the difference includes 0, so it may be chance."
     )
 
 
@@ -191,7 +192,49 @@ def test_without_any_number_the_method_s_network_ships_and_the_reason_says_so():
         numbers = (found.value, found.comparison_value, found.gain, found.low, found.better)
         assert set(numbers) == {None} and (found.people, found.images) == (0, 60)
         assert "no metric has a number for both student and baseline" in found.reason
-        assert found.doubt == "Not to be trusted: nothing could be compared."
+        assert found.doubt == "Not to be trusted: there is no metric to compare by."
+
+
+@pytest.mark.parametrize(("student", "baseline"), [(4.0, 2.5), (1.25, 2.5)])
+def test_without_any_metric_the_mean_error_decides(student, baseline):
+    """Nobody has both ends of the torso, and nobody has published sigmas."""
+    of = people(60)
+    of.visibility[:, 0] = 0
+    bare = replace(SKELETON, sigmas=(), torso=(0, 1))
+    errors = {"student": student, "baseline": baseline}
+    pair = [predicted(name, of, np.full((60, 3), off)) for name, off in errors.items()]
+    found = choose(*pair, of, None, FRAME, bare, PCK, 0)
+    ships, other = sorted(errors, key=lambda name: errors[name])
+    assert (found.ships, found.metric, found.gain, found.people) == (ships, None, None, 60)
+    assert not found.trusted and found.reason == (
+        f"The {ships} is shipped: no metric has a number for both student and baseline, and its "
+        f"mean error is {errors[ships]:.4g} px, against {errors[other]:.4g}."
+    )
+
+
+@pytest.mark.parametrize(("each", "trusted"), [(4, False), (3, True)])
+def test_few_images_are_not_to_be_trusted(each, trusted):
+    """Sixty people on fifteen images and on twenty: images are what the bootstrap draws."""
+    of = people(60, each=each)
+    pair = [
+        predicted(n, of, np.full((60, 3), off)) for n, off in (("student", 0), ("baseline", 60))
+    ]
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
+    doubt = "Not to be trusted: these are on fewer than 20 images."
+    assert (found.trusted, found.doubt) == (trusted, "" if trusted else doubt)
+
+
+def test_the_reason_says_if_the_other_has_the_smaller_mean_error():
+    """One is right about two keypoints of three and far off the third, the other off by a little
+    too much everywhere."""
+    of = people(60)
+    pair = [
+        predicted("student", of, np.tile([0.0, 0.0, 200.0], (60, 1))),
+        predicted("baseline", of, np.full((60, 3), 60.0)),
+    ]
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
+    assert found.ships == "student"
+    assert found.reason.endswith(". By the mean error the baseline is ahead: 60 px, against 66.67.")
 
 
 def test_resamples_without_a_number_do_not_count():

@@ -15,6 +15,7 @@ import formats
 from formats import pictures, save_video
 from sspcm_kedro.__main__ import main
 from sspcm_kedro.cli import cli
+from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.start.cost import hours_of_run, seconds_of_step, which_helps
@@ -143,6 +144,26 @@ def test_people_who_share_images_can_be_split_as_decided(tmp_path, seed):
     assert not set(parts.labeled.paths) & set(parts.validation.paths)
 
 
+@pytest.mark.parametrize(("images", "people"), [(5, 1), (6, 1), (7, 1), (8, 1), (3, 3), (9, 1)])
+def test_few_labels_leave_enough_to_learn_from(images, people, tmp_path):
+    """Of fewer than four labeled people the default method can hold out nobody."""
+    formats.write_label_studio(tmp_path, pictures(images, seed=3, people=people))
+    project = read_project(tmp_path, find_project(tmp_path), {})
+    chosen = SplitConfig.model_validate(values(decide(project, "cpu"), "split"))
+    for seed in range(5):
+        parts = split(project.people, chosen, seed)
+        assert len(parts.validation) >= 1
+        assert len(held_out_rows(len(parts.labeled), 0.15, seed)) >= 2
+
+
+@pytest.mark.parametrize(("images", "people"), [(4, 1), (2, 3)])
+def test_labels_that_a_split_would_use_up_are_refused(images, people, tmp_path):
+    formats.write_label_studio(tmp_path, pictures(images, seed=3, people=people))
+    project = read_project(tmp_path, find_project(tmp_path), {})
+    with pytest.raises(BadInput, match=f"and {images * people} are there"):
+        decide(project, "cpu")
+
+
 def only_videos(folder: Path) -> str:
     save_video(folder / "a.avi", [np.zeros((16, 16, 3), np.uint8)])
     return r"labels are needed, and it holds only 1 videos and 0 images\. Label 20 to 100"
@@ -159,7 +180,7 @@ def one_above(folder: Path) -> str:
 
 def few_labels(folder: Path) -> str:
     formats.write_deeplabcut(folder, TWELVE[:2])
-    return r"at least 4 labeled people are needed, and 2 are there"
+    return r"at least 4 labeled people are needed beside those to validate on, and 2 are there"
 
 
 def lost_images(folder: Path) -> str:
@@ -234,15 +255,15 @@ def test_what_would_help_is_a_guess_by_numbers(labeled, unlabeled, said):
 
 def test_a_sleap_project_is_read_with_the_frames_of_its_video(tmp_path):
     sio = pytest.importorskip("sleap_io")
-    frames = [np.full((48, 64, 3), 20 * place, np.uint8) for place in range(6)]
+    frames = [np.full((48, 64, 3), 20 * place, np.uint8) for place in range(8)]
     save_video(tmp_path / "run.avi", frames)
     skeleton = sio.Skeleton([sio.Node("nose"), sio.Node("tail")])
-    about = {"type": "MediaVideo", "shape": [6, 48, 64, 3], "filename": "run.avi",
+    about = {"type": "MediaVideo", "shape": [8, 48, 64, 3], "filename": "run.avi",
              "grayscale": False, "bgr": True, "dataset": "", "input_format": ""}  # fmt: skip
     video = sio.Video("run.avi", open_backend=False, backend_metadata=about)
     points = np.array([[10.0, 10.0], [40.0, 20.0]])
     labels = [sio.LabeledFrame(video, place, [sio.Instance.from_numpy(points + place, skeleton)])
-              for place in range(4)]  # fmt: skip
+              for place in range(6)]  # fmt: skip
     sio.Labels(labels, skeletons=[skeleton]).save(str(tmp_path / "mouse.slp"), verbose=False)
     decisions = decided(tmp_path)
     source = values(decisions, "source")

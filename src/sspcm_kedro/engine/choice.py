@@ -26,8 +26,11 @@ from sspcm_kedro.seeds import Stream, stream_seed
 
 RESAMPLES = 1000
 """How often the bootstrap draws the images anew."""
-FEWEST_PEOPLE = 50
-"""Validation people with labels: with fewer no comparison is trusted."""
+FEWEST_PEOPLE, FEWEST_IMAGES = 50, 20
+"""Validation people with labels, and the images that they are on, which the bootstrap draws: with
+fewer no comparison is trusted."""
+BASELINE = "baseline"
+"""The name of a comparison that labels alone have trained."""
 
 
 class Predicted(NamedTuple):
@@ -64,9 +67,10 @@ class Choice:
         images: from which the resamples were drawn.
         people: with labels on these images.
         resamples: how many.
-        ships: the name of the network with the higher value; of equal ones the one with the smaller
-            mean error, and if that is equal, too, the method's.
-        trusted: whether there are enough people, and the interval does not include 0.
+        ships: the name of the network with the higher value; of equal ones, and without a value,
+            the one with the smaller mean error, and if that is equal, too, the method's.
+        trusted: whether there are enough people on enough images, the other network is the
+            baseline, and the interval does not include 0.
         reason: why this network is shipped, a sentence for people.
         doubt: why the comparison should not be trusted, likewise; empty where it can be.
     """
@@ -116,8 +120,8 @@ def choose(
     """Which of two networks to ship.
 
     They are compared by the protocol's own number (AP, AIC_AP or PCKh), or by PCK where one of them
-    has none or both have the same (an AP of 0 tells nothing); where that is the same, too, by the
-    mean error. Source of the bootstrap: Efron and
+    has none or both have the same (an AP of 0 tells nothing); where that is the same or missing,
+    too, by the mean error. Source of the bootstrap: Efron and
     Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 
     Args:
@@ -145,23 +149,41 @@ def choose(
         values = score.of(once).item(), other[metric].of(once).item()
         if np.isfinite(values).all():
             compared[metric] = values
+    errors = [mean_error(of, people, frame, skeleton) for of in (network, comparison)]
     if compared:
         metric = next((m for m, (a, b) in compared.items() if a != b), next(iter(compared)))
         drawn = len(mine[metric].images)
         weights = resample(drawn, seed)
         gains = mine[metric].of(weights) - other[metric].of(weights)
         names = network.name, comparison.name
-        errors = [mean_error(of, people, frame, skeleton) for of in (network, comparison)]
         return _decide(metric, *names, compared[metric], gains, drawn, count, errors)
     images = len(np.unique(people.image_ids))
-    names = f"{_readable(network.name)} and {_readable(comparison.name)}"
+    names = [_readable(of.name) for of in (network, comparison)]
+    behind = errors[0] > errors[1]
+    reason = f"The {names[behind]} is shipped: no metric has a number for both {names[0]} and "
+    reason += f"{names[1]}, and its mean error is {errors[behind]:.4g} px, against "
+    reason += f"{errors[not behind]:.4g}."
+    if not np.isfinite(errors).all() or errors[0] == errors[1]:
+        reason = f"The {names[0]} is shipped, the network of the method: no metric has a number "
+        reason += f"for both {names[0]} and {names[1]}."
     return Choice(
-        None, network.name, comparison.name, None, None, None, None, None, None, images, count, 0,
-        ships=network.name, trusted=False,
-        reason=f"The {_readable(network.name)} is shipped, the network of the method: no metric "
-        f"has a number for both {names}.",
-        doubt="Not to be trusted: nothing could be compared.",
-    )  # fmt: skip
+        None,
+        network.name,
+        comparison.name,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        images,
+        count,
+        0,
+        ships=comparison.name if behind else network.name,
+        trusted=False,
+        reason=reason,
+        doubt="Not to be trusted: there is no metric to compare by.",
+    )
 
 
 def resample(images: int, seed: int) -> np.ndarray:
@@ -248,9 +270,16 @@ def _decide(
             ends = (low, high) if gain > 0 else (-high, -low)
             reason += f", 95 % interval {ends[0]:+.3f} to {ends[1]:+.3f}"
         reason += ")."
+        if errors[ships == comparison] > errors[ships == network]:
+            reason += f" By the mean error the {_readable(left)} is ahead: {min(errors):.4g} px, "
+            reason += f"against {max(errors):.4g}."
     doubts = []
     if people < FEWEST_PEOPLE:
         doubts.append(f"these are fewer than {FEWEST_PEOPLE} people")
+    elif images < FEWEST_IMAGES:
+        doubts.append(f"these are on fewer than {FEWEST_IMAGES} images")
+    if comparison != BASELINE:
+        doubts.append("neither was compared with a network of labels alone")
     if low is None or high is None:
         doubts.append("there is no interval")
     elif low <= 0 <= high:

@@ -73,8 +73,13 @@ def _count(labeled: Any, there: int) -> int:
 def _split(project: Project) -> Reasoned:
     annotated, own = project.people.annotated, project.people.validation
     count = len(annotated)
-    if count < FEWEST:
-        rule = f"at least {FEWEST} labeled people are needed, and {count} are there"
+    # An image is on one side only: to hold out one of its people holds out all.
+    crowd = int(np.unique(annotated.paths.astype(str), return_counts=True)[1].max(initial=1))
+    others = crowd - 1 if own is None else 0
+    spare = count - others - FEWEST
+    if spare < (own is None):
+        beside = "" if own is not None else " beside those to validate on"
+        rule = f"at least {FEWEST} labeled people are needed{beside}, and {count} are there"
         raise BadInput(project.source["root"][0], rule, "Label more images, some 20 to begin with")
     chosen: Reasoned = {}
     if own is not None:
@@ -83,15 +88,13 @@ def _split(project: Project) -> Reasoned:
         chosen["validation"] = (most, f"of the {len(own)} that the project itself holds out")
     else:
         wanted = min(max(LEAST_HELD_OUT, round(0.2 * count)), MOST_HELD_OUT)
-        held = min(wanted, count // 2)
+        held = min(wanted, count // 2, spare)
         share = f"{held / count:.0%} of {count}, at least {LEAST_HELD_OUT}, at most {MOST_HELD_OUT}"
         if held < LEAST_HELD_OUT:
-            share = f"half of {count}"
+            share = f"half of {count}" if held == count // 2 else f"so that {FEWEST} remain"
         if held < TRUSTED:
             share += f"; fewer than {TRUSTED} tell no small gain"
-        crowd = np.unique(annotated.paths.astype(str), return_counts=True)[1].max()
-        labeled = max(1, count - held - int(crowd) + 1)  # an image is on one side only
-        chosen["labeled"] = (labeled, f"all of {count} that are not held out")
+        chosen["labeled"] = (count - held - others, f"all of {count} that are not held out")
         chosen["validation"] = (held, f"held out to measure on: {share}")
     if not project.unlabeled:
         chosen["unlabeled_includes_labeled"] = (

@@ -7,7 +7,7 @@ from typing import Any
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig, crops_of
 from sspcm_kedro.data.whose import check_people, check_unit, whose
-from sspcm_kedro.engine.choice import Choice, Predicted, choose
+from sspcm_kedro.engine.choice import BASELINE, Choice, Predicted, choose
 from sspcm_kedro.engine.confidence import Confidence, measure_confidence
 from sspcm_kedro.engine.evaluate import EvaluationConfig, evaluate
 from sspcm_kedro.engine.export import TrainedModel
@@ -75,13 +75,15 @@ def predict_validation(
     return predictions
 
 
-def predict_comparison(checkpoint: State, **others: Any) -> Predictions:
-    """The predictions of the network that the comparison deploys, under the comparison's name.
+def comparison_name(kind: str) -> str:
+    """What a comparison's network is called: ``baseline`` if labels alone have trained it, and else
+    its method's kind."""
+    return BASELINE if kind == "supervised" else kind
 
-    It is called ``baseline`` if labels alone have trained it, and else by its method's kind.
-    """
-    kind, deployed = checkpoint["kind"], checkpoint["deployed"]
-    name = "baseline" if kind == "supervised" else kind
+
+def predict_comparison(checkpoint: State, **others: Any) -> Predictions:
+    """The predictions of the network that the comparison deploys, under the comparison's name."""
+    name, deployed = comparison_name(checkpoint["kind"]), checkpoint["deployed"]
     predictions = predict_validation(checkpoint, **others)
     own = {
         f"{name}{part}.{key}": predictions[f"{deployed}{part}.{key}"]
