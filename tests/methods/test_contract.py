@@ -1,5 +1,6 @@
 """What every learning algorithm promises, for every method of the union and every network."""
 
+import weakref
 from dataclasses import replace
 from typing import get_args
 
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
+from sspcm_kedro.engine.compiled import by_network, with_backward
 from sspcm_kedro.methods import ComparisonConfig, MethodConfig
 from sspcm_kedro.methods.base import LabelRules, freeze_statistics, total_loss
 from sspcm_kedro.nets import ROLES, NetworkConfig
@@ -320,12 +322,81 @@ def test_losses_are_summed_by_their_name():
 
 
 def test_a_loss_of_several_networks_is_their_weighted_sum_and_each_is_watched():
-    built = build("pose_dual")
-    losses = [torch.tensor(1.0, requires_grad=True), torch.tensor(2.0, requires_grad=True)]
-    scalars = built.sum_losses("consistency", losses, weight=0.5)
+    losses = build("pose_dual").losses(supervised=2.0, consistency=0.5)
+    losses.add("teacher_a", consistency=torch.tensor(1.0, requires_grad=True))
+    losses.add("teacher_b", consistency=torch.tensor(2.0, requires_grad=True))
+    scalars = losses.scalars()
+    assert list(scalars) == [
+        "loss/consistency", "teacher_a/loss/consistency", "teacher_b/loss/consistency"
+    ]  # fmt: skip
     assert scalars["loss/consistency"] == 1.5 and scalars["loss/consistency"].requires_grad
     assert scalars["teacher_a/loss/consistency"] == 1 and scalars["teacher_b/loss/consistency"] == 2
     assert not scalars["teacher_a/loss/consistency"].requires_grad
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_backward_pass_for_each_network_gives_the_gradients_of_one(method):
+    """In the second of two shards, over the gradients of the first."""
+    found = []
+    for way in (with_backward, by_network):
+        built = build(method)
+        learn = way(built.training_step) if way is with_backward else way(built)
+        for seed in (1, 2):
+            scalars = learn(make_batch(seed), torch.Generator().manual_seed(seed), 2)
+        found.append((scalars, {n: p.grad for n, p in built.named_parameters()}))
+        assert built.backward is None
+    (whole, wanted), (each, gradients) = found
+    assert whole.keys() == each.keys()
+    assert all(whole[name].equal(each[name]) for name in whole)
+    assert not any(value.requires_grad for value in each.values())
+    assert {n for n, g in wanted.items() if g is not None} == {
+        n for n, g in gradients.items() if g is not None
+    }
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-7)
+
+
+class Live:
+    """Bytes that autograd keeps at the moment, and the most that it kept."""
+
+    def __init__(self) -> None:
+        self.now, self.most = 0, 0
+
+    def keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        alias = tensor.detach()
+        size = alias.numel() * alias.element_size()
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(alias, self.free, size)
+        return alias
+
+    def free(self, size: int) -> None:
+        self.now -= size
+
+
+@pytest.mark.parametrize(
+    ("method", "share"),
+    [("sspcm", 0.2), ("pose_dual", 0.3), ("many_view", 0.55), ("supervised", 1.0)],
+)
+def test_a_backward_pass_for_each_network_keeps_the_activations_of_one(method, share):
+    """Of six passes, four, two and one."""
+    most = []
+    for way in (with_backward, by_network):
+        built, live = build(method), Live()
+        learn = way(built.training_step) if way is with_backward else way(built)
+        with torch.autograd.graph.saved_tensors_hooks(live.keep, lambda tensor: tensor):
+            learn(make_batch(), torch.Generator().manual_seed(3), 1)
+        assert live.now == 0
+        most.append(live.most)
+    assert most[1] <= share * most[0]
+
+
+def test_a_method_that_sums_its_losses_itself_is_gone_back_through(monkeypatch):
+    built = build("supervised")
+    weight = next(built.parameters())
+    monkeypatch.setattr(built, "training_step", lambda *_: {"loss/own": 3 * weight.sum()})
+    by_network(built)(make_batch(), torch.Generator(), 2)
+    assert weight.grad is not None and (weight.grad == 1.5).all()
 
 
 def test_networks_of_a_method_start_from_different_weights():

@@ -24,15 +24,39 @@ def learning_step(method: Method, kind: Compile | None) -> Learn:
     Args:
         method: trained, on its device.
         kind: ``graph`` records both and replays them, for which the device must be a GPU; else as
-            ``compiled_step`` says.
+            ``compiled_step`` says. But for ``graph`` and ``step`` each network has a backward pass
+            of its own.
     """
     if kind == "graph":
         return RecordedStep(method, CudaGraphs(next(method.parameters()).device))
-    return with_backward(compiled_step(method, kind))
+    step = compiled_step(method, kind)
+    return with_backward(step) if kind == "step" else by_network(method)
+
+
+def by_network(method: Method) -> Learn:
+    """A method's step, in which each network's loss is gone back through as soon as it is known:
+    of activations there are those of one network's pass at a time."""
+
+    def learn(batch: Batch, rng: Generator, shards: int) -> dict[str, Tensor]:
+        before = {p: p.grad for p in method.parameters() if p.grad is not None}
+        for p in before:  # a shard's gradients are summed by themselves, as another process does
+            p.grad = None
+        method.backward = lambda loss: (loss / shards).backward()
+        try:
+            scalars = method.training_step(batch, rng)
+        finally:
+            method.backward = None
+        if (rest := total_loss(scalars)).requires_grad:  # of a method that sums losses itself
+            (rest / shards).backward()
+        for p, total in before.items():
+            p.grad = total if p.grad is None else total.add_(p.grad)
+        return scalars
+
+    return learn
 
 
 def with_backward(step: Step) -> Learn:
-    """A step, and after it the backward pass."""
+    """A step, and after it one backward pass through all of it."""
 
     def learn(batch: Batch, rng: Generator, shards: int) -> dict[str, Tensor]:
         scalars = step(batch, rng)

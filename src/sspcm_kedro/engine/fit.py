@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sspcm_kedro import ranks
 from sspcm_kedro.batch import Batch
-from sspcm_kedro.engine.compiled import Learn, with_backward
+from sspcm_kedro.engine.compiled import Learn, by_network
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.engine.optimizer import StepDecay
 from sspcm_kedro.methods.base import Method, freeze_statistics
@@ -101,13 +101,13 @@ def fit(
         interval: seconds after which an epoch tells where it stands. Only then, and at its end, are
             its losses read from the device.
         begun: where the first of these epochs stands, with method and optimizer as they were then.
-        learn: the method's step with its backward pass; None is the one it has, as it is.
+        learn: the method's step with its backward pass; None is ``by_network``.
 
     Raises:
         FloatingPointError: a loss is not finite; by the end of its epoch or interval.
     """
     device = next(method.parameters()).device
-    learn = learn or with_backward(method.training_step)
+    learn = learn or by_network(method)
     mine = ranks.mine(shards)[::-1]
     for epoch in epochs:
         rngs = [

@@ -46,6 +46,7 @@ class Method(nn.Module, ABC):
         held_out: the share of the labeled people that only its last stage learns from, so that it
             can be measured on them how likely the labelers are right.
         finish: the share of its last stage, at the end, that learns from labels alone.
+        backward: told each network's loss as ``Losses`` says; None leaves all to who calls.
     """
 
     networks: nn.ModuleDict
@@ -59,6 +60,7 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.averages = nn.ModuleDict()
         self.decay = 0.0
+        self.backward: Callable[[Tensor], None] | None = None
 
     @property
     def needs_unlabeled(self) -> bool:
@@ -129,26 +131,58 @@ class Method(nn.Module, ABC):
             raise ValueError(f"{type(self).__name__} learns from averages: call keep_averages")
         return self.averages
 
-    def supervised_losses(
-        self, labeled: Labeled, names: Sequence[str] | None = None
-    ) -> list[Tensor]:
-        """The loss on the labeled people of each network, or of those named."""
-        return [
-            keypoint_mse(self.networks[name](labeled.images), labeled.heatmaps, labeled.weights)
-            for name in names or self.networks
-        ]
+    def losses(self, **weights: float) -> "Losses":
+        """An empty collection of the losses of one step.
 
-    def sum_losses(
-        self, name: str, losses: Sequence[Tensor], weight: float = 1.0,
-        names: Sequence[str] | None = None,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """``loss/<name>``, the weighted sum of one loss a network, or of those named; and each of
-        them, unweighted, under ``<network>/loss/<name>``, which is not minimized."""
-        each = zip(names or self.networks, losses, strict=True)
-        return {
-            f"loss/{name}": weight * torch.stack(list(losses)).sum(),
-            **{f"{network}/loss/{name}": loss.detach() for network, loss in each},
-        }
+        Args:
+            weights: of its parts (``supervised``, ``consistency``, ...) in what is minimized.
+        """
+        return Losses(weights, self.backward)
+
+    def add_supervised(
+        self, losses: "Losses", labeled: Labeled, names: Sequence[str] | None = None
+    ) -> None:
+        """Add the part ``supervised``, on labeled people, of each network or of those named."""
+        for name in names or self.networks:
+            predicted = self.networks[name](labeled.images)
+            loss = keypoint_mse(predicted, labeled.heatmaps, labeled.weights)
+            losses.add(name, supervised=loss)
+
+
+class Losses:
+    """What one step minimizes, gathered network by network.
+
+    Args:
+        weights: of the parts.
+        backward: told the weighted sum of each ``add`` at once, so that what a network's pass keeps
+            for its backward pass is freed before the next network passes; what is gathered has no
+            gradient then. None gathers losses that have one.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, float], backward: Callable[[Tensor], None] | None
+    ) -> None:
+        self._weights, self._backward = weights, backward
+        self._found: dict[str, dict[str, Tensor]] = {part: {} for part in weights}
+
+    def add(self, network: str, **parts: Tensor) -> None:
+        """Add a network's loss of one part, or those of several that share a pass."""
+        if self._backward is not None:
+            weighted = [self._weights[part] * loss for part, loss in parts.items()]
+            self._backward(torch.stack(weighted).sum())
+            parts = {part: loss.detach() for part, loss in parts.items()}
+        for part, loss in parts.items():
+            self._found[part][network] = loss
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Of each part ``loss/<part>``, the weighted sum over networks, which is minimized; and
+        each network's, unweighted, under ``<network>/loss/<part>``, which is not."""
+        found = {part: each for part, each in self._found.items() if each}
+        scalars: dict[str, Tensor] = {}
+        for part, each in found.items():
+            scalars[f"loss/{part}"] = self._weights[part] * torch.stack(list(each.values())).sum()
+            scalars |= {f"{name}/loss/{part}": loss.detach() for name, loss in each.items()}
+        return scalars
 
 
 @dataclass(frozen=True)

@@ -62,20 +62,18 @@ class DenoiseSelect(Method):
 
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         unlabeled = batch.unlabeled
-        losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled))
+        losses = self.losses(supervised=1.0, consistency=self.weight)
+        self.add_supervised(losses, batch.labeled)
         if unlabeled is None:
-            return losses
+            return losses.scalars()
         keypoints, uncertainty = self.select(*self.denoise(unlabeled))
         kept = unlabeled.weights * uncertainty.isfinite()
         theta, _ = self.affine.sample(len(kept), input_hw(unlabeled.images), rng)
         target, shown = move_keypoints(self.codec, keypoints, theta, input_hw(unlabeled.images))
-        consistency = []
-        for net in self.networks.values():
+        for name, net in self.networks.items():
             hard = self.cutout(unlabeled.images, keypoints, kept, rng)
-            consistency.append(keypoint_mse(net(warp(hard, theta)), target, kept * shown))
-        losses |= self.sum_losses("consistency", consistency, self.weight)
-        losses["kept"] = kept.sum() / unlabeled.weights.sum()
-        return losses
+            losses.add(name, consistency=keypoint_mse(net(warp(hard, theta)), target, kept * shown))
+        return {**losses.scalars(), "kept": kept.sum() / unlabeled.weights.sum()}
 
     @torch.no_grad()
     def denoise(self, unlabeled: Unlabeled) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:

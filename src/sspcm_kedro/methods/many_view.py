@@ -79,9 +79,10 @@ class ManyView(Method):
 
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         labeled, unlabeled, names = batch.labeled, batch.unlabeled, self.learning
+        losses = self.losses(supervised=1.0, consistency=self.weight)
         if unlabeled is None:
-            losses = self.supervised_losses(labeled, names)
-            return self.sum_losses("supervised", losses, names=names)
+            self.add_supervised(losses, labeled, names)
+            return losses.scalars()
         if unlabeled.corrected is None:
             raise ValueError("ManyView learns from what a round corrected (Unlabeled.corrected), "
                              "and the batch has none")  # fmt: skip
@@ -91,17 +92,16 @@ class ManyView(Method):
         keypoints = self.codec.peaks(target)
         bank = unlabeled.donors if "donors" in self.reads else None
         donors = bank or Donors(unlabeled.images, keypoints, sure)
-        supervised, consistency = [], []
         for name in names:  # labeled and unlabeled people are one batch to the batch norm
             hard = self.occlude(unlabeled.images, keypoints, sure, donors, rng)
             both = self.networks[name](torch.cat([labeled.images, hard]))
             own, others = both.split([len(labeled.images), len(hard)])
-            supervised.append(keypoint_mse(own, labeled.heatmaps, labeled.weights))
-            consistency.append(keypoint_mse(others, target, taught))
-        losses = self.sum_losses("supervised", supervised, names=names)
-        losses |= self.sum_losses("consistency", consistency, self.weight, names)
-        losses["kept"] = sure.sum() / taught.sum()
-        return losses
+            losses.add(
+                name,
+                supervised=keypoint_mse(own, labeled.heatmaps, labeled.weights),
+                consistency=keypoint_mse(others, target, taught),
+            )
+        return {**losses.scalars(), "kept": sure.sum() / taught.sum()}
 
 
 class ManyViewConfig(MethodSettings):

@@ -57,22 +57,24 @@ class MultiAugs(Method):
         self.codec, self.affine, self.paths, self.weight = codec, affine, paths, weight
 
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
-        unlabeled, nets = batch.unlabeled, list(self.networks.values())
-        supervised = self.supervised_losses(batch.labeled)
-        losses = self.sum_losses("supervised", supervised, 1 / len(nets))
+        unlabeled, nets = batch.unlabeled, self.networks
+        losses = self.losses(supervised=1 / len(nets), consistency=self.weight)
+        self.add_supervised(losses, batch.labeled)
         if unlabeled is None:
-            return losses
-        seen = pseudo_heatmaps(nets, unlabeled.images)
+            return losses.scalars()
+        seen = pseudo_heatmaps(nets.values(), unlabeled.images)
         theta, _ = self.affine.sample(len(seen[0]), input_hw(unlabeled.images), rng)
-        consistency = []
-        for net, pseudo in zip(nets, reversed(seen), strict=True):  # of two, what the other saw
+        # of two, each learns what the other saw
+        for (name, net), pseudo in zip(
+            nets.items(), reversed(seen), strict=True
+        ):  # of two, the other's
             keypoints, target = self.codec.peaks(pseudo), self.codec.warp(pseudo, theta)
             hard = (self.harden(path, unlabeled, keypoints, rng) for path in self.paths)
             each = [
                 keypoint_mse(net(warp(view, theta)), target, unlabeled.weights) for view in hard
             ]
-            consistency.append(sum(each[1:], each[0]))
-        return losses | self.sum_losses("consistency", consistency, self.weight)
+            losses.add(name, consistency=sum(each[1:], each[0]))
+        return losses.scalars()
 
     def harden(self, path: Path, unlabeled: Unlabeled, keypoints: Tensor, rng: Draws) -> Tensor:
         """Images (b, 3, H, W) by one path, with holes or limbs at keypoints (b, k, 2), in input

@@ -47,20 +47,23 @@ class PoseCons(Method):
         self.codec, self.affine, self.cutout, self.weight = codec, affine, cutout, weight
 
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
-        unlabeled, nets = batch.unlabeled, list(self.networks.values())
-        supervised = self.supervised_losses(batch.labeled)
-        losses = self.sum_losses("supervised", supervised, self.supervised_weight)
+        unlabeled, nets = batch.unlabeled, self.networks
+        losses = self.losses(supervised=self.supervised_weight, consistency=self.weight)
+        self.add_supervised(losses, batch.labeled)
         if unlabeled is None:
-            return losses
-        seen = pseudo_heatmaps(nets, unlabeled.images)
+            return losses.scalars()
+        seen = pseudo_heatmaps(nets.values(), unlabeled.images)
         theta, _ = self.affine.sample(len(seen[0]), input_hw(unlabeled.images), rng)
-        consistency = []
-        for net, pseudo in zip(nets, reversed(seen), strict=True):  # of two, what the other saw
+        # of two, each learns what the other saw
+        for (name, net), pseudo in zip(
+            nets.items(), reversed(seen), strict=True
+        ):  # of two, the other's
             keypoints = self.codec.peaks(pseudo)
             hard = self.cutout(unlabeled.images, keypoints, unlabeled.weights, rng)
             target = self.codec.warp(pseudo, theta)
-            consistency.append(keypoint_mse(net(warp(hard, theta)), target, unlabeled.weights))
-        return losses | self.sum_losses("consistency", consistency, self.weight)
+            predicted = net(warp(hard, theta))
+            losses.add(name, consistency=keypoint_mse(predicted, target, unlabeled.weights))
+        return losses.scalars()
 
 
 class CutoutSettings(MethodSettings):

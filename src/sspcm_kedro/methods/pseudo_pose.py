@@ -1,6 +1,5 @@
 """PseudoPose (the two-stage baseline of Xie, Wang, Wu and Wang, ICCV 2021): a frozen teacher."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from sspcm_kedro.augment.affine import AffineConfig, RandomAffine
 from sspcm_kedro.augment.draws import Draws
-from sspcm_kedro.batch import Batch, Labeled, Unlabeled
+from sspcm_kedro.batch import Batch, Unlabeled
 from sspcm_kedro.methods.base import (
     MakeNet,
     Method,
@@ -58,17 +57,16 @@ class PseudoPose(Method):
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         unlabeled = batch.unlabeled
         self.teaching = unlabeled is not None
+        losses = self.losses(supervised=1.0, consistency=self.weight)
+        self.add_supervised(losses, batch.labeled, ["student" if self.teaching else "teacher_a"])
         if unlabeled is None:
-            return self._supervised(batch.labeled, ["teacher_a"])
-        losses = self._supervised(batch.labeled, ["student"])
+            return losses.scalars()
         target = self.teacher_heatmaps(unlabeled)
         theta, _ = self.affine.sample(len(target), input_hw(unlabeled.images), rng)
         predicted = self.networks["student"](warp(unlabeled.images, theta))
         loss = keypoint_mse(predicted, self.codec.warp(target, theta), unlabeled.weights)
-        return losses | self.sum_losses("consistency", [loss], self.weight, ["student"])
-
-    def _supervised(self, labeled: Labeled, names: Sequence[str]) -> dict[str, Tensor]:
-        return self.sum_losses("supervised", self.supervised_losses(labeled, names), names=names)
+        losses.add("student", consistency=loss)
+        return losses.scalars()
 
     @torch.no_grad()
     def teacher_heatmaps(self, unlabeled: Unlabeled) -> Tensor:

@@ -64,10 +64,12 @@ class ScarceNet(Method):
 
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         unlabeled, student = batch.unlabeled, self.networks["student"]
-        supervised = self.supervised_losses(batch.labeled)
-        losses = self.sum_losses("supervised", supervised, SUPERVISED_WEIGHT)
+        losses = self.losses(
+            supervised=SUPERVISED_WEIGHT, pseudo=self.weight, consistency=self.consistency_weight
+        )
+        self.add_supervised(losses, batch.labeled)
         if unlabeled is None:
-            return losses
+            return losses.scalars()
         images, weights, hw = unlabeled.images, unlabeled.weights, input_hw(unlabeled.images)
         average = self.averaged_networks()["student"]
         taught, seen = pseudo_heatmaps([average, student], images)
@@ -84,12 +86,12 @@ class ScarceNet(Method):
         label = torch.where(small[..., None, None], own, between)
         labeled = weights * (small | agreed & (still > 0))
         followed = weights * ~(small | agreed)
-        pseudo = keypoint_mse(predicted, label, labeled)
-        consistency = keypoint_mse(predicted, self.codec.warp(taught, theta), followed)
-        losses |= self.sum_losses("pseudo", [pseudo], self.weight)
-        losses |= self.sum_losses("consistency", [consistency], self.consistency_weight)
-        losses["kept"] = labeled.sum() / weights.sum()
-        return losses
+        losses.add(
+            "student",
+            pseudo=keypoint_mse(predicted, label, labeled),
+            consistency=keypoint_mse(predicted, self.codec.warp(taught, theta), followed),
+        )
+        return {**losses.scalars(), "kept": labeled.sum() / weights.sum()}
 
 
 def smallest(losses: Tensor, counted: Tensor, keep: float) -> Tensor:

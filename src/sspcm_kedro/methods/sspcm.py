@@ -71,10 +71,11 @@ class SSPCM(Method):
         return () if self.snapshot_every is None else (self.snapshots,)
 
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
-        unlabeled, nets = batch.unlabeled, list(self.networks.values())
-        losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled), weight=0.5)
+        unlabeled = batch.unlabeled
+        losses = self.losses(supervised=0.5, consistency=self.weight)
+        self.add_supervised(losses, batch.labeled)
         if unlabeled is None:
-            return losses
+            return losses.scalars()
 
         with torch.no_grad():  # both teachers read the weak view, now and in an earlier period
             now = pseudo_heatmaps(self.teachers, unlabeled.images)
@@ -85,20 +86,22 @@ class SSPCM(Method):
             agreed = trusted * (choice.inconsistency <= self.max_inconsistency)
             theta, _ = self.affine.sample(len(score), input_hw(unlabeled.images), rng)
 
-        consistency = []  # each network learns, on its strong view, what the others saw
+        # each network learns, on its strong view, what the others saw
         targets = ((now[1], trusted), (now[0], trusted), (corrected, agreed))
-        for net, (pseudo, weights) in zip(nets, targets, strict=True):
+        for (name, net), (pseudo, weights) in zip(self.networks.items(), targets, strict=True):
             keypoints = self.codec.peaks(pseudo)
             bank = unlabeled.donors if "donors" in self.reads else None
             donors = bank or Donors(unlabeled.images, keypoints, unlabeled.weights)
             hard = self.occlude(unlabeled.images, keypoints, weights, donors, rng)
             predicted = net(warp(hard, theta))
-            consistency.append(keypoint_mse(predicted, self.codec.warp(pseudo, theta), weights))
-        losses |= self.sum_losses("consistency", consistency, self.weight)
+            loss = keypoint_mse(predicted, self.codec.warp(pseudo, theta), weights)
+            losses.add(name, consistency=loss)
         taught = unlabeled.weights.sum()  # untaught channels of a union are noise
-        losses["kept"] = agreed.sum() / taught
-        losses["inconsistency"] = (unlabeled.weights * choice.inconsistency).sum() / taught
-        return losses
+        return {
+            **losses.scalars(),
+            "kept": agreed.sum() / taught,
+            "inconsistency": (unlabeled.weights * choice.inconsistency).sum() / taught,
+        }
 
     def earlier_heatmaps(self, unlabeled: Unlabeled) -> Sequence[Tensor]:
         """What teachers A and B predicted in the earlier period, (b, k, h, w) each.

@@ -26,7 +26,9 @@ class Supervised(Method):
         self.networks = nn.ModuleDict({"student": make_net(2)})
 
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
-        return self.sum_losses("supervised", self.supervised_losses(batch.labeled))
+        losses = self.losses(supervised=1.0)
+        self.add_supervised(losses, batch.labeled)
+        return losses.scalars()
 
 
 class SupervisedConfig(MethodSettings):

@@ -54,24 +54,25 @@ class TeacherReviewer(Method):
         self.weight, self.review_weight = weight, review_weight
 
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
-        unlabeled, nets = batch.unlabeled, list(self.networks.values())
-        losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled))
+        unlabeled = batch.unlabeled
+        losses = self.losses(supervised=1.0, review=self.review_weight, consistency=self.weight)
+        self.add_supervised(losses, batch.labeled)
         if unlabeled is None:
-            return losses
+            return losses.scalars()
         images, weights = unlabeled.images, unlabeled.weights
         reviewers = self.averaged_networks().values()
         (taught,) = pseudo_heatmaps([self.networks["teacher_a"]], images)
         theta, _ = self.affine.sample(len(images), input_hw(images), rng)
         reviewed = [self.codec.warp(seen, theta) for seen in pseudo_heatmaps(reviewers, images)]
         keypoints = self.codec.peaks(taught)
-        predicted = [net(warp(self.mix(images, keypoints, weights, rng), theta)) for net in nets]
-        review = [
-            keypoint_mse(own, target, weights)
-            for own, target in zip(predicted, reviewed, strict=True)
-        ]
-        lesson = keypoint_mse(predicted[1], self.codec.warp(taught, theta), weights)
-        losses |= self.sum_losses("review", review, self.review_weight)
-        return losses | self.sum_losses("consistency", [lesson], self.weight, ["student"])
+        for (name, net), target in zip(self.networks.items(), reviewed, strict=True):
+            predicted = net(warp(self.mix(images, keypoints, weights, rng), theta))
+            own = {"review": keypoint_mse(predicted, target, weights)}
+            if name == "student":
+                lesson = self.codec.warp(taught, theta)
+                own["consistency"] = keypoint_mse(predicted, lesson, weights)
+            losses.add(name, **own)
+        return losses.scalars()
 
 
 class TeacherReviewerConfig(MethodSettings):

@@ -57,23 +57,23 @@ class UBPL(Method):
 
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:
         unlabeled = batch.unlabeled
-        losses = self.sum_losses("supervised", self.supervised_losses(batch.labeled))
+        losses = self.losses(supervised=1.0, consistency=self.weight)
+        self.add_supervised(losses, batch.labeled)
         if unlabeled is None:
-            return losses
+            return losses.scalars()
         seen = pseudo_heatmaps(self.averaged_networks().values(), unlabeled.images)
         mean = torch.stack(seen).mean(dim=0)
         theta, _ = self.affine.sample(len(mean), input_hw(unlabeled.images), rng)
         target, keypoints = self.codec.warp(mean, theta), self.codec.peaks(mean)
-        consistency, kept = [], []
-        for net in self.networks.values():
+        kept = []
+        for name, net in self.networks.items():
             hard = self.cutout(unlabeled.images, keypoints, unlabeled.weights, rng)
             predicted = net(warp(hard, theta))
             sure = torch.minimum(highest(predicted.detach()), highest(target)) >= self.min_score
             kept.append(unlabeled.weights * sure)
-            consistency.append(keypoint_mse(predicted, target, kept[-1]))
-        losses |= self.sum_losses("consistency", consistency, self.weight)
-        losses["kept"] = torch.stack(kept).mean(dim=0).sum() / unlabeled.weights.sum()
-        return losses
+            losses.add(name, consistency=keypoint_mse(predicted, target, kept[-1]))
+        share = torch.stack(kept).mean(dim=0).sum() / unlabeled.weights.sum()
+        return {**losses.scalars(), "kept": share}
 
 
 def highest(heatmaps: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ them, in FLOPs).
 
 import statistics
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ class StepCost:
         backwards: of these, passes that a gradient goes back through.
         forward_flops: of the whole step.
         backward_flops: of the whole step.
-        activation_bytes: what the forward passes keep for the backward ones, all at once.
+        activation_bytes: the most that forward passes keep at once for backward ones, of which each
+            network has its own.
     """
 
     labeled: int
@@ -185,11 +187,22 @@ def step_cost(method: Method, batch: Batch) -> StepCost:
     networks = {name: net for name, net in method.named_modules() if type(net) in kinds}
     handles = [watch(name, net) for name, net in networks.items()]  # frozen copies among them
     method.train()
-    forward, backward = FlopCounterMode(display=False), FlopCounterMode(display=False)
-    with forward, saved_tensors_hooks(kept.keep, lambda tensor: tensor):
-        loss = total_loss(method.training_step(batch, Undrawn()))
-    with backward:
-        loss.backward()
+    backward_flops: list[int] = []
+
+    def backward(loss: Tensor) -> None:
+        with FlopCounterMode(display=False) as counter:
+            loss.backward()
+        backward_flops.append(counter.get_total_flops())
+
+    method.backward = backward
+    with (
+        FlopCounterMode(display=False) as step,
+        saved_tensors_hooks(kept.keep, lambda tensor: tensor),
+    ):
+        rest = total_loss(method.training_step(batch, Undrawn()))
+        if rest.requires_grad:  # of a method that sums losses itself
+            backward(rest)
+    method.backward = None
     for handle in handles:
         handle.remove()
     method.zero_grad(set_to_none=True)
@@ -200,27 +213,37 @@ def step_cost(method: Method, batch: Batch) -> StepCost:
         unlabeled_networks=len({name for name, labeled in passes if not labeled}),
         forwards=passes.total(),
         backwards=backwards.total(),
-        forward_flops=forward.get_total_flops(),
-        backward_flops=backward.get_total_flops(),
-        activation_bytes=kept.bytes,
+        forward_flops=step.get_total_flops() - sum(backward_flops),
+        backward_flops=sum(backward_flops),
+        activation_bytes=kept.most,
     )
 
 
 class _Kept:
-    """Storages that autograd keeps for backward, each counted once; parameters are not counted."""
+    """Storages that autograd keeps for backward, each counted once; parameters are not counted.
+
+    Attributes:
+        most: bytes that it kept at the same time.
+    """
 
     def __init__(self, method: nn.Module) -> None:
-        self.bytes = 0
-        self._seen = {t.untyped_storage()._cdata for t in (*method.parameters(), *method.buffers())}
-        self._alive: list[Tensor] = []  # else a storage's address could be another's later
+        self.most, self._bytes = 0, 0
+        self._own = {t.untyped_storage()._cdata for t in (*method.parameters(), *method.buffers())}
+        self._kept = Counter[int]()
 
     def keep(self, tensor: Tensor) -> Tensor:
         alias, storage = tensor.detach(), tensor.untyped_storage()
-        if storage._cdata not in self._seen:
-            self._seen.add(storage._cdata)
-            self._alive.append(alias)
-            self.bytes += storage.nbytes()
+        if storage._cdata not in self._own:
+            if not self._kept[storage._cdata]:
+                self._bytes += storage.nbytes()
+                self.most = max(self.most, self._bytes)
+            self._kept[storage._cdata] += 1
+            weakref.finalize(alias, self._freed, storage._cdata, storage.nbytes())
         return alias
+
+    def _freed(self, storage: int, size: int) -> None:
+        self._kept[storage] -= 1
+        self._bytes -= 0 if self._kept[storage] else size
 
 
 def prediction_flops(network: nn.Module, input_hw: tuple[int, int]) -> int:
