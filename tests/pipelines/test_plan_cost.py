@@ -8,23 +8,26 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.correction import correct, occluder_bank
 from sspcm_kedro.engine.learner import Learner, network_maker
 from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.supervised import Supervised
 from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.nets.heatmap_network import HeatmapNetwork
 from sspcm_kedro.pipelines.plan.cost import (
     blank_batch,
     blank_method,
     checkpoint_bytes,
     hours,
     label_bytes,
-    measure,
     memory_of,
     prediction_flops,
     step_cost,
 )
+from sspcm_kedro.pipelines.plan.probe import measure, timed_step
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 B, K, H, W = 3, 7, 32, 24
@@ -228,9 +231,29 @@ def test_hours():
 
 def test_a_probe_divides_the_counted_flops_by_the_time_of_real_steps(monkeypatch):
     ticks = iter(range(100))  # each step takes one second
-    monkeypatch.setattr("sspcm_kedro.pipelines.plan.cost.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("sspcm_kedro.pipelines.plan.probe.time.perf_counter", lambda: next(ticks))
     seen = measure(
-        config("rounds"), SMALL, K, (64, 32), CODEC, size=2, flops=5 * 10**12, device=CPU, repeat=1
-    )
+        config("rounds"), SMALL, K, ViewConfig(input_hw=(64, 32)), TrainingConfig(),
+        MachineConfig(device="cpu"), size=2, flops=5 * 10**12, repeat=1,
+    )  # fmt: skip
 
     assert (seen.tflops, seen.device, seen.batch) == (5.0, "cpu", 2)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_probe_computes_in_the_precision_of_the_training(precision, monkeypatch):
+    seen = set()
+    forward = HeatmapNetwork.forward
+
+    def watched(self, images):
+        seen.add(self.bf16)
+        return forward(self, images)
+
+    monkeypatch.setattr(HeatmapNetwork, "forward", watched)
+    training = TrainingConfig(precision=precision)
+    step = timed_step(
+        config("rounds"), SMALL, K, ViewConfig(input_hw=(64, 32)), training,
+        MachineConfig(device="cpu"),
+    )  # fmt: skip
+    assert step(blank_batch(2, K, (64, 32), CODEC, unlabeled=True, stored=True, device=CPU)) > 0
+    assert seen == {precision == "bf16"}

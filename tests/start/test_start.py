@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from click import ClickException
 from click.testing import CliRunner
@@ -18,6 +17,7 @@ from sspcm_kedro.cli import cli
 from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.start.cost import hours_of_run, seconds_of_step, which_helps
 from sspcm_kedro.start.decide import decide, input_size
 from sspcm_kedro.start.environment import (
@@ -239,7 +239,7 @@ def test_a_run_costs_its_steps(configured, monkeypatch):
     in_rounds = 300 * (training.epochs - training.warmup_epochs) * seconds / 3600
     assert in_rounds < hours < 4 * in_rounds  # with warm-up, and the baseline's steps
     assert seconds_of_step(
-        typed["method"], typed["network"], typed["view"], training, 17, torch.device("cpu")
+        typed["method"], typed["network"], typed["view"], training, MachineConfig(device="cpu"), 17
     ) > 0  # fmt: skip
 
 

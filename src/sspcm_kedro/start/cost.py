@@ -4,15 +4,14 @@ import statistics
 import time
 from typing import Any
 
-import torch
-from torch import Generator
-
 from sspcm_kedro.data.views import ViewConfig
-from sspcm_kedro.engine.optimizer import TrainingConfig, adam
+from sspcm_kedro.engine.optimizer import TrainingConfig
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.plan.cost import blank_batch, blank_method, time_step
+from sspcm_kedro.pipelines.plan.cost import blank_batch
 from sspcm_kedro.pipelines.plan.nodes import PeopleFacts, PlanConfig, count_cost
+from sspcm_kedro.pipelines.plan.probe import timed_step
 
 BUDGET = 10.0
 """Seconds after which no further step is timed."""
@@ -35,8 +34,8 @@ def hours_of_run(
     facts = PlanConfig(tflops=1.0, keypoints=keypoints, people=PeopleFacts(**people))
     plan = count_cost(**typed, plan=facts)
     seconds = seconds_of_step(
-        typed["method"], typed["network"], typed["view"], typed["training"], keypoints,
-        typed["machine"].pick(),
+        typed["method"], typed["network"], typed["view"], typed["training"], typed["machine"],
+        keypoints,
     )  # fmt: skip
     flops = plan["method"]["step"]["rest"]["flops"]
     total = plan["method"]["flops"]["total"] + plan["comparison"]["flops"]["total"]
@@ -45,20 +44,18 @@ def hours_of_run(
 
 def seconds_of_step(
     config: MethodConfig, network: NetworkConfig, view: ViewConfig, training: TrainingConfig,
-    keypoints: int, device: torch.device,
+    machine: MachineConfig, keypoints: int,
 ) -> float:  # fmt: skip
     """The median of a few steps of a round on noise, with the batch that it will have."""
-    method = blank_method(config, network, keypoints, view.codec, device, training.average_decay)
-    method.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
-    optimizer, rng = adam(method, 1e-3), Generator(device).manual_seed(0)
+    step = timed_step(config, network, keypoints, view, training, machine)
     labeled, unlabeled = training.sizes
     batch = blank_batch(
         labeled, keypoints, view.input_hw, view.codec, unlabeled=True, stored=True,
-        mirrors=view.mirrors, others=unlabeled, device=device,
+        mirrors=view.mirrors, others=unlabeled, device=machine.pick(),
     )  # fmt: skip
     seconds, began = [], time.perf_counter()
     while len(seconds) < MOST + 1 and (len(seconds) < 2 or time.perf_counter() - began < BUDGET):
-        seconds.append(time_step(method, batch, optimizer, rng))
+        seconds.append(step(batch))
         if seconds[-1] > BUDGET:
             break
     return statistics.median(seconds[1:] or seconds)

@@ -6,22 +6,19 @@ and nothing else (normalization, activation, warping, losses and the optimizer a
 them, in FLOPs).
 """
 
-import statistics
-import time
 import weakref
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from sspcm_kedro.augment.draws import Undrawn
 from sspcm_kedro.augment.occlude import Donors
 from sspcm_kedro.batch import Batch, Labeled, Unlabeled
-from sspcm_kedro.engine.optimizer import adam
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.nets import ROLES, NetworkConfig
@@ -83,21 +80,6 @@ class Memory:
     def total(self) -> int:
         """All of it."""
         return self.parameters + self.gradients + self.optimizer + self.activations
-
-
-@dataclass(frozen=True)
-class Throughput:
-    """What a device did.
-
-    Attributes:
-        tflops: 10^12 counted FLOPs per second of whole training steps.
-        device: as torch calls it.
-        batch: people of each kind in the steps that were timed.
-    """
-
-    tflops: float
-    device: str
-    batch: int
 
 
 def blank_method(
@@ -299,53 +281,3 @@ def _adam_bytes(method: Method) -> int:
 def hours(flops: float, tflops: float) -> float:
     """How long so many FLOPs take at 10^12 FLOPs a second times ``tflops``."""
     return flops / (tflops * 1e12) / 3600
-
-
-def measure(
-    config: MethodConfig,
-    network: NetworkConfig,
-    keypoints: int,
-    input_hw: tuple[int, int],
-    codec: HeatmapCodec,
-    *,
-    size: int,
-    flops: int,
-    device: torch.device,
-    mirrors: bool = True,
-    average_decay: float | None = None,
-    repeat: int = 5,
-) -> Throughput:
-    """Time real steps of a method on noise, its optimizer included; the median counts.
-
-    Args:
-        config: the method; it is given stored predictions, as in a round.
-        network, keypoints, codec, average_decay: of ``blank_method``.
-        input_hw, size, mirrors, device: of ``blank_batch``.
-        flops: what one such step was counted to be.
-        repeat: steps that are timed; two go before, for the device to settle.
-    """
-    method = blank_method(config, network, keypoints, codec, device, average_decay)
-    method.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
-    optimizer, rng = adam(method, 1e-3), Generator(device).manual_seed(0)
-    unlabeled = method.needs_unlabeled
-    batch = blank_batch(
-        size, keypoints, input_hw, codec, unlabeled=unlabeled, stored=True, mirrors=mirrors,
-        device=device,
-    )  # fmt: skip
-    seconds = []
-    for _ in range(repeat + 2):
-        seconds.append(time_step(method, batch, optimizer, rng))
-    return Throughput(flops / statistics.median(seconds[2:]) / 1e12, str(device), size)
-
-
-def time_step(
-    method: Method, batch: Batch, optimizer: torch.optim.Optimizer, rng: Generator
-) -> float:
-    """Seconds of one optimizer step, until the device has done it."""
-    began = time.perf_counter()
-    loss = total_loss(method.training_step(batch, rng))
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    next(method.parameters()).flatten()[0].item()  # waits for the device
-    return time.perf_counter() - began

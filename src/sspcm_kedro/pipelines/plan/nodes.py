@@ -26,11 +26,11 @@ from sspcm_kedro.pipelines.plan.cost import (
     checkpoint_bytes,
     hours,
     label_bytes,
-    measure,
     memory_of,
     prediction_flops,
     step_cost,
 )
+from sspcm_kedro.pipelines.plan.probe import measure
 from sspcm_kedro.pipelines.plan.tables import plan_table
 from sspcm_kedro.sources import SourceConfig
 from sspcm_kedro.sources.project import ProjectSource
@@ -249,9 +249,9 @@ def _throughput(
     size = CPU_BATCH if device.type == "cpu" else training.batch // training.shards
     flops = flops * size // training.batch
     try:
-        measured = measure(method, network, keypoints, view.input_hw, view.codec, size=size,
-                           flops=flops, device=device, mirrors=view.mirrors,
-                           average_decay=training.average_decay)  # fmt: skip
+        measured = measure(
+            method, network, keypoints, view, training, machine, size=size, flops=flops
+        )
     except torch.OutOfMemoryError as error:
         rule = f"a step must fit into the memory of {device}, and does not"
         remedy = "Lower it, or set plan.tflops to plan for another device"

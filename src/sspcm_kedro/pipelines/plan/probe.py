@@ -1,0 +1,91 @@
+"""How fast this machine is: real steps of a method, timed on noise."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Generator
+
+from sspcm_kedro.batch import Batch
+from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.engine.compiled import learning_step
+from sspcm_kedro.engine.optimizer import TrainingConfig, adam
+from sspcm_kedro.engine.precision import allow_tf32, set_precision
+from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.nets import NetworkConfig
+from sspcm_kedro.pipelines.plan.cost import blank_batch, blank_method
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What a device did.
+
+    Attributes:
+        tflops: 10^12 counted FLOPs per second of whole training steps.
+        device: as torch calls it.
+        batch: people of each kind in the steps that were timed.
+    """
+
+    tflops: float
+    device: str
+    batch: int
+
+
+def measure(
+    config: MethodConfig, network: NetworkConfig, keypoints: int, view: ViewConfig,
+    training: TrainingConfig, machine: MachineConfig, *, size: int, flops: int, repeat: int = 5,
+) -> Throughput:  # fmt: skip
+    """Time real steps of a method on noise, its optimizer included; the median counts.
+
+    Args:
+        config: the method; it is given stored predictions, as in a round.
+        network, keypoints, view, training, machine: of ``timed_step``.
+        size: people of each kind in a batch.
+        flops: what one such step was counted to be.
+        repeat: steps that are timed; two go before, for the device to settle.
+    """
+    device = machine.pick()
+    step = timed_step(config, network, keypoints, view, training, machine)
+    batch = blank_batch(
+        size, keypoints, view.input_hw, view.codec, unlabeled=True, stored=True,
+        mirrors=view.mirrors, device=device,
+    )  # fmt: skip
+    seconds = [step(batch) for _ in range(repeat + 2)]
+    return Throughput(flops / statistics.median(seconds[2:]) / 1e12, str(device), size)
+
+
+def timed_step(
+    config: MethodConfig, network: NetworkConfig, keypoints: int, view: ViewConfig,
+    training: TrainingConfig, machine: MachineConfig,
+) -> Callable[[Batch], float]:  # fmt: skip
+    """What does an optimizer step of a method whose weights are noise, and tells the seconds until
+    the device has done it.
+
+    Args:
+        config: the method.
+        network: of the method.
+        keypoints: how many.
+        view: has the codec.
+        training: has the precision, and whether averages are kept.
+        machine: has the device, and how steps are compiled.
+    """
+    device = machine.pick()
+    method = blank_method(config, network, keypoints, view.codec, device, training.average_decay)
+    method.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
+    set_precision(method, training.precision)
+    learn = learning_step(method, machine.compile)
+    optimizer, rng = adam(method, training.learning_rate), Generator(device).manual_seed(0)
+
+    def seconds(batch: Batch) -> float:
+        began = time.perf_counter()
+        with allow_tf32(training.precision == "tf32"):
+            optimizer.zero_grad(set_to_none=True)
+            learn(batch, rng, 1)
+            optimizer.step()
+            next(method.parameters()).flatten()[0].item()  # waits for the device
+        return time.perf_counter() - began
+
+    return seconds
