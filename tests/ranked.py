@@ -3,21 +3,33 @@
 import os
 import pickle
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import torch
-from torch import nn
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from kedro_datasets.text import TextDataset
+from torch import distributed, nn
 
+from methods.test_contract import build, make_batch
 from sspcm_kedro import ranks
+from sspcm_kedro.batch import Batch
+from sspcm_kedro.cli import tell_errors
 from sspcm_kedro.data.ahead import Read
 from sspcm_kedro.data.crops import CPU, Crops
+from sspcm_kedro.engine.fit import EpochPart, EpochReport, fit
+from sspcm_kedro.engine.optimizer import StepDecay, adam
 from sspcm_kedro.engine.predict import predict
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import CropFrame
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.runner import RankedRunner
 
 
 class Noise(Crops):
@@ -77,3 +89,72 @@ def exchange(folder: Path) -> None:
             "tells": (ranks.tells(ValueError()), ranks.tells(ValueError())),
         }  # fmt: skip
         (folder / str(rank)).write_bytes(pickle.dumps(found))
+
+
+def fail(folder: Path) -> None:
+    """The second process has an error while the first waits for it; what it tells, as a run."""
+
+    @tell_errors
+    def command() -> None:
+        with ranks.joined():
+            if ranks.rank() == 1:
+                distributed.destroy_process_group = (folder / "destroyed").touch
+                raise BadInput("an image", "must be whole, and is not", "Copy it again")
+            ranks.wait()
+
+    try:
+        command()
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+
+
+def look_for_what_is_missing(folder: Path) -> None:
+    """Which nodes each process would run, where the first has stored an output before the second
+    looks."""
+    nodes = [
+        Node(str.strip, "given", "one", name="first"),
+        Node(str.strip, "one", "two", name="second"),
+    ]
+    with ranks.joined():
+        one = folder / f"of_{ranks.rank()}"
+        if ranks.rank() == 0:
+            one.write_text("stored")
+        catalog = DataCatalog({
+            "given": MemoryDataset(""), "one": TextDataset(filepath=str(one)),
+            "two": TextDataset(filepath=str(folder / "two")),
+        })  # fmt: skip
+        left = RankedRunner()._filter_pipeline_for_missing_outputs(Pipeline(nodes), catalog)
+        (folder / str(ranks.rank())).write_text(" ".join(node.name for node in left.nodes))
+
+
+def meet(rank: int, folder: Path) -> None:
+    """Add up the numbers of the processes that ``srun`` has started, this one among them."""
+    os.environ |= {
+        "SLURM_JOB_ID": str(os.getppid()), "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_STEP_NODELIST": "localhost",
+    }  # fmt: skip
+    ranks.take_slurms_place()
+    with ranks.joined():
+        found = ranks.total(torch.tensor([1.0 + ranks.rank()]))
+        (folder / str(ranks.rank())).write_text(str(found.item()))
+
+
+def train_in_parts(folder: Path) -> None:
+    """Where two epochs stand in their midst and how they end, of two shards, into a file."""
+    torch.set_num_threads(1)
+    with ranks.joined():
+        found = [asdict(report) for report in two_epochs()]
+        torch.save(found, folder / f"{ranks.world()}_{ranks.rank()}")
+
+
+def two_epochs() -> Iterator[EpochReport | EpochPart]:
+    """Of three steps of two shards on noise, told after each."""
+    method = build("sspcm")
+
+    def batches(epoch: int, shard: int, start: int) -> Iterator[Batch]:
+        return (make_batch(100 * epoch + 10 * shard + i) for i in range(start, 3))
+
+    schedule, steps = StepDecay(1e-3, (), 6), {"steps": 3, "seed": 1, "shards": 2}
+    return fit(method, batches, adam(method, 1e-3), schedule,
+               epochs=range(2), interval=0.0, **steps)  # fmt: skip

@@ -62,6 +62,11 @@ def test_an_error_of_the_program_keeps_its_traceback(error):
         tell_errors(lambda: fail(error))()
 
 
+def test_a_training_that_diverged_says_what_to_lower():
+    error = FloatingPointError("training diverged in epoch 2: ...; lower training.learning_rate")
+    assert sentence_of(error) == str(error)
+
+
 def test_too_little_memory_says_what_to_lower():
     message = "[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"
     assert "Lower training.batch" in str(sentence_of(RuntimeError(message)))

@@ -22,7 +22,15 @@ from kedro.pipeline import Pipeline
 from torch.distributed.elastic.multiprocessing import Std
 
 from conftest import ROOT
-from ranked import exchange, predict_noise, sleep
+from ranked import (
+    exchange,
+    fail,
+    look_for_what_is_missing,
+    meet,
+    predict_noise,
+    sleep,
+    train_in_parts,
+)
 from sspcm_kedro import launch, ranks
 from sspcm_kedro.cli import run, run_as_one_of_several
 from sspcm_kedro.engine.optimizer import TrainingConfig
@@ -185,6 +193,65 @@ def test_what_processes_exchange(start, tmp_path):
             "gradient": [[3.0, 3.0]], "none": None, "statistics": (10.0, 20),
             "gathered": ["00", "10", "01", "11", "02"],
         }  # fmt: skip
+
+
+def test_an_error_of_one_process_ends_all_and_is_told_once(start, tmp_path):
+    """It leaves the group as it is: with NCCL to leave it would wait for those that wait."""
+    with pytest.raises(SystemExit) as caught:
+        start(fail, tmp_path)
+    assert caught.value.code == 1
+    assert start.printed.count("Error") == 1 and "Traceback" not in start.printed
+    assert "Error: an image: must be whole, and is not. Copy it again" in start.printed
+    assert not (tmp_path / "destroyed").exists()
+
+
+def test_all_processes_run_what_the_first_finds_missing(start, tmp_path):
+    start(look_for_what_is_missing, tmp_path)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["second"] * 2
+
+
+def test_srun_starts_processes_that_find_each_other(start, tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    both = [context.Process(target=meet, args=(rank, tmp_path)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == ["3.0", "3.0"]
+
+
+@pytest.mark.parametrize("given", [
+    {}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"},  # a batch script
+    {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"},
+    {"SLURM_STEP_NUM_TASKS": "2", "RANK": "5", "WORLD_SIZE": "8"},  # srun torchrun
+])  # fmt: skip
+def test_a_process_that_srun_has_not_put_among_others_stays_alone(given, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(given))
+    ranks.take_slurms_place()
+    assert os.environ == given
+
+
+@pytest.mark.parametrize(("nodes", "first"), [
+    ("gpu7", "gpu7"), ("a,b", "a"), ("node[03-05]", "node03"), ("n[1,4-6],m2", "n1"),
+    ("rack-a[007-010]-ib,rack-b1", "rack-a007-ib"),
+])  # fmt: skip
+def test_the_first_of_slurms_hosts(nodes, first):
+    assert ranks.first_host(nodes) == first
+
+
+def test_processes_tell_where_an_epoch_stands_as_one_does(start, tmp_path):
+    """In its midst, of all shards, so that as many as you like go on from there."""
+    train_in_parts(tmp_path)
+    start(train_in_parts, tmp_path)
+    told = [torch.load(tmp_path / name, weights_only=True) for name in ("1_0", "2_0", "2_1")]
+    for report in (report for reports in told for report in reports):
+        for name in ("seconds", "people_per_second", "memory_gib"):
+            report.pop(name, None)
+    assert [report.get("steps") for report in told[0]] == [1, 2, None] * 2
+    for one, *others in zip(*told, strict=True):
+        for other in others:
+            assert_same(one, other)
 
 
 def test_a_process_alone_waits_for_nobody():

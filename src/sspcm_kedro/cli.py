@@ -37,6 +37,8 @@ def sentence_of(error: BaseException) -> str | None:
             remedy = "Run it first (kedro registry list has all, README.md their order)"
             return str(BadInput(cause.filename or _line(cause), rule, remedy))
         cause = cause.__cause__
+    if isinstance(error, FloatingPointError):  # of ``engine.fit``
+        return str(error)
     if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     ):  # fmt: skip
@@ -105,7 +107,7 @@ def _tells(error: Exception) -> bool:
 
 def use_all_gpus(command: Callable[..., Any]) -> Callable[..., Any]:
     """``run``, in as many processes as the machine has GPUs for it; or as one of the processes that
-    a launcher of torch's has started."""
+    a launcher of torch's or ``srun`` has started."""
 
     @functools.wraps(command)
     def shared(**options: Any) -> Any:
@@ -113,6 +115,7 @@ def use_all_gpus(command: Callable[..., Any]) -> Callable[..., Any]:
 
         from sspcm_kedro import ranks  # noqa: PLC0415
 
+        ranks.take_slurms_place()
         if torch.cuda.device_count() > 1 and not ranks.is_launched():
             from sspcm_kedro.launch import launch, processes_for  # noqa: PLC0415
 

@@ -26,9 +26,9 @@ class MachineConfig(Settings):
     )
     crop_cache: Literal["none", "uint8", "jpeg"] = Field(
         default="none",
-        description="ingestion stores the crops that training reads, and no stage decodes images "
-        "again: uint8 as they are, jpeg in about a seventh of the room and changed a little, so "
-        "that it counts as part of the experiment",
+        description="ingestion stores the crops that training reads, so that no training decodes "
+        "images again (scores and figures do): uint8 as they are, jpeg in about a seventh of the "
+        "room and changed a little, so that it counts as part of the experiment",
     )
     threads: int | None = Field(
         default=None, ge=1, le=1024, description="CPU threads of torch; null is torch's choice"

@@ -1,11 +1,13 @@
 """Several processes that train and predict together: which one this is, and what they exchange.
 
-Torch's launcher starts them (``torchrun``, or ``kedro run`` itself: ``sspcm_kedro.launch``).
-Outside of ``joined`` a process is alone: rank 0 of 1, and nothing here waits or sends.
+Torch's launcher starts them (``torchrun``, or ``kedro run`` itself: ``sspcm_kedro.launch``), or
+Slurm's ``srun``. Outside of ``joined`` a process is alone: rank 0 of 1, and nothing here waits or
+sends.
 """
 
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -53,10 +55,40 @@ def is_launched() -> bool:
     return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 
+def take_slurms_place() -> None:
+    """Where ``srun`` has started this process among others, say so in the variables of torch's
+    launcher. A step of one task, a batch script and what a launcher has started are left alone.
+
+    The first host of the step is where they meet, at a port that its job and number give. Source
+    of the variables: srun(1), "Output environment variables".
+    """
+    there = os.environ
+    if is_launched() or int(there.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
+        return
+    alone = torch.cuda.device_count() == 1  # Slurm shows each task its own GPU alone
+    met = 1009 * int(there["SLURM_JOB_ID"]) + int(there["SLURM_STEP_ID"])
+    there |= {
+        "RANK": there["SLURM_PROCID"],
+        "WORLD_SIZE": there["SLURM_STEP_NUM_TASKS"],
+        "LOCAL_RANK": "0" if alone else there["SLURM_LOCALID"],
+        "MASTER_ADDR": first_host(there["SLURM_STEP_NODELIST"]),
+        "MASTER_PORT": str(20_000 + met % 10_000),
+    }
+
+
+def first_host(nodes: str) -> str:
+    """The first of hosts as Slurm writes them: ``a[01-03,7],b`` begins with ``a01``."""
+    found = re.match(r"([^,\[]*)(?:\[([^-,\]]*)[^\]]*\]([^,\[]*))?", nodes)
+    return "".join(part or "" for part in found.groups()) if found else nodes
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """One of the processes that the launcher started, each with its GPU; all but the first are
     silent.
+
+    On an error the others are not told: they may be waiting for this process in the midst of an
+    exchange, and NCCL would wait for them. They end when it has ended.
 
     Raises:
         ProcessLost: another process ended before it came.
@@ -78,11 +110,11 @@ def joined() -> Iterator[None]:
         warnings.simplefilter("ignore")
     try:
         yield
-    finally:
         sys.stdout.flush()  # who waits too long for the others to let go is killed
+        distributed.destroy_process_group()
+    finally:
         _place = (0, 1)
         logging.disable(logging.NOTSET)
-        distributed.destroy_process_group()
 
 
 def tells(error: BaseException) -> bool:
@@ -141,13 +173,18 @@ def total(value: Tensor) -> Tensor:
 
 def gather(items: Sequence[Item]) -> list[Item]:
     """All processes' items, dealt out in turn: of process r those at r, r + world, ..."""
+    found = exchange(list(items))
+    return [found[i % world()][i // world()] for i in range(sum(map(len, found)))]
+
+
+def exchange(own: Item) -> list[Item]:
+    """What each process has, in their order."""
     if world() == 1:
-        return list(items)
+        return [own]
     found: list[Any] = [None] * world()
     with _explained():
-        distributed.all_gather_object(found, list(items))
-    count = sum(map(len, found))
-    return [found[i % world()][i // world()] for i in range(count)]
+        distributed.all_gather_object(found, own)
+    return found
 
 
 @torch.no_grad()
@@ -186,6 +223,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         where = "one of the processes that train together"
         rule = f"must live as long as the others, and has ended ({error})"
         remedy = "The same command goes on from what is stored"

@@ -32,6 +32,18 @@ class RankedRunner(SequentialRunner):
     """Nodes that train or predict run in every process, all others in the first, which alone saves
     and is the only one that hooks hear of. After each node all wait for each other."""
 
+    def _filter_pipeline_for_missing_outputs(
+        self, pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> Pipeline:
+        """What the first process finds missing: it may save a node's outputs before another has
+        looked, which would then run other nodes."""
+        names: list[str] = []
+        if ranks.rank() == 0:
+            missing = super()._filter_pipeline_for_missing_outputs(pipeline, catalog)
+            names = [node.name for node in missing.nodes]
+        names, *_ = ranks.exchange(names)
+        return pipeline.only_nodes(*names) if names else Pipeline([])
+
     def _run(
         self, pipeline: Pipeline, catalog: CatalogProtocol,
         hook_manager: PluginManager | None = None, run_id: str | None = None,

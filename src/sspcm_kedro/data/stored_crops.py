@@ -1,4 +1,4 @@
-"""Crops that ingestion stores once, so that no stage decodes a photograph again."""
+"""Crops that ingestion stores once, so that no training decodes a photograph again."""
 
 import hashlib
 import zlib

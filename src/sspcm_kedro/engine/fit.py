@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from sspcm_kedro import ranks
 from sspcm_kedro.batch import Batch
@@ -18,12 +20,13 @@ from sspcm_kedro.engine.optimizer import StepDecay
 from sspcm_kedro.methods.base import Method, freeze_statistics
 from sspcm_kedro.seeds import Stream, place_of, stream_seed
 
+CHECKS = 64
+"""How often in an epoch several processes agree on whether to tell where it stands."""
+
 
 @dataclass(frozen=True)
 class EpochPart:
     """Where an epoch stands that has not ended: besides method and optimizer, all to go on from.
-
-    Of several processes each knows of its own shards alone, which is not enough.
 
     Attributes:
         epoch: counted from 0 over the whole training.
@@ -99,7 +102,8 @@ def fit(
         shards: parts of a batch; each loss counts one part of so many.
         on_step: told the scalars of each step, on the device, e.g. for a progress bar.
         interval: seconds after which an epoch tells where it stands. Only then, and at its end, are
-            its losses read from the device.
+            its losses read from the device. Of several processes the first decides, at one of
+            ``CHECKS`` places of an epoch.
         begun: where the first of these epochs stands, with method and optimizer as they were then.
         learn: the method's step with its backward pass; None is ``by_network``.
 
@@ -143,11 +147,12 @@ def fit(
                 method.after_step(number + 1)
                 ranks.share_buffers(method)
             on_step(scalars)
-            if i + 1 < steps and (now := time.perf_counter()) >= told + interval:
-                mean_losses(epoch, sums, i + 1)
+            now = time.perf_counter()
+            if i + 1 < steps and is_due(now >= told + interval, i, steps):
+                mean_losses(epoch, sums, i + 1, everywhere=True)
                 yield EpochPart(
-                    epoch, i + 1, [dict(own) for own in sums[::-1]], people * ranks.world(),
-                    before + now - began, [rng.get_state() for rng in rngs[::-1]],
+                    epoch, i + 1, of_all([dict(own) for own in sums]), people * ranks.world(),
+                    before + now - began, of_all([rng.get_state() for rng in rngs]),
                 )  # fmt: skip
                 told = time.perf_counter()
                 began += told - now  # what was done meanwhile is no part of the epoch
@@ -156,6 +161,25 @@ def fit(
         rate = optimizer.param_groups[0]["lr"]
         pace, memory = people * ranks.world() / seconds, memory_gib(device)
         yield EpochReport(epoch, (epoch + 1) * steps, rate, means, seconds, pace, memory)
+
+
+def is_due(own: bool, step: int, steps: int) -> bool:
+    """Whether an epoch tells where it stands: of several processes what the first says of itself,
+    which is asked at some of its steps alone, since to ask takes a message."""
+    if ranks.world() == 1:
+        return own
+    return step % math.ceil(steps / CHECKS) == 0 and ranks.exchange(own)[0]
+
+
+def of_all(shards: list[Any]) -> list[Any]:
+    """What there is of each shard of a batch, ascending, given that of this process's, descending.
+
+    Tensors that other processes have had are on the CPU.
+    """
+    if ranks.world() == 1:
+        return shards[::-1]
+    own = tree_map_only(Tensor, Tensor.cpu, shards[::-1])
+    return [shard for each in ranks.exchange(own) for shard in each]
 
 
 def mean_losses(

@@ -123,7 +123,8 @@ class TrainingConfig(Settings):
     precision: Precision = Field(
         default="fp32",
         description="of networks in training. tf32: a GPU rounds what convolutions multiply, where "
-        "it can; bf16: all but the last layer. Heatmaps, losses and predictions are fp32",
+        "it can; bf16: all but the last layer. Heatmaps, losses and predictions are fp32, "
+        "but for the scores after an epoch",
     )
     version: int = Field(
         default=1, ge=0, le=10**9, description="raise it to train again, e.g. after code changed"

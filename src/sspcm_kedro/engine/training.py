@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
-from sspcm_kedro import ranks
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.engine.fit import EpochPart, EpochReport, fit
 from sspcm_kedro.engine.learner import Learner, State
@@ -48,8 +47,7 @@ def train(
         comes_from: what ``record.origin`` gives.
         resume: the stage's own checkpoint.
         checkpoint_minutes: between two yields, of which the first comes no later than the first
-            epoch ends; 0 yields after every step. An epoch may be in its middle then, but not
-            where several processes train.
+            epoch ends; 0 yields after every step. An epoch may be in its middle then.
     """
     if resume is not None and is_same(resume, comes_from):
         learner.restore(resume)
@@ -80,8 +78,6 @@ def train(
         ):  # fmt: skip
             if isinstance(report, EpochPart):
                 progress.tell(report, training.steps)
-                if ranks.world() > 1:  # this process knows its own shards' part alone
-                    continue
                 learner.part = report
             else:
                 learner.epoch, learner.part = report.epoch + 1, None
