@@ -8,9 +8,11 @@ safetensors, rich and pydantic, and no installation of this project. For every d
 as they are, recorded as graphs and with compiled networks, their share of the rate of the network
 passes alone, and peak memory; in bf16 also the training loop itself, fed from stored crops, and the
 share of its time
-in which the host makes batches. Its launches and stops are counted without a device. A small step
-is compared with the CPU's, and with itself where ``deterministic``. What
-there is no time or GPU for says "not measured".
+in which the host makes batches. The launches and stops of the method's own part of a step (passes
+forward and losses; not the backward pass, the optimizer or the loader) are counted without a
+device. A small step is compared with the CPU's, and with itself where ``deterministic``. What
+there is no time or GPU for says "not measured", what fails says why. The JSON file is written anew
+after each number.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import json
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -259,7 +262,7 @@ def steps_of(names: list[str], tiny: bool) -> dict[str, Step]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description="the published steps on this GPU")
-    parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing begins")
+    parser.add_argument("--minutes", type=float, default=8.0, help="after which it ends")
     parser.add_argument("--json", type=Path, help="where the numbers go as well")
     parser.add_argument("--env", nargs="*", default=[], help="environments; all published ones")
     parser.add_argument("--tiny", action="store_true", help="small networks and batches, to try it")
@@ -295,17 +298,38 @@ def main() -> None:
             if (shards := step.training.shards) > 1:
                 fed = partial(feed, step, "bf16", shards, CUDA, HOW[how])
                 work.append((name, FED_SHARDS[how], fed))
+
+    def tell() -> str:
+        text = json.dumps(result, indent=2)
+        if options.json:
+            options.json.write_text(text + "\n")
+        return text
+
+    def end() -> None:  # in the midst of a number that takes too long
+        show(result)
+        print(tell(), flush=True)  # noqa: T201
+        os._exit(0)
+
+    limit = threading.Timer(ends - time.monotonic(), end)
+    limit.daemon = True
+    limit.start()
     for name, key, action in work if there else []:  # what takes long comes last: compiling does
         if time.monotonic() < ends - 60 * ("compiled" in key):
-            try:
-                rows[name][key] = action()
-            except torch.cuda.OutOfMemoryError:
-                rows[name][key] = "not enough memory"
+            rows[name][key] = attempt(action)
+            tell()
+    limit.cancel()
     show(result)
-    text = json.dumps(result, indent=2)
-    print(text)  # noqa: T201
-    if options.json:
-        options.json.write_text(text + "\n")
+    print(tell())  # noqa: T201
+
+
+def attempt(action: Callable[[], Any]) -> Any:
+    """What it gives, or in a few words why it fails: the numbers before and after it count."""
+    try:
+        return action()
+    except torch.cuda.OutOfMemoryError:
+        return "not enough memory"
+    except Exception as error:
+        return f"failed: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
 
 
 def settings_of_small() -> dict[str, Any]:

@@ -457,3 +457,13 @@ def test_hours_follow_from_a_measured_rate_of_steps():
     lines = load("plan").markdown_hours(plans, {"steps": {"a, b": row}}).splitlines()
     assert lines == ["| environment | bf16 |", "|---|---|", "| a | 100.0 |",
                      "| c | not measured |"]  # fmt: skip
+
+
+def test_a_number_that_fails_costs_the_device_benchmark_no_other():
+    device = load("device")
+
+    def fails() -> None:
+        raise RuntimeError("no compiler\nand a long tale")
+
+    assert device.attempt(lambda: {"images_per_second": 3.0}) == {"images_per_second": 3.0}
+    assert device.attempt(fails) == "failed: RuntimeError: no compiler"

@@ -102,19 +102,23 @@ def read_detections(
 ) -> list[Record]:
     """The detected people of these categories' ids, in the order of their file, numbered from 1.
 
-    Those whose score is below ``min_score`` are left out, and how many they are is logged.
+    Those whose score is below ``min_score`` are left out before their boxes are looked at, and how
+    many they are is logged.
     """
     remedy = "Each needs image_id, category_id, bbox and score"
     records = checks.read_records(file, "detections", remedy)
     checks.need_keys(file, "detection", records, ("image_id", "category_id", "bbox", "score"))
-    numbered = [{**record, "id": row} for row, record in enumerate(records, start=1)]
-    people = _of_categories(file, "detection", numbered, categories)
+    for row, record in enumerate(records, start=1):
+        record["id"] = row
+    people = _of_categories(file, "detection", records, categories)
     logger.info("%s: %d of %d detections are people", file, len(people), len(records))
+    coco_checks.need_finite(file, "detection", people, "score", single=True)
+    if min_score is not None:  # what is left out may be most of millions
+        people = _sure(file, people, min_score)
     coco_checks.need_known_images(file, "detection", people, images.keys())
     coco_checks.need_finite(file, "detection", people, "bbox")
-    coco_checks.need_finite(file, "detection", people, "score", single=True)
     _check_boxes(file, "detection", people, images)
-    return people if min_score is None else _sure(file, people, min_score)
+    return people
 
 
 def _sure(file: Path, people: list[Record], min_score: float) -> list[Record]:
