@@ -23,6 +23,7 @@ from sspcm_kedro.data.loader import Batches, InstancePool, PseudoLabels
 from sspcm_kedro.engine.compiled import compiled_step, learning_step, with_backward
 from sspcm_kedro.engine.fit import fit
 from sspcm_kedro.engine.optimizer import StepDecay, adam
+from sspcm_kedro.engine.progress import StepProgress
 from sspcm_kedro.engine.recorded import RecordedStep
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.methods.base import Method, total_loss
@@ -71,18 +72,50 @@ def make_batch(seed: int = 0) -> Batch:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_step_waits_for_the_device(kind):
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("kind", "more"), [
+    *((kind, {}) for kind in KINDS), ("sspcm", {"snapshot_every": 1}),
+    ("sspcm", {"donors": "bank"}), ("many_view", {"donors": "bank"}),
+])  # fmt: skip
+def test_no_step_waits_for_the_device(kind, more, last):
     """Losses and averages; the backward pass and the optimizer are torch's alone."""
     with torch.no_grad(), count_stops() as stops:
-        method = build(kind, DEVICE)
+        method = build(kind, DEVICE, **more)
         method.keep_averages(0.9)
+        method.begin(last=last)
         batch = on_device(make_batch())
         stops.found.clear()
         loss = total_loss(method.training_step(batch, Undrawn()))
         method.after_step(1)
     assert loss.is_meta and stops.launches > 10
     assert not stops.found, dict(stops.found)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_loop_waits_for_the_device_at_the_end_of_an_epoch_alone(shards, monkeypatch):
+    """Shards, sums, averages and the bar; the method's step is another test's."""
+    of_cpu, found = torch.Generator, []
+    monkeypatch.setattr(torch, "Generator", lambda *_: of_cpu())  # which draws nothing here
+    with torch.no_grad(), count_stops() as stops, StepProgress("a stage", 4) as tell:
+        method = build("sspcm", DEVICE, snapshot_every=2)
+        method.keep_averages(0.9)
+
+        def learn(batch: Batch, rng: object, shards: int) -> dict[str, torch.Tensor]:
+            return method.training_step(batch, Undrawn())
+
+        def told(scalars: dict[str, torch.Tensor]) -> None:
+            tell(scalars)
+            found.append(stops.found.total())
+
+        batches = [on_device(make_batch(i)) for i in range(4)]
+        stops.found.clear()
+        reports = fit(
+            method, lambda *_: iter(batches), adam(method, 1e-3), StepDecay(1e-3, (), 4),
+            epochs=range(1), steps=4, seed=1, shards=shards, on_step=told, learn=learn,
+        )  # fmt: skip
+        next(reports)
+    assert found == [0] * 4, dict(stops.found)
+    assert stops.found.total() >= 1  # the losses are read
 
 
 def test_all_methods_are_counted():
@@ -160,7 +193,7 @@ def test_a_step_is_one_graph_with_the_same_numbers():
 
     So do the steps of two shards.
     """
-    command = [sys.executable, __file__, "sspcm", "many_view"]
+    command = [sys.executable, __file__, *KINDS]
     paths = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     done = subprocess.run(
         command,
@@ -170,7 +203,7 @@ def test_a_step_is_one_graph_with_the_same_numbers():
         env={**os.environ, "PYTHONPATH": paths},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["sspcm", "many_view"]
+    assert done.stdout.split() == list(KINDS)
 
 
 def compare_with_graph(kind: str) -> None:
@@ -338,6 +371,7 @@ def test_keypoints_are_drawn_as_multinomial_draws(count):
 
 if __name__ == "__main__":
     for each in sys.argv[1:]:
+        torch.compiler.reset()  # a step of another method is no recompilation
         compare_with_graph(each)
         print(each)  # noqa: T201
     compare_shards_with_graphs("supervised")
