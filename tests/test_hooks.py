@@ -214,3 +214,11 @@ def test_a_second_run_in_the_data_folder_is_refused_and_looking_is_not(project):
         with project.session() as session:
             assert len(session.load_context().catalog.load("labeled")) > 0
     assert not (project.data / "06_models").exists()
+
+
+def test_a_network_that_cannot_start_ends_a_run_before_anything_is_read(make_project):
+    project = make_project("no_weights")
+    network = {"kind": "simple_baseline", "weights": "nowhere.pth"}
+    with pytest.raises(BadInput, match=r"network\.weights = nowhere\.pth: must be a file that"):
+        project.run("ingestion", "warmup", network=network)
+    assert not (project.data / "03_primary" / "instances.parquet").exists()

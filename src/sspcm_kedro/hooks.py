@@ -218,6 +218,7 @@ class PreparedMachine(ForARun):
             machine.need_device()
             if any("training" in node.tags for node in pipeline.nodes):
                 machine.need_compile()
+                catalog["params:network"].load().need_start()
                 ranks.mine(catalog["params:training"].load().shards)
             self._run.enter_context(configured_torch(machine))
             sizes = ("params:view", "params:network", "params:training")

@@ -226,3 +226,31 @@ def test_without_a_network_the_error_says_which_weights_are_installed(monkeypatc
     monkeypatch.setattr(timm, "create_model", refuse)
     with pytest.raises(BadInput, match=f"{PACKAGE} for network.backbone = tf_efficientnet_lite0"):
         find_weights("a1_in1k", "resnet18")
+
+
+@pytest.mark.parametrize(("network", "said"), [
+    ({"kind": "simple_baseline", "weights": "nowhere.pth"}, "must be a file that exists or one of"),
+    ({"kind": "simple_baseline", "checkpoint": "nowhere.pth"}, "the file does not exist"),
+    ({"kind": "hrnet", "weights": "ms_in1"}, "hrnet_w32.ms_in1k"),
+    ({"kind": "teacher_student", "teacher": {"kind": "small_baseline"},
+      "student": {"kind": "simple_baseline", "weights": PACKAGE}}, "must be a file"),
+])  # fmt: skip
+def test_what_no_network_can_start_from_is_refused_before_one_is_built(
+    network, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=said):
+        NetworkConfig.model_validate(network).need_start()
+
+
+@pytest.mark.parametrize("network", [
+    {"kind": "small_baseline"}, {"kind": "hrnet", "weights": "ms_in1k"},
+    {"kind": "simple_baseline", "weights": "a1_in1k"},
+    {"kind": "simple_baseline", "backbone": "tf_efficientnet_lite0", "weights": PACKAGE},
+])  # fmt: skip
+def test_nothing_is_downloaded_to_know_that_a_network_can_start(network, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    NetworkConfig.model_validate(network).need_start()

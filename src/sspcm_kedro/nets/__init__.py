@@ -9,6 +9,7 @@ from sspcm_kedro.config import Settings
 from sspcm_kedro.nets.hrnet import HRNetConfig
 from sspcm_kedro.nets.simple_baseline import SimpleBaselineConfig
 from sspcm_kedro.nets.small_baseline import SmallBaselineConfig
+from sspcm_kedro.nets.weights import PublishedConfig
 
 ROLES = ("teacher_a", "teacher_b", "student")
 """What the networks of a method may be called; each starts from weights of its own."""
@@ -46,6 +47,16 @@ class NetworkConfig(
         values = [self.of(name).model_dump() for name in ROLES]
         names = (v.get(key) for v in values for key in ("weights", "checkpoint"))
         return sorted({name for name in names if name})
+
+    def need_start(self) -> None:
+        """Refuse what its networks could not start from, before anything is built.
+
+        Raises:
+            BadInput: a file does not exist, a name is unknown, or its package is not installed.
+        """
+        for name in ROLES:
+            if isinstance(network := self.of(name), PublishedConfig):
+                network.need_start()
 
     def bare(self) -> Self:
         """The same without weights to start from: what trained weights are loaded into."""

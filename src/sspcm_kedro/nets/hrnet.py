@@ -95,6 +95,10 @@ class HRNetConfig(PublishedConfig):
     strides: ClassVar[tuple[int, ...]] = (4,)
     """Input pixels a heatmap cell may have."""
 
+    @property
+    def architecture(self) -> str:
+        return f"hrnet_w{self.width}"
+
     def build(self, keypoints: int, *, stride: int = 4) -> HRNet:
         """The network.
 
@@ -104,7 +108,7 @@ class HRNetConfig(PublishedConfig):
         if stride not in self.strides:
             raise BadInput(f"view.stride {stride}", "must be 4 for an HRNet", "Change view.stride")
         net = HRNet(keypoints, width=self.width, modules=self.modules, blocks=self.blocks)
-        self.start(net, f"hrnet_w{self.width}")
+        self.start(net)
         return net
 
 

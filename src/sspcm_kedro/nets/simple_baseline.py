@@ -163,6 +163,10 @@ class SimpleBaselineConfig(PublishedConfig):
         return self
 
     @property
+    def architecture(self) -> str:
+        return self.backbone
+
+    @property
     def multiple(self) -> int:
         """Input sizes are multiples of this."""
         return reduction_of(self.backbone, self.reduction)
@@ -197,5 +201,5 @@ class SimpleBaselineConfig(PublishedConfig):
             return LateralBaseline(keypoints, backbone, width=self.head_width)
         backbone = Backbone(self.backbone, self.reduction)
         net = SimpleBaseline(keypoints, backbone, width=self.head_width, stride=stride)
-        self.start(net, self.backbone)
+        self.start(net)
         return net

