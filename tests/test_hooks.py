@@ -218,7 +218,7 @@ def test_a_second_run_in_the_data_folder_is_refused_and_looking_is_not(project):
 
 def test_a_network_that_cannot_start_ends_a_run_before_anything_is_read(make_project):
     project = make_project("no_weights")
-    network = {"kind": "simple_baseline", "weights": "nowhere.pth"}
+    network = {"kind": "simple_baseline", "reduction": 16, "weights": "nowhere.pth"}
     with pytest.raises(BadInput, match=r"network\.weights = nowhere\.pth: must be a file that"):
         project.run("ingestion", "warmup", network=network)
     assert not (project.data / "03_primary" / "instances.parquet").exists()
