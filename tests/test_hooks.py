@@ -9,10 +9,14 @@ import time
 import weakref
 
 import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
 
 from sspcm_kedro.datasets.lock import hold_folder
+from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.hooks import GracefulStop, Terminated
+from sspcm_kedro.hooks import GracefulStop, PreparedMachine, Terminated
+from sspcm_kedro.methods import MethodConfig
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -222,3 +226,20 @@ def test_a_network_that_cannot_start_ends_a_run_before_anything_is_read(make_pro
     with pytest.raises(BadInput, match=r"network\.weights = nowhere\.pth: must be a file that"):
         project.run("ingestion", "warmup", network=network)
     assert not (project.data / "03_primary" / "instances.parquet").exists()
+
+
+def pair(one: object, other: object) -> tuple[object, object]:
+    return one, other
+
+
+@pytest.mark.parametrize(("threshold", "warned"), [(0.2, False), (0.1, True)])
+def test_another_tolerance_of_labels_than_of_scores_is_said(threshold, warned, caplog):
+    config = MethodConfig.model_validate({"kind": "many_view"})
+    evaluation = EvaluationConfig(protocol="pck", flip_test=False, pck_threshold=threshold)
+    catalog = DataCatalog({
+        "params:method": MemoryDataset(config), "params:evaluation": MemoryDataset(evaluation),
+    })  # fmt: skip
+    both = Node(pair, ["params:method", "params:evaluation"], "any", name="both")
+    PreparedMachine().before_pipeline_run(Pipeline([both]), catalog)
+    said = "method.tolerance = 0.2 is not evaluation.pck_threshold = 0.1" in caplog.text
+    assert said == warned

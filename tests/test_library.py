@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,15 @@ def test_pixels_a_file_and_a_pillow_image_give_the_same(stored, tmp_path):
         again = model.predict(same, BOXES.tolist())
         np.testing.assert_array_equal(again.keypoints, found.keypoints)
         np.testing.assert_array_equal(again.boxes, BOXES)
+
+
+def test_a_model_says_which_network_it_is_and_why(stored, tmp_path):
+    trained, file = stored
+    assert sspcm_kedro.load(file, device="cpu").choice == {}
+    chosen = {"ships": "baseline", "reason": "It is better.", "doubt": ""}
+    own = tmp_path / "trained_model.safetensors"
+    TrainedModelDataset(filepath=str(own)).save(replace(trained, choice=chosen))
+    assert sspcm_kedro.load(own, device="cpu").choice == chosen
 
 
 def test_a_folder_gives_its_images_by_name(stored, tmp_path):

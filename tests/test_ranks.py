@@ -7,6 +7,8 @@ import os
 import pickle
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ import psutil
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from kedro.pipeline import Pipeline
 from torch.distributed.elastic.multiprocessing import Std
 
@@ -32,7 +35,7 @@ from ranked import (
     train_in_parts,
 )
 from sspcm_kedro import launch, ranks
-from sspcm_kedro.cli import run, run_as_one_of_several
+from sspcm_kedro.cli import cli, run, run_as_one_of_several
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.launch import shared_by
@@ -285,6 +288,37 @@ def test_a_run_uses_the_gpus_that_can_share_it(
 ):
     training = TrainingConfig(batch=8, shards=shards)
     assert shared_by(gpus, pipeline, MachineConfig(device=device), training) == used
+
+
+@pytest.mark.parametrize(("gpus", "started"), [(4, 4), (3, 2), (1, None)])
+def test_kedro_run_starts_a_process_a_gpu(gpus, started, configured, make_project, monkeypatch):
+    """Nothing more is typed; the environment has four shards."""
+    monkeypatch.chdir(make_project(f"{gpus}_gpus").root)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(launch, "launch", lambda *given: asked.append(given))
+    words = ["run", "--env", "coco_1k", "--pipelines", "warmup", "--params", "machine.device=auto"]
+    done = CliRunner().invoke(cli, words)
+    if started is None:  # it goes on by itself, and has no people
+        assert not asked and done.exit_code == 1
+        return
+    ((processes, task, options),) = asked
+    assert (processes, task, options["env"]) == (started, run_as_one_of_several, "coco_1k")
+    assert done.exit_code == 0
+
+
+def test_torchrun_starts_the_same_run(make_project):
+    project = make_project("by_torchrun")
+    words = ["--standalone", "--nproc-per-node", "2", "-m", "sspcm_kedro", "run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *words, "--env", "smoke", "--pipelines",
+         "plan"],
+        cwd=project.root, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("2 processes share the nodes") == 1
+    assert (project.data / "08_reporting" / "plan.json").exists()
 
 
 @pytest.mark.parametrize("name", ["one_machine", "two_machines"])

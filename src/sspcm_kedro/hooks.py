@@ -1,5 +1,6 @@
 """Hooks: parameters that shape the pipelines, and runs that stop cleanly."""
 
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ from sspcm_kedro.engine.determinism import configured_torch
 from sspcm_kedro.engine.memory import need_memory
 from sspcm_kedro.errors import BadInput, shown
 from sspcm_kedro.parameters import near
+
+logger = logging.getLogger(__name__)
 
 
 class PipelineShape:
@@ -200,7 +203,7 @@ class ForARun:
 class PreparedMachine(ForARun):
     """Threads and determinism of ``machine`` for a run's length; a view that the network takes and
     that prediction asks for nothing untrained of; a training that keeps what the method reads, and
-    whose shards the processes can share."""
+    whose shards the processes can share; weights to start from that are there."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -210,6 +213,16 @@ class PreparedMachine(ForARun):
         for name in ("params:method", "params:comparison"):
             if {"params:training", name} <= pipeline.inputs():
                 catalog["params:training"].load().check(catalog[name].load())
+        if {"params:method", "params:evaluation"} <= pipeline.inputs():
+            rules, evaluation = (
+                catalog["params:method"].load().label_rules(), catalog["params:evaluation"].load()
+            )  # fmt: skip
+            if rules.held_out and rules.tolerance != evaluation.pck_threshold:
+                logger.warning(
+                    "method.tolerance = %s is not evaluation.pck_threshold = %s: pseudo-labels "
+                    "count as right up to another distance than keypoints of the scores",
+                    rules.tolerance, evaluation.pck_threshold,
+                )  # fmt: skip
         for name in ("params:evaluation", "params:monitor"):
             if {"params:view", name} <= pipeline.inputs():
                 catalog[name].load().averages_mirrored(catalog["params:view"].load())

@@ -74,6 +74,12 @@ class Model:
         """What makes scores probabilities, and says what right means; None if not measured."""
         return self.trained.confidence
 
+    @property
+    def choice(self) -> dict[str, Any]:
+        """Which network it is (``ships``), the ``reason``, and the ``doubt`` where it should not be
+        trusted, as ``engine.choice.Choice``; empty where it was compared with no other."""
+        return self.trained.choice
+
     def predict(self, images: Any, boxes: Any = None) -> Poses:
         """The keypoints of everybody in images.
 

@@ -107,7 +107,9 @@ def predict_people(
 ) -> dict[str, Any]:
     """``keypoints`` (n, k, 2) in canonical input pixels, their ``scores`` (n, k), and whose."""
     if model.choice:
-        logger.info("The %s predicts", readable(model.choice["ships"]))
+        logger.info("The %s predicts. %s", readable(model.choice["ships"]), model.choice["reason"])
+        if model.choice["doubt"]:
+            logger.warning("%s", model.choice["doubt"])
     crops = crops_of(people, model.view, machine)
     predictions = model.predict(crops, evaluation, machine.pick(), "people")
     return {**predictions, **whose(people)}
