@@ -28,6 +28,7 @@ from sspcm_kedro.pose.consistency import correct_heatmaps
 from sspcm_kedro.pose.heatmap import peaks
 from sspcm_kedro.pose.losses import keypoint_mse
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.pose.weighted import WeightedShare
 from sspcm_kedro.sources.labeled import Labeled
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -467,3 +468,39 @@ def test_a_number_that_fails_costs_the_device_benchmark_no_other():
 
     assert device.attempt(lambda: {"images_per_second": 3.0}) == {"images_per_second": 3.0}
     assert device.attempt(fails) == "failed: RuntimeError: no compiler"
+
+
+def test_what_choosing_costs_is_counted_on_the_images_that_have_not_chosen(monkeypatch):
+    """By hand, draw by draw; on one image in three both are right equally often."""
+    chosen = load("chosen")
+    monkeypatch.setattr(chosen, "DRAWS", 40)
+    rng = np.random.default_rng(5)
+    right = rng.integers(0, 3, (2, 9))
+    error = rng.uniform(1, 9, (2, 9))
+    counted = np.full(9, 4)
+    both = [
+        chosen.Judged(WeightedShare(np.arange(9), right[i], counted), error[i], counted)
+        for i in range(2)
+    ]
+    found = chosen.behind(both, 3, seed=2)
+    draws, rows, ties = np.random.default_rng(2), [], 0
+    for _ in range(40):
+        order = draws.permutation(9)
+        on, off = order[:3], order[3:]
+        seen, rest = right[:, on].sum(axis=1), right[:, off].sum(axis=1) / 24
+        ties += seen[0] == seen[1]
+        by = -error[:, on].sum(axis=1) if seen[0] == seen[1] else seen
+        ships, best = (0 if by[0] >= by[1] else 1), max(rest)
+        rows.append([rest[ships] == best, best - rest[ships], best - rest[0], best - rest[1]])
+    assert 0 < ties < 40
+    means = np.mean(rows, axis=0).tolist()
+    assert [found[n] for n in ("right", "chosen", "method", "comparison")] == pytest.approx(means)
+
+
+def test_what_choosing_costs_is_read_from_finished_runs(trained_project, monkeypatch, capsys):
+    monkeypatch.setenv("SSPCM_DATA", "set anew by the benchmark")
+    chosen = load("chosen")
+    monkeypatch.setattr(chosen, "LEAST", 1)
+    chosen.main([str(trained_project.data), "--env", "smoke", "--images", "2", "1000"])
+    shown = capsys.readouterr().out
+    assert "1 runs" in shown and "│ 2 │" in " ".join(shown.split()) and "1000" not in shown
