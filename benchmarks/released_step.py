@@ -38,10 +38,11 @@ from torch.nn import functional
 from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.batch import Batch
 from sspcm_kedro.data.loader import Batches, InstancePool
+from sspcm_kedro.engine.compiled import learning_step
 from sspcm_kedro.engine.learner import network_maker
 from sspcm_kedro.engine.optimizer import adam
 from sspcm_kedro.methods import MethodConfig
-from sspcm_kedro.methods.base import MakeNet, total_loss
+from sspcm_kedro.methods.base import MakeNet
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import COCO
@@ -242,9 +243,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     released = ReleasedStep(make_net)
 
+    learn = learning_step(method, None)
+
     def step(batch: Batch) -> None:
-        scalars = method.training_step(batch, rng)
-        total_loss(scalars).backward()
+        learn(batch, rng, 1)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
