@@ -257,6 +257,16 @@ def test_processes_tell_where_an_epoch_stands_as_one_does(start, tmp_path):
             assert_same(one, other)
 
 
+@pytest.mark.parametrize(("cores", "processes", "workers", "threads"), [
+    (2, 1, None, 2), (32, 1, None, 16), (32, 4, None, 8), (2, 4, None, 1), (2, 4, 5, 5),
+])  # fmt: skip
+def test_threads_that_decode_share_the_cores(cores, processes, workers, threads, monkeypatch):
+    monkeypatch.setattr("sspcm_kedro.machine.cpu_count", lambda: cores)
+    monkeypatch.setattr(ranks, "_place", (0, processes))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert MachineConfig(workers=workers).decoders == threads
+
+
 def test_a_process_alone_waits_for_nobody():
     assert (ranks.rank(), ranks.world(), list(ranks.mine(3))) == (0, 1, [0, 1, 2])
     value = torch.ones(2)

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+from joblib import cpu_count
 from pydantic import Field
 from torch import Tensor
 
@@ -11,6 +12,8 @@ from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 
 Compile = Literal["networks", "step", "graph"]
+MOST_DECODERS = 16
+"""The most threads that a process takes by itself."""
 
 
 class MachineConfig(Settings):
@@ -20,7 +23,11 @@ class MachineConfig(Settings):
         default="auto", pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$",
         description="auto, cpu, cuda or cuda:1",
     )  # fmt: skip
-    workers: int = Field(default=2, ge=1, le=256, description="threads that decode images")
+    workers: int | None = Field(
+        default=None, ge=1, le=256,
+        description="threads that decode images; null: one for each core of the process, shared "
+        "with the other processes of a run on this machine, 16 at most",
+    )  # fmt: skip
     crop_memory_gib: float = Field(
         default=1.0, ge=0, le=4096, description="crops are kept decoded up to this"
     )
@@ -45,6 +52,11 @@ class MachineConfig(Settings):
         "at the start, less a step. graph: a GPU replays the step as a whole; pays for small "
         "networks and batches, without compiling. null: nothing",
     )
+
+    @property
+    def decoders(self) -> int:
+        """How many threads decode images: ``workers``, or what this machine has cores for."""
+        return self.workers or max(1, min(MOST_DECODERS, cpu_count() // ranks.local_world()))
 
     def pick(self) -> torch.device:
         """The device; ``auto`` is CUDA where there is one, and each process's own of several."""

@@ -50,6 +50,12 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) if world() > 1 else 0
 
 
+def local_world() -> int:
+    """How many processes of the run share the cores that this one sees. Slurm gives each task cores
+    of its own."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world() > 1 else 1
+
+
 def is_launched() -> bool:
     """Whether a launcher of torch's has started this process, alone or among others."""
     return {"RANK", "WORLD_SIZE"} <= os.environ.keys()

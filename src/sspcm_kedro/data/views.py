@@ -128,7 +128,7 @@ def crops_of(
     """The pixels of people, read once and kept if the machine's limit allows; from the stored
     crops, where there are such."""
     return Crops(
-        people, view.frame, border=view.border, workers=machine.workers,
+        people, view.frame, border=view.border, workers=machine.decoders,
         memory=int(machine.crop_memory_gib * 2**30), stored=stored,
     )  # fmt: skip
 

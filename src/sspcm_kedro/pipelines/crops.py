@@ -14,7 +14,7 @@ def crops_to_store(
     """The crops that training reads; the catalog entry that saves them cuts them."""
     assert machine.crop_cache != "none"
     people = Instances.join([labeled, unlabeled])
-    return CropsToStore(people, view.frame, view.border, machine.crop_cache, machine.workers)
+    return CropsToStore(people, view.frame, view.border, machine.crop_cache, machine.decoders)
 
 
 def create_pipeline(cached: bool) -> Pipeline:

@@ -107,7 +107,7 @@ def select_people(
         for place, (row, path) in enumerate(zip(rows, people.paths, strict=True), start=1)
     ]
     first, tile = people.take(shown), tile_frame(view.frame)
-    crops = Crops(first, tile, border=0, workers=machine.workers)
+    crops = Crops(first, tile, border=0, workers=machine.decoders)
     sheet = draw_overlays(
         crops[torch.arange(len(first))].numpy(), first.boxes, tile,
         np.where(known[:, None], points, np.nan)[shown], titles[shown], skeleton, kept=kept[shown],

@@ -217,6 +217,6 @@ def draw_predictions(
     points = to_image(predictions["keypoints"][rows], shown, frame)
     titles = [Path(path).name for path in shown.paths]
     tile = tile_frame(frame)
-    crops = Crops(shown, tile, border=0, workers=machine.workers)
+    crops = Crops(shown, tile, border=0, workers=machine.decoders)
     pixels = crops[torch.arange(len(shown))].numpy()
     return draw_overlays(pixels, shown.boxes, tile, points, titles, model.skeleton)

@@ -64,7 +64,7 @@ def predict_videos(
             else:
                 found = predict_boxed(
                     model, boxes(video, name), flip_test=flip_test, device=device,
-                    batch=config.batch, workers=machine.workers,
+                    batch=config.batch, workers=machine.decoders,
                 )  # fmt: skip
             yield PredictedVideo(name, _table_of(found, total, name, model, config, evaluation))
         except BadInput as error:
