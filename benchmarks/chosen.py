@@ -4,10 +4,10 @@
 
 Each folder has the data of a finished run (`SSPCM_DATA`). A number of its validation images is
 drawn again and again; method's network and comparison are compared on these, as a run does (by the
-score, and where it is the same by the mean error), and what is chosen is scored on all the other
-images. Prints, for each number, how often that is the better one there, and how many points of the
-score it is behind the better one in the mean, beside what always the one and always the other would
-be behind.
+score, where it is the same by PCK, and then by the mean error), and what is chosen is scored on all
+the other images. Prints, for each number, how often that is the better one there, and how many
+points of the score it is behind the better one in the mean, beside what always the one and always
+the other would be behind.
 """
 
 import argparse
@@ -37,12 +37,12 @@ class Judged:
     """A network's predictions of the validation people, with a weight for each image.
 
     Attributes:
-        score: the first that a run compares by.
+        scores: that a run compares by, one where those before it are the same or have no number.
         error: sums over the keypoints of each image of how far off they are, in pixels.
         counted: how many keypoints these are.
     """
 
-    score: WeightedScore
+    scores: tuple[WeightedScore, ...]
     error: np.ndarray
     counted: np.ndarray
 
@@ -52,7 +52,7 @@ class Judged:
 
 
 def judge_run(folder: Path, env: str) -> tuple[str, list[Judged]]:
-    """The score that a run compares by, and the two networks, the method's first."""
+    """The first score that a run compares by, and the two networks, the method's first."""
     os.environ["SSPCM_DATA"] = str(folder.resolve())
     with KedroSession.create(project_path=PROJECT, env=env) as session:
         load = session.load_context().catalog.load
@@ -67,13 +67,17 @@ def judge_run(folder: Path, env: str) -> tuple[str, list[Judged]]:
         name = one["deployed"]
         found = Predicted(name, one[f"{name}.keypoints"], one[f"{name}.scores"])
         scores = weighted_scores(found, people, ignored, view.frame, skeleton, evaluation)
-        metric, score = next(iter(scores.items()))
         points = to_image(found.keypoints[:, channels], own, view.frame)
         known = own.visibility > 0
         off = np.where(known, np.linalg.norm(points - own.keypoints, axis=2), 0)
         sums = (np.bincount(places, each.sum(axis=1)) for each in (off, known))
-        both.append(Judged(score, *sums))
-    return metric, both
+        both.append(Judged(tuple(scores.values()), *sums))
+    return next(iter(scores)), both
+
+
+def images_of(both: Sequence[Judged]) -> int:
+    """How many images two networks were judged on."""
+    return len(both[0].scores[0].images)
 
 
 def behind(both: Sequence[Judged], count: int, seed: int = 0) -> dict[str, float]:
@@ -89,15 +93,17 @@ def behind(both: Sequence[Judged], count: int, seed: int = 0) -> dict[str, float
         far ``chosen``, ``method`` and ``comparison`` are behind it.
     """
     rng = np.random.default_rng(seed)
-    drawn = np.zeros((DRAWS, len(both[0].score.images)), dtype=np.int64)
+    drawn = np.zeros((DRAWS, images_of(both)), dtype=np.int64)
     for row in drawn:
         row[rng.permutation(len(row))[:count]] = 1
-    seen = np.stack([one.score.of(drawn) for one in both])
-    rest = np.stack([one.score.of(1 - drawn) for one in both])
-    errors = np.stack([one.mean_error(drawn) for one in both])
-    known = np.isfinite(seen).all(axis=0) & np.isfinite(rest).all(axis=0)
-    seen, rest, errors = seen[:, known], rest[:, known], errors[:, known]
-    ours = (seen[0] > seen[1]) | ((seen[0] == seen[1]) & (errors[0] <= errors[1]))
+    first, second = both
+    lead = second.mean_error(drawn) - first.mean_error(drawn)
+    for one, other in reversed(list(zip(first.scores, second.scores, strict=True))):
+        ahead = np.nan_to_num(one.of(drawn) - other.of(drawn))
+        lead = np.where(ahead != 0, ahead, lead)
+    rest = np.stack([one.scores[0].of(1 - drawn) for one in both])
+    known = np.isfinite(rest).all(axis=0)
+    rest, ours = rest[:, known], lead[known] >= 0
     chosen, best = np.where(ours, rest[0], rest[1]), rest.max(axis=0)
     return {
         "right": float(np.mean(chosen == best)), "chosen": float(np.mean(best - chosen)),
@@ -120,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                    "always comparison"):  # fmt: skip
         table.add_column(column, justify="right")
     for count in options.images:
-        found = [behind(both, count) for both in runs if len(both[0].score.images) >= count + LEAST]
+        found = [behind(both, count) for both in runs if images_of(both) >= count + LEAST]
         if found:
             mean = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
             points = [f"{100 * mean[key]:.2f}" for key in ("chosen", "method", "comparison")]

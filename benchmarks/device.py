@@ -267,6 +267,7 @@ def main() -> None:
     parser.add_argument("--env", nargs="*", default=[], help="environments; all published ones")
     parser.add_argument("--tiny", action="store_true", help="small networks and batches, to try it")
     options = parser.parse_args()
+    ends = time.monotonic() + 60 * options.minutes
     there, workers = torch.cuda.is_available(), len(os.sched_getaffinity(0))
     steps = steps_of(options.env, options.tiny)
     rows: dict[str, dict[str, Any]] = {}
@@ -282,10 +283,9 @@ def main() -> None:
         "crops_per_second": crops_per_second(
             some.view.input_hw, some.view.border, 0.2 if options.tiny else 5.0, workers
         ),
-        "agreement": agreement(Step(settings_of_small(), True)) if there else NONE,
+        "agreement": attempt(lambda: agreement(Step(settings_of_small(), True))) if there else NONE,
         "steps": rows,
     }  # fmt: skip
-    ends = time.monotonic() + 60 * options.minutes
     work: list[tuple[str, str, Callable[[], object]]] = []
     for precisions, how in ORDER:
         for name, step in steps.items():
@@ -306,9 +306,11 @@ def main() -> None:
         return text
 
     def end() -> None:  # in the midst of a number that takes too long
-        show(result)
-        print(tell(), flush=True)  # noqa: T201
-        os._exit(0)
+        try:
+            show(result)
+            print(tell(), flush=True)  # noqa: T201
+        finally:
+            os._exit(0)
 
     limit = threading.Timer(ends - time.monotonic(), end)
     limit.daemon = True

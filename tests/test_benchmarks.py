@@ -479,7 +479,7 @@ def test_what_choosing_costs_is_counted_on_the_images_that_have_not_chosen(monke
     error = rng.uniform(1, 9, (2, 9))
     counted = np.full(9, 4)
     both = [
-        chosen.Judged(WeightedShare(np.arange(9), right[i], counted), error[i], counted)
+        chosen.Judged((WeightedShare(np.arange(9), right[i], counted),), error[i], counted)
         for i in range(2)
     ]
     found = chosen.behind(both, 3, seed=2)

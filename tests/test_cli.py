@@ -11,7 +11,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
 from sspcm_kedro.cli import VERBOSE, cli, run, sentence_of, tell_errors
-from sspcm_kedro.errors import BadInput
+from sspcm_kedro.errors import BadInput, Diverged
 
 FAULT = BadInput("a.json, annotation 3", "must be small", "Make it small")
 
@@ -63,8 +63,9 @@ def test_an_error_of_the_program_keeps_its_traceback(error):
 
 
 def test_a_training_that_diverged_says_what_to_lower():
-    error = FloatingPointError("training diverged in epoch 2: ...; lower training.learning_rate")
+    error = Diverged("training diverged in epoch 2: ...; lower training.learning_rate")
     assert sentence_of(error) == str(error)
+    assert sentence_of(FloatingPointError("of numpy")) is None
 
 
 def test_too_little_memory_says_what_to_lower():

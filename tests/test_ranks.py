@@ -36,6 +36,7 @@ from ranked import (
 )
 from sspcm_kedro import launch, ranks
 from sspcm_kedro.cli import cli, run, run_as_one_of_several
+from sspcm_kedro.engine.fit import CHECKS, is_due
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.launch import shared_by
@@ -237,7 +238,7 @@ def test_a_process_that_srun_has_not_put_among_others_stays_alone(given, monkeyp
 
 @pytest.mark.parametrize(("nodes", "first"), [
     ("gpu7", "gpu7"), ("a,b", "a"), ("node[03-05]", "node03"), ("n[1,4-6],m2", "n1"),
-    ("rack-a[007-010]-ib,rack-b1", "rack-a007-ib"),
+    ("rack-a[007-010]-ib,rack-b1", "rack-a007-ib"), ("rack[0-3]node[1-4],x", "rack0node1"),
 ])  # fmt: skip
 def test_the_first_of_slurms_hosts(nodes, first):
     assert ranks.first_host(nodes) == first
@@ -255,6 +256,16 @@ def test_processes_tell_where_an_epoch_stands_as_one_does(start, tmp_path):
     for one, *others in zip(*told, strict=True):
         for other in others:
             assert_same(one, other)
+
+
+@pytest.mark.parametrize(("steps", "asked"), [(3, 3), (64, 64), (65, 33), (6400, 64)])
+def test_processes_agree_at_so_many_places_of_an_epoch_at_most(steps, asked, monkeypatch):
+    """The first process decides, whatever another has on its clock."""
+    told = []
+    monkeypatch.setattr(ranks, "_place", (1, 2))
+    monkeypatch.setattr(ranks, "exchange", lambda own: told.append(own) or [True, own])
+    due = [is_due(False, step, steps) for step in range(steps)]
+    assert sum(due) == len(told) == asked <= CHECKS and due[0]
 
 
 @pytest.mark.parametrize(("cores", "processes", "workers", "threads"), [

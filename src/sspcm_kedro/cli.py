@@ -16,7 +16,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import configure_project
 from kedro.io import DatasetError
 
-from sspcm_kedro.errors import BadInput
+from sspcm_kedro.errors import BadInput, Diverged
 
 VERBOSE = "SSPCM_VERBOSE"
 """The environment variable that shows tracebacks."""
@@ -37,7 +37,7 @@ def sentence_of(error: BaseException) -> str | None:
             remedy = "Run it first (kedro registry list has all, README.md their order)"
             return str(BadInput(cause.filename or _line(cause), rule, remedy))
         cause = cause.__cause__
-    if isinstance(error, FloatingPointError):  # of ``engine.fit``
+    if isinstance(error, Diverged):
         return str(error)
     if "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

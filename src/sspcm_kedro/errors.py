@@ -1,4 +1,4 @@
-"""The one error users are meant to read."""
+"""The errors that users are meant to read."""
 
 from typing import Any
 
@@ -14,6 +14,10 @@ class BadInput(ValueError):
 
     def __init__(self, where: object, rule: str, remedy: str) -> None:
         super().__init__(f"{_cut(str(where))}: {_cut(rule)}. {remedy}")
+
+
+class Diverged(FloatingPointError):
+    """A training's loss is not finite; says what to lower."""
 
 
 def _cut(text: str, most: int = 600) -> str:

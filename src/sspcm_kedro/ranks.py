@@ -57,7 +57,7 @@ def local_world() -> int:
 
 
 def is_launched() -> bool:
-    """Whether a launcher of torch's has started this process, alone or among others."""
+    """Whether a launcher of torch's or ``srun`` has started this process, alone or among others."""
     return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 
@@ -71,12 +71,12 @@ def take_slurms_place() -> None:
     there = os.environ
     if is_launched() or int(there.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
         return
-    alone = torch.cuda.device_count() == 1  # Slurm shows each task its own GPU alone
+    own = "SLURM_GPUS_PER_TASK" in there and torch.cuda.device_count() == 1  # and sees no other
     met = 1009 * int(there["SLURM_JOB_ID"]) + int(there["SLURM_STEP_ID"])
     there |= {
         "RANK": there["SLURM_PROCID"],
         "WORLD_SIZE": there["SLURM_STEP_NUM_TASKS"],
-        "LOCAL_RANK": "0" if alone else there["SLURM_LOCALID"],
+        "LOCAL_RANK": "0" if own else there["SLURM_LOCALID"],
         "MASTER_ADDR": first_host(there["SLURM_STEP_NODELIST"]),
         "MASTER_PORT": str(20_000 + met % 10_000),
     }
@@ -84,8 +84,8 @@ def take_slurms_place() -> None:
 
 def first_host(nodes: str) -> str:
     """The first of hosts as Slurm writes them: ``a[01-03,7],b`` begins with ``a01``."""
-    found = re.match(r"([^,\[]*)(?:\[([^-,\]]*)[^\]]*\]([^,\[]*))?", nodes)
-    return "".join(part or "" for part in found.groups()) if found else nodes
+    first = re.match(r"(?:[^,\[]|\[[^\]]*\])*", nodes)
+    return re.sub(r"\[([^-,\]]*)[^\]]*\]", r"\1", first.group()) if first else nodes
 
 
 @contextmanager

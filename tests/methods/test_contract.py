@@ -376,10 +376,10 @@ class Live:
 
 @pytest.mark.parametrize(
     ("method", "share"),
-    [("sspcm", 0.2), ("pose_dual", 0.3), ("many_view", 0.55), ("supervised", 1.0)],
+    [("sspcm", 0.2), ("pose_dual", 0.3), ("many_view", 0.55)],
 )
 def test_a_backward_pass_for_each_network_keeps_the_activations_of_one(method, share):
-    """Of six passes, four, two and one."""
+    """Of six passes, four and two."""
     most = []
     for way in (with_backward, by_network):
         built, live = build(method), Live()
@@ -397,6 +397,13 @@ def test_a_method_that_sums_its_losses_itself_is_gone_back_through(monkeypatch):
     monkeypatch.setattr(built, "training_step", lambda *_: {"loss/own": 3 * weight.sum()})
     by_network(built)(make_batch(), torch.Generator(), 2)
     assert weight.grad is not None and (weight.grad == 1.5).all()
+
+
+def test_a_network_has_one_loss_of_a_part():
+    losses = build("pose_dual").losses(consistency=0.5)
+    losses.add("teacher_a", consistency=torch.tensor(1.0))
+    with pytest.raises(ValueError, match="teacher_a has a loss called consistency already"):
+        losses.add("teacher_a", consistency=torch.tensor(2.0))
 
 
 def test_networks_of_a_method_start_from_different_weights():

@@ -240,6 +240,21 @@ def test_a_probe_divides_the_counted_flops_by_the_time_of_real_steps(monkeypatch
     assert (seen.tflops, seen.device, seen.batch) == (5.0, "cpu", 2)
 
 
+def test_one_backward_pass_through_all_keeps_what_every_network_needs():
+    """SSPCM's step in rounds: six passes with a gradient through equal networks."""
+    method = blank_method(config("rounds"), SMALL, K, CODEC)
+    batch = blank_batch(B, K, (64, 32), CODEC, unlabeled=True, stored=True)
+    each, whole = (step_cost(method, batch, whole=one) for one in (False, True))
+    assert 5 * each.activation_bytes < whole.activation_bytes <= 6 * each.activation_bytes
+    assert (each.flops, each.backwards) == (whole.flops, whole.backwards)
+
+
+def test_the_gradients_of_a_shard_lie_beside_the_sum_of_those_before():
+    method = blank_method(config("supervised"), SMALL, K, CODEC)
+    step = step_cost(method, blank_batch(B, K, (64, 32), CODEC, unlabeled=False, stored=False))
+    assert memory_of(method, [step], 2).gradients == 2 * memory_of(method, [step], 1).gradients
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_probe_computes_in_the_precision_of_the_training(precision, monkeypatch):
     seen = set()

@@ -17,6 +17,7 @@ from sspcm_kedro.batch import Batch
 from sspcm_kedro.engine.compiled import Learn, by_network
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.engine.optimizer import StepDecay
+from sspcm_kedro.errors import Diverged
 from sspcm_kedro.methods.base import Method, freeze_statistics
 from sspcm_kedro.seeds import Stream, place_of, stream_seed
 
@@ -31,7 +32,8 @@ class EpochPart:
     Attributes:
         epoch: counted from 0 over the whole training.
         steps: done of it.
-        sums: of what ``training_step`` returned in these, on its device, of each shard.
+        sums: of what ``training_step`` returned in these, of each shard; on its device, or, of
+            several processes, on the CPU.
         people: labeled and unlabeled views in them.
         seconds: they took, batches included.
         generators: states of what the steps of each shard draw from.
@@ -108,7 +110,7 @@ def fit(
         learn: the method's step with its backward pass; None is ``by_network``.
 
     Raises:
-        FloatingPointError: a loss is not finite; by the end of its epoch or interval.
+        Diverged: a loss is not finite; by the end of its epoch or interval.
     """
     device = next(method.parameters()).device
     learn = learn or by_network(method)
@@ -174,7 +176,7 @@ def is_due(own: bool, step: int, steps: int) -> bool:
 def of_all(shards: list[Any]) -> list[Any]:
     """What there is of each shard of a batch, ascending, given that of this process's, descending.
 
-    Tensors that other processes have had are on the CPU.
+    Of several processes tensors are on the CPU.
     """
     if ranks.world() == 1:
         return shards[::-1]
@@ -194,7 +196,7 @@ def mean_losses(
         everywhere: of all processes' shards, which are waited for.
 
     Raises:
-        FloatingPointError: one is not finite.
+        Diverged: one is not finite.
     """
     names, count = list(sums[0]), steps * len(sums)
     values = torch.stack([torch.stack([own[name] for name in names]) for own in sums]).sum(dim=0)
@@ -202,9 +204,7 @@ def mean_losses(
         values, count = ranks.total(values), count * ranks.world()
     means = dict(zip(names, (values / count).tolist(), strict=True))
     if not all(map(math.isfinite, means.values())):
-        raise FloatingPointError(
-            f"training diverged in epoch {epoch}: {means}; lower training.learning_rate"
-        )
+        raise Diverged(f"training diverged in epoch {epoch}: {means}; lower training.learning_rate")
     return means
 
 

@@ -46,7 +46,7 @@ class Method(nn.Module, ABC):
         held_out: the share of the labeled people that only its last stage learns from, so that it
             can be measured on them how likely the labelers are right.
         finish: the share of its last stage, at the end, that learns from labels alone.
-        backward: told each network's loss as ``Losses`` says; None leaves all to who calls.
+        backward: told each network's loss as ``Losses`` says; None leaves all to the caller.
     """
 
     networks: nn.ModuleDict
@@ -166,7 +166,14 @@ class Losses:
         self._found: dict[str, dict[str, Tensor]] = {part: {} for part in weights}
 
     def add(self, network: str, **parts: Tensor) -> None:
-        """Add a network's loss of one part, or those of several that share a pass."""
+        """Add a network's loss of one part, or those of several that share a pass.
+
+        Raises:
+            ValueError: it has a loss of that part already.
+        """
+        for part in parts:
+            if network in self._found[part]:
+                raise ValueError(f"{network} has a loss called {part} already: add their sum once")
         if self._backward is not None:
             weighted = [self._weights[part] * loss for part, loss in parts.items()]
             self._backward(torch.stack(weighted).sum())

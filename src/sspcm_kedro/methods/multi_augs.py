@@ -65,9 +65,7 @@ class MultiAugs(Method):
         seen = pseudo_heatmaps(nets.values(), unlabeled.images)
         theta, _ = self.affine.sample(len(seen[0]), input_hw(unlabeled.images), rng)
         # of two, each learns what the other saw
-        for (name, net), pseudo in zip(
-            nets.items(), reversed(seen), strict=True
-        ):  # of two, the other's
+        for (name, net), pseudo in zip(nets.items(), reversed(seen), strict=True):
             keypoints, target = self.codec.peaks(pseudo), self.codec.warp(pseudo, theta)
             hard = (self.harden(path, unlabeled, keypoints, rng) for path in self.paths)
             each = [

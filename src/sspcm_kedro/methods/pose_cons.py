@@ -55,9 +55,7 @@ class PoseCons(Method):
         seen = pseudo_heatmaps(nets.values(), unlabeled.images)
         theta, _ = self.affine.sample(len(seen[0]), input_hw(unlabeled.images), rng)
         # of two, each learns what the other saw
-        for (name, net), pseudo in zip(
-            nets.items(), reversed(seen), strict=True
-        ):  # of two, the other's
+        for (name, net), pseudo in zip(nets.items(), reversed(seen), strict=True):
             keypoints = self.codec.peaks(pseudo)
             hard = self.cutout(unlabeled.images, keypoints, unlabeled.weights, rng)
             target = self.codec.warp(pseudo, theta)

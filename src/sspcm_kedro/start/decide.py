@@ -80,6 +80,8 @@ def _split(project: Project) -> Reasoned:
     if spare < (own is None):
         beside = "" if own is not None else " beside those to validate on"
         rule = f"at least {FEWEST} labeled people are needed{beside}, and {count} are there"
+        if others:
+            rule += f" (an image is on one side only, and one has {crowd} of them)"
         raise BadInput(project.source["root"][0], rule, "Label more images, some 20 to begin with")
     chosen: Reasoned = {}
     if own is not None:

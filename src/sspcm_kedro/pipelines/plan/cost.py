@@ -40,8 +40,7 @@ class StepCost:
         backwards: of these, passes that a gradient goes back through.
         forward_flops: of the whole step.
         backward_flops: of the whole step.
-        activation_bytes: the most that forward passes keep at once for backward ones, of which each
-            network has its own.
+        activation_bytes: the most that forward passes keep at once for backward ones.
     """
 
     labeled: int
@@ -66,7 +65,7 @@ class Memory:
 
     Attributes:
         parameters: of all networks, frozen copies and statistics of batch norm included.
-        gradients: of what is trained.
+        gradients: of what is trained; with shards their sum, and those of the shard at hand.
         optimizer: Adam's two moments.
         activations: what the largest step keeps for its backward passes, a shard at a time.
     """
@@ -147,8 +146,13 @@ def blank_batch(
         return Batch(labeled, Unlabeled(images, weights, earlier, donors, flip_order, corrected))
 
 
-def step_cost(method: Method, batch: Batch) -> StepCost:
+def step_cost(method: Method, batch: Batch, *, whole: bool = False) -> StepCost:
     """Count a step of a method, both on the meta device: its own ``training_step``, and backward.
+
+    Args:
+        method: on the meta device.
+        batch: there, too.
+        whole: one backward pass goes through all networks, in place of one through each.
 
     Raises:
         ValueError: they are on another device, where the step would be computed.
@@ -176,13 +180,13 @@ def step_cost(method: Method, batch: Batch) -> StepCost:
             loss.backward()
         backward_flops.append(counter.get_total_flops())
 
-    method.backward = backward
+    method.backward = None if whole else backward
     with (
         FlopCounterMode(display=False) as step,
         saved_tensors_hooks(kept.keep, lambda tensor: tensor),
     ):
         rest = total_loss(method.training_step(batch, Undrawn()))
-        if rest.requires_grad:  # of a method that sums losses itself
+        if rest.requires_grad:
             backward(rest)
     method.backward = None
     for handle in handles:
@@ -240,7 +244,7 @@ def memory_of(method: Method, steps: Iterable[StepCost], shards: int = 1) -> Mem
     in how many parts it does each."""
     return Memory(
         parameters=_bytes((*method.parameters(), *method.buffers())),
-        gradients=_bytes(p for p in method.parameters() if p.requires_grad),
+        gradients=(1 + (shards > 1)) * _bytes(p for p in method.parameters() if p.requires_grad),
         optimizer=_adam_bytes(method),
         activations=max(step.activation_bytes for step in steps) // shards,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -105,6 +106,7 @@ def count_cost(
             ),
             keypoints, view, training, monitor, evaluation, people, per_image,
             rules=config.label_rules() if name == "method" else None,
+            whole=machine.compile in ("step", "graph"),
         )
         for name, config in (("method", method), ("comparison", comparison))
     }  # fmt: skip
@@ -149,20 +151,22 @@ def people_of(split: SplitConfig, facts: PeopleFacts) -> dict[str, int | None]:
 def _training(
     learner: Method, keypoints: int, view: ViewConfig, training: TrainingConfig,
     monitor: MonitorConfig, evaluation: EvaluationConfig, people: Mapping[str, int | None],
-    per_image: Mapping[str, int], *, rules: LabelRules | None,
+    per_image: Mapping[str, int], *, rules: LabelRules | None, whole: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    """All about one training: with ``rules`` one in rounds, which labels before it learns."""
+    """All about one training: with ``rules`` one in rounds, which labels before it learns;
+    ``whole`` has one backward pass through all networks."""
+    cost = partial(step_cost, learner, whole=whole)
     stored = rules is not None
     labeled, unlabeled = training.sizes
     sizes = (keypoints, view.input_hw, view.codec)
     labels = blank_batch(training.batch, *sizes, unlabeled=False, stored=False)
-    first = last = later = finish = step_cost(learner, labels)
+    first = last = later = finish = cost(labels)
     if learner.needs_unlabeled:
         mixed = blank_batch(labeled, *sizes, unlabeled=True, stored=stored, mirrors=view.mirrors,
                             others=unlabeled)  # fmt: skip
-        later = step_cost(learner, mixed)
+        later = cost(mixed)
         learner.begin(last=True)
-        last, finish = step_cost(learner, mixed), step_cost(learner, labels)
+        last, finish = cost(mixed), cost(labels)
     step = {"warmup": first, "rest": later}
     memory = memory_of(learner, (first, later, last), training.shards)
     ends = training.ends if stored else 0  # of the last stage, which may train other nets

@@ -71,7 +71,11 @@ def timed_step(
         view: has the codec.
         training: has the precision, and whether averages are kept.
         machine: has the device, and how steps are compiled.
+
+    Raises:
+        BadInput: the device cannot record steps.
     """
+    machine.need_compile()
     device = machine.pick()
     method = blank_method(config, network, keypoints, view.codec, device, training.average_decay)
     method.to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
