@@ -121,8 +121,8 @@ def choose(
 
     They are compared by the protocol's own number (AP, AIC_AP or PCKh), or by PCK where one of them
     has none or both have the same (an AP of 0 tells nothing); where that is the same or missing,
-    too, by the mean error. Source of the bootstrap: Efron and
-    Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+    too, by the mean error. Source of the bootstrap: Efron and Tibshirani, "An Introduction to the
+    Bootstrap" (1993), chapter 13.
 
     Args:
         network: predictions of the method's network for the people.
@@ -167,23 +167,10 @@ def choose(
         reason = f"The {names[0]} is shipped, the network of the method: no metric has a number "
         reason += f"for both {names[0]} and {names[1]}."
     return Choice(
-        None,
-        network.name,
-        comparison.name,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        images,
-        count,
-        0,
-        ships=comparison.name if behind else network.name,
-        trusted=False,
-        reason=reason,
+        None, network.name, comparison.name, None, None, None, None, None, None, images, count, 0,
+        ships=comparison.name if behind else network.name, trusted=False, reason=reason,
         doubt="Not to be trusted: there is no metric to compare by.",
-    )
+    )  # fmt: skip
 
 
 def resample(images: int, seed: int) -> np.ndarray:
