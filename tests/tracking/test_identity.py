@@ -86,7 +86,7 @@ def test_a_default_spelt_out_is_the_same():
 def test_settings_are_flat_and_typed_and_have_their_defaults():
     params = same("comparison", comparison={"kind": "pose_dual"}).params
     assert params["seed"] == 0
-    assert params["training.learning_rate"] == 0.001
+    assert params["training.learning_rate"] == 0.004
     assert params["view.input_hw"] == "[144, 96]"
     assert params["method.kind"] == "pose_dual"  # a comparison's settings compare with a method's
     assert params["method.cutout.patches"] == 5  # a default
