@@ -48,6 +48,12 @@ NETWORKS = {
         "teacher": {"kind": "small_baseline", "width": 32},
         "student": {"kind": "small_baseline", "width": 16},
     },
+    "teachers that differ": {
+        "kind": "teacher_student",
+        "teacher": {"kind": "small_baseline", "width": 16},
+        "teacher_b": {"kind": "small_baseline", "width": 32},
+        "student": {"kind": "small_baseline", "width": 16},
+    },
 }
 
 
@@ -106,7 +112,7 @@ def in_setting(setting: str) -> Batch:
 
 def test_every_kind_of_the_unions_is_tested():
     assert kinds(MethodConfig) == {record["kind"] for record in METHODS.values()}
-    assert kinds(NetworkConfig) == set(NETWORKS)
+    assert kinds(NetworkConfig) == {record["kind"] for record in NETWORKS.values()}
 
 
 @pytest.mark.parametrize("network", NETWORKS)

