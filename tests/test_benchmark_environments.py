@@ -81,8 +81,10 @@ def settings_of(env: str) -> dict[str, Any]:
 def small(network: dict[str, Any], starts: dict[str, str], whole: bool) -> dict[str, Any]:
     """The smallest network of the same class; or the whole one, from a local file."""
     if network["kind"] == "teacher_student":
-        parts = {part: small(network[part], starts, whole) for part in ("teacher", "student")}
-        return {"kind": "teacher_student", **parts}
+        parts = {role: part for role, part in network.items() if role != "kind"}
+        return {"kind": "teacher_student"} | {
+            role: small(part, starts, whole) for role, part in parts.items()
+        }
     if network["kind"] == "hrnet":
         return {**TINY_HRNET, "weights": starts["hrnet"]}
     return {**network, "weights": starts["resnet18"]} if whole else TINY_BASELINE

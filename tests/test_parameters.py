@@ -63,6 +63,22 @@ def test_another_kind_begins_anew(caplog):
     }  # fmt: skip
 
 
+def test_another_kind_begins_anew_within_an_object_too(caplog):
+    teacher, student = {"kind": "hrnet", "width": 8}, {"kind": "small_baseline", "width": 16}
+    files = {"network": {"kind": "teacher_student", "teacher": teacher, "student": student}}
+    with caplog.at_level("INFO"):
+        found = change(files, {"network": {"teacher": {"kind": "small_baseline", "blocks": 2}}})
+    assert found["network"] == {
+        "kind": "teacher_student", "student": student,
+        "teacher": {"kind": "small_baseline", "blocks": 2},
+    }  # fmt: skip
+    assert "network.teacher.kind is small_baseline" in caplog.text
+    same = change(files, {"network": {"student": {"width": 24}, "teacher_b": teacher}})["network"]
+    assert same == {
+        **files["network"], "student": {**student, "width": 24}, "teacher_b": teacher,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("env", ["lspet", "openfield", "coco_1k"])
 def test_an_environment_takes_another_method(make_project, env):
     """Of ``conf/lspet``, ``views`` and ``finish`` are ours alone."""
@@ -180,6 +196,7 @@ def test_a_graph_is_of_a_gpu():
     [
         {"view.border": 1024, "training.batch": 8192},
         {"network": {"kind": "small_baseline", "width": 1024, "blocks": 64}},
+        {"network.teacher_b": {"kind": "small_baseline", "width": 1024, "blocks": 64}},
     ],
 )
 def test_sizes_that_no_memory_holds_are_refused_before_it_is_taken(

@@ -63,8 +63,8 @@ def change(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
     """Parameters of the files with those of ``--params``.
 
     A value takes the place of one; the others of its object stay. But where an object becomes one
-    of another ``kind`` (``method.kind=sspcm``), the files' settings are those of a kind that it no
-    longer is, and only what is given counts.
+    of another ``kind`` (``method.kind=sspcm``, ``network.teacher.kind=hrnet``), the files' settings
+    are those of a kind that it no longer is, and only what is given counts.
 
     Args:
         parameters: by top-level key.
@@ -73,20 +73,23 @@ def change(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
     Raises:
         OmegaConfBaseException: the two do not fit together.
     """
-    kept = dict(parameters)
-    for key, value in given.items():
-        own = parameters.get(key)
-        if not isinstance(own, Mapping) or not isinstance(value, Mapping):
-            continue
-        if value.get("kind", own.get("kind")) != own.get("kind"):
-            left = sorted(set(own) - set(value))
-            if left:
-                _logger.info("%s.kind is %s: the files' settings of %s are left out (%s).", key,
-                             value["kind"], own.get("kind"), ", ".join(left))  # fmt: skip
-            kept[key] = {}
+    kept = {key: _of_its_kind(key, own, given.get(key)) for key, own in parameters.items()}
     merged = OmegaConf.to_container(OmegaConf.merge(kept, given))
     assert isinstance(merged, dict)
     return merged  # pyright: ignore[reportReturnType]
+
+
+def _of_its_kind(name: str, own: Any, given: Any) -> Any:
+    """What stays of a parameter of the files, given what is to change in it."""
+    if not isinstance(own, Mapping) or not isinstance(given, Mapping):
+        return own
+    if given.get("kind", own.get("kind")) == own.get("kind"):
+        return {k: _of_its_kind(f"{name}.{k}", v, given.get(k)) for k, v in own.items()}
+    left = sorted(set(own) - set(given))
+    if left:
+        _logger.info("%s.kind is %s: the files' settings of %s are left out (%s).", name,
+                     given["kind"], own.get("kind"), ", ".join(left))  # fmt: skip
+    return {}
 
 
 def check_yaml(file: Path) -> list[str]:

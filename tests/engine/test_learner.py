@@ -29,6 +29,7 @@ MIXED = NetworkConfig.model_validate(
     {
         "kind": "teacher_student",
         "teacher": {"kind": "small_baseline", "width": 32, "blocks": 2},
+        "teacher_b": {"kind": "small_baseline", "width": 24, "blocks": 1},
         "student": {"kind": "small_baseline", "width": 16},
     }
 )
@@ -132,11 +133,11 @@ def test_networks_of_gives_what_was_trained(kind, network):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_mixed_run_has_large_teachers_and_a_small_student(kind):
+def test_each_network_of_a_mixed_run_is_that_of_its_role(kind):
     """Whichever method: a supervised student is the small one too."""
-    sizes = {"teacher_a": "teacher", "teacher_b": "teacher", "student": "student"}
+    parts = {"teacher_a": "teacher", "teacher_b": "teacher_b", "student": "student"}
     for name, net in learner(kind, network=MIXED).method.networks.items():
-        expected = getattr(MIXED.root, sizes[name]).build(JOINTS)
+        expected = getattr(MIXED.root, parts[name]).build(JOINTS)
         assert parameter_count(net) == parameter_count(expected), name
 
 

@@ -69,10 +69,18 @@ def test_each_role_has_its_network_and_teacher_b_that_of_teacher_a_unless_it_is_
     def small(width):
         return {"kind": "small_baseline", "width": width}
 
-    record = {"kind": "teacher_student", "teacher": small(16), "student": small(8)}
+    record = {"kind": "teacher_student", "teacher": small(24), "student": small(16)}
     if teacher_b:
         record["teacher_b"] = small(teacher_b)
     network = NetworkConfig.model_validate(record)
-    for form in (network, network.bare()):
-        widths = [form.of(name).width for name in ROLES]
-        assert widths == [16, teacher_b or 16, 8]
+    assert [network.of(name).width for name in ROLES] == [24, teacher_b or 24, 16]
+
+
+def test_a_bare_network_starts_from_nothing_whatever_its_role():
+    def resnet(weights):
+        return {"kind": "simple_baseline", "weights": weights}
+
+    parts = {"teacher": resnet("a"), "teacher_b": resnet("b"), "student": resnet("c")}
+    network = NetworkConfig.model_validate({"kind": "teacher_student", **parts})
+    assert network.files() == ["a", "b", "c"]
+    assert network.bare().files() == []

@@ -249,7 +249,11 @@ LARGE = {"kind": "hrnet", "width": 8, "modules": [1, 1, 1], "blocks": 1}
 
 @pytest.mark.parametrize(
     "record",
-    [SMALL, {"kind": "teacher_student", "teacher": LARGE, "student": SMALL}],
+    [
+        SMALL,
+        {"kind": "teacher_student", "teacher": LARGE, "student": SMALL},
+        {"kind": "teacher_student", "teacher": SMALL, "teacher_b": LARGE, "student": SMALL},
+    ],
 )
 def test_a_network_is_stored_with_all_that_is_needed_to_use_it(record):
     network = NetworkConfig.model_validate(record)

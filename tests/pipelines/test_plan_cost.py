@@ -38,6 +38,7 @@ MIXED = NetworkConfig.model_validate(
     {
         "kind": "teacher_student",
         "teacher": {"kind": "small_baseline", "width": 32},
+        "teacher_b": {"kind": "small_baseline", "width": 24},
         "student": {"kind": "small_baseline", "width": 16, "blocks": 2},
     }
 )

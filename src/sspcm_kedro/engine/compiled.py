@@ -49,7 +49,7 @@ def by_network(method: Method) -> Learn:
         if (rest := total_loss(scalars)).requires_grad:  # of a method that sums losses itself
             (rest / shards).backward()
         found = [(total, p.grad) for p, total in before.items() if p.grad is not None]
-        if found:  # one launch, not one a parameter: four shards are bound by launching
+        if found:  # a few launches, not one a parameter
             torch._foreach_add_(*map(list, zip(*found, strict=True)))  # pyright: ignore[reportPrivateImportUsage]
         for p, total in before.items():
             p.grad = total

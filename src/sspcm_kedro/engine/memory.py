@@ -9,7 +9,7 @@ import torch
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.nets import NetworkConfig, parameter_count
+from sspcm_kedro.nets import ROLES, NetworkConfig, parameter_count
 from sspcm_kedro.pose.skeleton import COCO
 
 FLOAT = 4
@@ -24,18 +24,19 @@ def need_memory(
 ) -> None:
     """Refuse a training whose least memory the device does not have.
 
-    Counted are one network's weights, gradients and Adam's two moments, and the crops of a shard of
-    a batch as numbers; activations come on top, so that what passes may still be too large.
+    Counted are the largest network's weights, gradients and Adam's two moments, and the crops of a
+    shard of a batch as numbers; activations come on top, so that what passes may be too large.
 
     Raises:
         BadInput: says how much it needs, and how much there is.
     """
     there = memory_of(device)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        net = network.bare().build(COCO.size, stride=view.stride)
+        bare = network.bare()
+        nets = [bare.build(COCO.size, name, stride=view.stride) for name in ROLES]
     sides = [side + 2 * view.border for side in view.input_hw]
     parts = {
-        "the network": 4 * FLOAT * parameter_count(net),
+        "the network": 4 * FLOAT * max(map(parameter_count, nets)),
         "a batch": 2 * FLOAT * training.batch // training.shards * 3 * sides[0] * sides[1],
     }
     if there is not None and sum(parts.values()) > there:

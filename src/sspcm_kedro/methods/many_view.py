@@ -1,5 +1,6 @@
 """Ours: SSPCM's frame, taught by what a round saw in many views and how likely that is right."""
 
+import logging
 from collections.abc import Mapping
 from typing import Literal
 
@@ -17,6 +18,7 @@ from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.losses import keypoint_mse
 
 TEACHERS, STUDENT = ("teacher_a", "teacher_b"), "student"
+_logger = logging.getLogger(__name__)
 
 
 class ManyView(Method):
@@ -68,11 +70,16 @@ class ManyView(Method):
 
     def begin(self, *, last: bool) -> None:
         self.learning = self.learners(last=last)
+        if not last:
+            return
         taught = self.shipped["teacher_a"].state_dict()  # as it ships, where averages ship
-        if last and _shapes(taught) == _shapes(self.networks[STUDENT].state_dict()):
-            self.networks[STUDENT].load_state_dict(taught)
-            if len(self.averages):
-                self.averages[STUDENT].load_state_dict(taught)
+        if _shapes(taught) != _shapes(self.networks[STUDENT].state_dict()):
+            _logger.info("The student is another network than teacher A, and starts as itself: it "
+                         "needs more steps (training.last_round_epochs).")  # fmt: skip
+            return
+        self.networks[STUDENT].load_state_dict(taught)
+        if len(self.averages):
+            self.averages[STUDENT].load_state_dict(taught)
 
     def averaging(self) -> tuple[str, ...]:
         """Who learns: the teachers stay what they were when they labeled last."""
@@ -106,7 +113,7 @@ class ManyView(Method):
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    """Of the weights of a network: equal for equal networks."""
+    """Of the weights of a network; where they are equal, one can start as the other."""
     return {name: value.shape for name, value in state.items()}
 
 

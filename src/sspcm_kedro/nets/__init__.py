@@ -19,15 +19,12 @@ OneNetwork = SmallBaselineConfig | SimpleBaselineConfig | HRNetConfig
 
 
 class TeacherStudentConfig(Settings):
-    """Teachers of one network, a student of another: large teachers train a small student.
-
-    Or teachers that differ, whose errors differ, too (``teacher_b``).
-    """
+    """Networks by role: large teachers train a small student, or one teacher differs."""
 
     kind: Literal["teacher_student"]
     teacher: OneNetwork = Field(discriminator="kind")
     teacher_b: OneNetwork | None = Field(
-        default=None, discriminator="kind", description="null: as teacher A, which teacher is"
+        default=None, discriminator="kind", description="null: as ``teacher``"
     )
     student: OneNetwork = Field(discriminator="kind")
 

