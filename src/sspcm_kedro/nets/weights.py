@@ -50,7 +50,7 @@ INSTALLED = {
 }
 """Packages of weights, by their name in the package index; the name serves as ``weights``.
 
-The first two are dependencies of this one."""
+Those of lite0 and lite2 are dependencies of this one."""
 
 
 class Published(Protocol):
