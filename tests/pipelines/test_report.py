@@ -20,7 +20,7 @@ from sspcm_kedro.data.whose import whose
 from sspcm_kedro.datasets.run_record import RunRecordDataset
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pipelines.reporting.cases import collect_cases, worth_seeing
-from sspcm_kedro.pipelines.reporting.html import duration
+from sspcm_kedro.pipelines.reporting.html import duration, network_words
 from sspcm_kedro.pipelines.reporting.page import PublishedConfig, describe_run, report
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -83,7 +83,7 @@ def page(people, networks) -> str:
         "people": {"labeled": 7}, "images": {"labeled": 6}, "seconds": {"method": 700.0},
         "settings": {"method.kind": "sspcm", "comparison.kind": "supervised", "seed": 3,
                      "source.kind": "coco", "source.root": "/data/me/mice",
-                     "evaluation.pck_threshold": 0.2},
+                     "network.kind": "small_baseline", "evaluation.pck_threshold": 0.2},
         "changed": {"split.labeled": [100, "<u>7"]},
         "revision": {"commit": "f" * 40, "branch": "main", "dirty": True},
     }  # fmt: skip
@@ -122,13 +122,34 @@ def test_it_says_what_it_is_of(page):
         "sspcm against supervised, 7 labeled people", "2026-01-02 03:04 UTC",
         "Kedro environment mine, seed 3", "coco, folder mice: 7 labeled people on 6 images",
         "commit ffffffffffff on main, with changes that are not committed",
-        "Training of the method 12 min", "split.labeled <u>7 100", "PCK (box)", "AP*",
+        "Networks small baseline", "Training of the method 12 min", "split.labeled <u>7 100",
+        "PCK (box)", "AP*",
         "published for snout", "within 20 % of the longer side of the box", "12.500",
         "The student is shipped: of <b>course</b>.", "Not to be trusted: few.",
     ):  # fmt: skip
         assert said in text, said
     assert text.index(CHOICE["reason"]) < text.index("Scores on validation people")
     assert "/data/me" not in text  # it is sent to others
+
+
+def test_networks_are_named_by_role_where_they_differ():
+    """The settings of a record lie flat; what has no value is None or not there."""
+    resnet = {"kind": "simple_baseline", "backbone": "resnet18", "weights": None}
+    small = {"kind": "small_baseline", "width": 16}
+
+    def words(**parts):
+        flat = {f"network.{role}.{k}": v for role, own in parts.items() for k, v in own.items()}
+        return network_words({"network.kind": "teacher_student", **flat})
+
+    assert network_words({f"network.{k}": v for k, v in resnet.items()}) == (
+        "simple baseline on resnet18"
+    )
+    assert words(teacher=resnet, student=small) == (
+        "teachers: simple baseline on resnet18, student: small baseline"
+    )
+    assert words(teacher=small, teacher_b=resnet, student=small) == (
+        "teacher a: small baseline, teacher b: simple baseline on resnet18, student: small baseline"
+    )
 
 
 def test_it_stands_alone_and_no_text_becomes_code(page):

@@ -142,6 +142,8 @@ def facts(record: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, s
             f"{settings.get('source.kind', 'people')}{where}: {counts}; {record['keypoints']} "
             f"keypoints (digest {record['data']})"
         )
+    if "network.kind" in settings:
+        found["Networks"] = network_words(settings)
     if revision := record.get("revision"):
         changes = ", with changes that are not committed" if revision["dirty"] else ""
         found["Code"] = f"commit {revision['commit'][:12]} on {revision['branch']}{changes}"
@@ -152,6 +154,24 @@ def facts(record: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, s
             which = "Training of the method" if name == "method" else "Training of the comparison"
             found[which] = f"{duration(seconds)} (optimizer steps alone)"
     return found
+
+
+def network_words(settings: Mapping[str, Any]) -> str:
+    """Such as ``simple baseline on resnet18``, or the same of each role where they differ."""
+
+    def called(where: str) -> str:
+        kind, backbone = readable(settings[f"{where}.kind"]), settings.get(f"{where}.backbone")
+        return f"{kind} on {backbone}" if backbone else kind
+
+    if settings["network.kind"] != "teacher_student":
+        return called("network")
+    differ = "network.teacher_b.kind" in settings
+    roles = {"teacher_a" if differ else "teachers": "teacher", "teacher_b": "teacher_b",
+             "student": "student"}  # fmt: skip
+    return ", ".join(
+        f"{readable(role)}: {called(f'network.{part}')}" for role, part in roles.items()
+        if f"network.{part}.kind" in settings
+    )  # fmt: skip
 
 
 def duration(seconds: float) -> str:
