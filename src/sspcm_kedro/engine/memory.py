@@ -32,8 +32,8 @@ def need_memory(
     """
     there = memory_of(device)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        bare = network.bare()
-        nets = [bare.build(COCO.size, name, stride=view.stride) for name in ROLES]
+        distinct = set(map(network.bare().of, ROLES))
+        nets = [chosen.build(COCO.size, stride=view.stride) for chosen in distinct]
     sides = [side + 2 * view.border for side in view.input_hw]
     parts = {
         "the network": 4 * FLOAT * max(map(parameter_count, nets)),

@@ -95,9 +95,8 @@ def count_cost(
     people = people_of(split, plan.people)
     # Equal networks are counted once: large ones take a while, even without numbers.
     chosen = {name: network.bare().of(name) for name in ROLES}
-    distinct = {config.model_dump_json(): config for config in chosen.values()}
-    counted = {key: _counted(net, keypoints, view) for key, net in distinct.items()}
-    sizes = {name: counted[config.model_dump_json()] for name, config in chosen.items()}
+    counted = {config: _counted(config, keypoints, view) for config in set(chosen.values())}
+    sizes = {name: counted[config] for name, config in chosen.items()}
     per_image = {name: flops for name, (_, flops) in sizes.items()}
     trainings: dict[str, dict[str, Any]] = {
         name: {"kind": config.kind} | _training(

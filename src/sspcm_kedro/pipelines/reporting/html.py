@@ -165,13 +165,10 @@ def network_words(settings: Mapping[str, Any]) -> str:
 
     if settings["network.kind"] != "teacher_student":
         return called("network")
-    differ = "network.teacher_b.kind" in settings
-    roles = {"teacher_a" if differ else "teachers": "teacher", "teacher_b": "teacher_b",
-             "student": "student"}  # fmt: skip
-    return ", ".join(
-        f"{readable(role)}: {called(f'network.{part}')}" for role, part in roles.items()
-        if f"network.{part}.kind" in settings
-    )  # fmt: skip
+    parts = {"teachers": "teacher", "student": "student"}
+    if "network.teacher_b.kind" in settings:
+        parts = {"teacher a": "teacher", "teacher b": "teacher_b", "student": "student"}
+    return ", ".join(f"{role}: {called(f'network.{part}')}" for role, part in parts.items())
 
 
 def duration(seconds: float) -> str:
