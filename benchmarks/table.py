@@ -5,8 +5,7 @@
 
 Every cell is a `kedro run` of its own process, one thread each, with data under data/table/<env>.
 Ours ingests the people, and its comparison is the supervised row. The other methods in rounds are
-whole runs, too, and those alone are runs of the pipeline `comparison`, on the same people. All have
-one network for all roles (`network.teacher_b=null`), since some know no teacher B. One more
+whole runs, too, and those alone are runs of the pipeline `comparison`, on the same people. One more
 row has supervised training for as long as ours trains: of so many more steps as its optimizer steps
 took more seconds than the comparison's, in the same process (what labels unlabeled people and
 evaluates is not counted). Cells
@@ -135,8 +134,6 @@ def main() -> None:
                         help="ours is always among them")  # fmt: skip
     options = parser.parse_args()
     params = options.params + ([f"source.root={options.root}"] if options.root else [])
-    if parameters_of(options.env, params)["network"].get("teacher_b"):
-        params.append("network.teacher_b=null")
     cells = {
         seed: {
             method: cell_of(options.env, seed, method, params)

@@ -18,6 +18,9 @@ from sspcm_kedro.parameters import parameter_types, parse, refuse_unknown
 from sspcm_kedro.pipeline_registry import register_pipelines
 
 ROOT = Path(__file__).parents[1]
+SMALL = {"kind": "small_baseline", "width": 16}
+HUGE = {"kind": "small_baseline", "width": 1024, "blocks": 64}
+TEACHER_B = {"kind": "teacher_student", "teacher": SMALL, "teacher_b": HUGE, "student": SMALL}
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +198,8 @@ def test_a_graph_is_of_a_gpu():
     "change",
     [
         {"view.border": 1024, "training.batch": 8192},
-        {"network": {"kind": "small_baseline", "width": 1024, "blocks": 64}},
-        {"network.teacher_b": {"kind": "small_baseline", "width": 1024, "blocks": 64}},
+        {"network": HUGE},
+        {"network": TEACHER_B},
     ],
 )
 def test_sizes_that_no_memory_holds_are_refused_before_it_is_taken(
