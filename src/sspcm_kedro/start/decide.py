@@ -190,7 +190,7 @@ def _padding(people: Instances, hw: tuple[int, int]) -> tuple[float, float]:
 
 def _network() -> Reasoned:
     return {
-        "kind": ("simple_baseline", "one for all: the student's of the default"),
+        "kind": ("simple_baseline", "one for all roles: the default"),
         "backbone": ("tf_efficientnet_lite0", "quick on a CPU, and its weights are installed"),
         "reduction": (MULTIPLE, "up to the blocks of this stride: the default"),
         "head_width": (64, "the default"),
