@@ -154,6 +154,8 @@ def test_the_sentence(base, types):
         ("trainning", "trainning: is not a parameter of this project. Did you mean training?"),
         ("training.bach", "training.bach: is not a setting, found 7. Did you mean batch?"),
         ("source.look.noize", "noize: is not a setting, found 7. Did you mean noise?"),
+        ("network.teacher_b", "is not a setting, found 7. It is one where kind is teacher_student"),
+        ("method.dual", "dual: is not a setting, found 7. It is one where kind is multi_augs"),
     ],
 )
 def test_a_mistyped_name_is_an_error_that_guesses(base, types, key, hint):

@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_type_hints
 
 from kedro.framework.context import KedroContext
@@ -100,7 +100,7 @@ def parse(key: str, value: Any, kind: Any) -> Any:
         rule += f" (and {len(rules) - 1} more of {key} are wrong)"
     remedy = _REMEDY
     if faults[0]["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        remedy = near(place[-1], dict.fromkeys(_properties(adapter.json_schema())))
+        remedy = _instead(place[-1], list(_objects(adapter.json_schema())))
     raise BadInput(f"parameter {'.'.join([key, *place])}", rule, remedy)
 
 
@@ -150,12 +150,23 @@ def _found(value: Any, place: tuple[str, ...]) -> str:
     return f", found {shown(value)}"
 
 
-def _properties(schema: Any) -> Iterator[str]:
-    """The names of all settings anywhere in a type's JSON schema."""
+def _instead(key: str, objects: Sequence[Mapping[str, Any]]) -> str:
+    """Of which other kinds a wrong key is a setting, or what it may have been meant to be."""
+    kinds = sorted({names["kind"]["const"] for names in objects
+                    if key in names and "const" in names.get("kind", {})})  # fmt: skip
+    if kinds:
+        return f"It is one where kind is {' or '.join(kinds)}"
+    others = (name for names in objects for name in names if name != key)
+    return near(key, dict.fromkeys(others))
+
+
+def _objects(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """The settings of each object anywhere in a type's JSON schema, by name."""
     if isinstance(schema, dict):
-        yield from schema.get("properties", {})
+        if "properties" in schema:
+            yield schema["properties"]
         for part in schema.values():
-            yield from _properties(part)
+            yield from _objects(part)
     elif isinstance(schema, list):
         for part in schema:
-            yield from _properties(part)
+            yield from _objects(part)
