@@ -49,6 +49,12 @@ try:
     import psutil  # noqa: F401  # pyright: ignore[reportUnusedImport]
 except ModuleNotFoundError:  # the memory of a CPU's training, which nothing here asks for
     sys.modules["psutil"] = ModuleType("psutil")
+try:
+    import joblib  # noqa: F401  # pyright: ignore[reportUnusedImport]
+except ModuleNotFoundError:  # how many cores this process may use
+    stand_in = ModuleType("joblib")
+    stand_in.cpu_count = lambda: len(os.sched_getaffinity(0))
+    sys.modules["joblib"] = stand_in
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -344,7 +350,7 @@ def show(result: dict[str, Any]) -> None:
     """A table: images a second, share of the networks' rate, memory."""
     crops = f"{result['crops_per_second']:.0f} crops/s on {result['cores']} cores"
     table = Table(title=f"{result['device']}, torch {result['torch']}; {crops}")
-    for column in ("step", "launches", "stops", "precision", "images/s", "share", "GiB"):
+    for column in ("step", "launches, forward", "stops", "precision", "images/s", "share", "GiB"):
         table.add_column(column)
     for name, row in result["steps"].items():
         for key in (k for k in (*MEASURED, FED, *FED_SHARDS.values()) if k in row):

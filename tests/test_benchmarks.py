@@ -431,6 +431,7 @@ def test_the_device_benchmark_trains_from_stored_crops(monkeypatch: pytest.Monke
 def test_the_device_benchmark_needs_few_packages_and_no_gpu():
     """As on a machine that has the data and a GPU, and only what trains."""
     hidden = "kedro kedro_datasets mlflow dvc jaxtyping psutil pycocotools matplotlib omegaconf av"
+    hidden += " joblib sklearn pyarrow click"
     code = (
         f"import sys, runpy; sys.modules.update(dict.fromkeys({hidden.split()!r}));"
         "sys.argv = ['device.py', '--tiny', '--env', 'coco_1k', 'coco_wild_w48'];"

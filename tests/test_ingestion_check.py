@@ -1,15 +1,17 @@
 """The five lines after ingestion, and their warnings."""
 
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
-from kedro.pipeline import node
+from kedro.pipeline import node, pipeline
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
+from sspcm_kedro.errors import BadInput
 from sspcm_kedro.ingestion_check import IngestionCheck, check_lines
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -76,6 +78,25 @@ def test_a_unit_that_nobody_has_is_said():
     labeled.visibility[:, 3] = 0
     lines, _ = check_lines({**PARTS, "labeled": labeled}, SKELETON, FITTING, 0.1)
     assert lines[4] == "PCK's unit: snout to tail, on nobody"
+
+
+@pytest.mark.parametrize(("kind", "warms_up", "refused"), [
+    ("many_view", True, True), ("many_view", False, False), ("sspcm", True, False),
+])  # fmt: skip
+def test_too_few_to_measure_on_are_refused_before_the_comparison_is_trained(
+    kind, warms_up, refused
+):
+    """Of four, two are held out, and none of them has a unit; without a warm-up nobody is."""
+    labeled = people(4)
+    labeled.visibility[:, 3] = 0
+    training = node(lambda x: x, "a", "b", name="comparison.training")
+    nodes = [training, *([node(lambda x: x, "b", "c", name="warmup.training")] * warms_up)]
+    catalog = DataCatalog({"params:method": MemoryDataset({"kind": kind})})
+    check = IngestionCheck()
+    check.before_pipeline_run(pipeline(nodes))
+    inputs = {"labeled": labeled, "skeleton": SKELETON, "params:seed": 0}
+    with pytest.raises(BadInput, match="held-out labeled people") if refused else nullcontext():
+        check.before_node_run(training, catalog, inputs)
 
 
 @pytest.mark.parametrize(("name", "lines"), [("ingestion.split", 5), ("ingestion.read", 0)])

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.stage import check_held_out
+from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.parameters import parse
 from sspcm_kedro.pose.geometry import crop_extents
 from sspcm_kedro.pose.skeleton import Skeleton
@@ -136,7 +139,24 @@ def _warnings(fit: Fit, skeleton: Skeleton, view: ViewConfig) -> list[str]:
 
 
 class IngestionCheck:
-    """Says the five lines once people are split."""
+    """Says the five lines once people are split, and refuses labeled people who are too few to
+    measure pseudo-labels on before a comparison is trained with them."""
+
+    def __init__(self) -> None:
+        self._warms_up = False
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        self._warms_up = any(node.name == "warmup.training" for node in pipeline.nodes)
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any]) -> None:
+        if node.name == "comparison.training" and self._warms_up:
+            method: MethodConfig = _typed(catalog, "method", MethodConfig)
+            check_held_out(
+                inputs["labeled"], inputs["skeleton"], method.label_rules().held_out,
+                inputs["params:seed"],
+            )  # fmt: skip
 
     @hook_impl
     def after_node_run(

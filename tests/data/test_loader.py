@@ -369,6 +369,20 @@ def test_donors_come_from_the_bank(pools):
     assert used == {2, 5}
 
 
+def test_some_of_the_people_keep_their_labels_and_the_limbs_they_lend(pools):
+    limbs = torch.tensor([[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [1.0, 5.0, 6.0], [2.0, 7.0, 8.0]])
+    everyone = stored(pools, occluders=limbs)
+    some = everyone.take(np.array([2, 1]))
+    assert some.ids.tolist() == [2, 1]
+    assert some.occluders.tolist() == [[0, 3, 4], [1, 5, 6], [0, 7, 8]]
+    for name in ("corrected", "confidence"):
+        own, before = getattr(some, name), getattr(everyone, name)
+        assert torch.equal(own, torch.stack([before[2], before[1]]))
+    for name in ("keypoints", "scores"):
+        own, before = getattr(some, name), getattr(everyone, name)
+        assert torch.equal(own, torch.stack([before[:, 2], before[:, 1]], dim=1))
+
+
 def test_an_empty_bank_leaves_the_donors_to_the_batch(pools):
     assert next(make_batches(pools, pseudo=stored(pools)).epoch(0)).unlabeled.donors is None
 

@@ -106,6 +106,19 @@ def test_only_what_changed_is_made(tmp_path, people, opened):
     assert read(people, dataset.load()).equal(read(people))
 
 
+def test_a_run_of_few_people_keeps_the_crops_of_all(tmp_path, people, opened):
+    """A trial with a small split does not throw away what a long ingestion stored."""
+    store(tmp_path, people)
+    before = (tmp_path / "crops" / "crops.bin").read_bytes()
+    opened.clear()
+    few = people.take([3])
+    assert read(few, store(tmp_path, few).load()).equal(read(few))
+    assert (tmp_path / "crops" / "crops.bin").read_bytes() == before
+    opened.clear()
+    store(tmp_path, people)
+    assert not opened
+
+
 def test_another_view_or_kind_starts_anew(tmp_path, people):
     store(tmp_path, people)
     wider = CropFrame((32, 24), padding=1.5)
@@ -160,9 +173,14 @@ def test_a_damaged_file_is_refused(tmp_path, people):
         read(people.take([5]), stored)
 
 
-def test_people_who_are_not_stored_are_cut_from_images_but_not_beside_jpeg(tmp_path, people):
+def test_people_who_are_not_stored_are_cut_from_images_but_not_beside_jpeg(
+    tmp_path, people, caplog
+):
     some = people.take([0, 1, 5])
-    assert read(people, store(tmp_path, some).load()).equal(read(people))
+    stored = store(tmp_path, some).load()
+    assert read(some, stored).equal(read(some)) and not caplog.records
+    assert read(people, stored).equal(read(people))
+    assert "3 of 6 people have no stored crop of this view" in caplog.text
     with pytest.raises(BadInput, match=r"jpeg.*each of 6 people.*3 have none"):
         read(people, store(tmp_path, some, "jpeg").load())
 

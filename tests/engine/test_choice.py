@@ -177,7 +177,7 @@ def test_few_people_are_not_to_be_trusted(count, trusted):
         predicted("baseline", of, np.full((60, 3), 60.0)),
     ]
     found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
-    assert (found.people, found.images, found.trusted) == (count, 60, trusted)
+    assert (found.people, found.images, found.trusted) == (count, count, trusted)
     doubt = "Not to be trusted: these are fewer than 50 people."
     assert found.doubt == ("" if trusted else doubt)
     assert found.ships == "student"
@@ -190,7 +190,7 @@ def test_without_any_number_the_method_s_network_ships_and_the_reason_says_so():
         found = choose(*two(of), of, None, FRAME, SKELETON, config, 0)
         assert found.ships == "student" and found.metric is None and not found.trusted
         numbers = (found.value, found.comparison_value, found.gain, found.low, found.better)
-        assert set(numbers) == {None} and (found.people, found.images) == (0, 60)
+        assert set(numbers) == {None} and (found.people, found.images) == (0, 0)
         assert "no metric has a number for both student and baseline" in found.reason
         assert found.doubt == "Not to be trusted: there is no metric to compare by."
 
@@ -210,6 +210,67 @@ def test_without_any_metric_the_mean_error_decides(student, baseline):
         f"The {ships} is shipped: no metric has a number for both student and baseline, and its "
         f"mean error is {errors[ships]:.4g} px, against {errors[other]:.4g}."
     )
+
+
+@pytest.mark.parametrize(("torsos", "trusted"), [(4, False), (50, True)])
+def test_people_without_a_unit_do_not_count(torsos, trusted):
+    """Everybody has labels, but few have both ends of the torso: PCK has no length to measure the
+    others by."""
+    of = people(80)
+    of.visibility[torsos:, 0] = 0
+    bare = replace(SKELETON, sigmas=(), torso=(0, 1))
+    pair = [
+        predicted(n, of, np.full((80, 3), off)) for n, off in (("student", 0.0), ("baseline", 60))
+    ]
+    found = choose(*pair, of, None, FRAME, bare, PCK, 0)
+    assert (found.people, found.images, found.trusted) == (torsos, torsos, trusted)
+    assert f"on {torsos} validation people" in found.reason
+
+
+def test_people_on_one_image_count_as_one_image():
+    """Images without anybody who counts lend it no weight."""
+    of = people(100)
+    of.image_ids[:50] = 0
+    of.visibility[50:] = 0
+    pair = [
+        predicted(n, of, np.full((100, 3), off)) for n, off in (("student", 0.0), ("baseline", 60))
+    ]
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
+    assert (found.people, found.images, found.trusted) == (50, 1, False)
+    assert found.doubt == "Not to be trusted: these are on fewer than 20 images."
+
+
+def slightly_off(of: Instances, name: str, off: float, wrong: int) -> Predicted:
+    """Beside the truth by some pixels, and for that many people far off in one keypoint."""
+    moved = np.full(of.visibility.shape, off)
+    moved[:wrong, 0] = 30.0
+    return predicted(name, of, moved)
+
+
+@pytest.mark.parametrize(("student", "ships"), [(4.0, "baseline"), (1.0, "student")])
+def test_where_pck_may_differ_by_chance_the_mean_error_decides(student, ships):
+    """The student misses one keypoint fewer of 180, and is exact or is not."""
+    of, errors = people(60), {"student": student, "baseline": 2.0}
+    pair = [slightly_off(of, n, off, 1 + (n == "baseline")) for n, off in errors.items()]
+    found = choose(*pair, of, None, FRAME, SKELETON, PCK, 0)
+    assert found.gain == pytest.approx(1 / 180) and found.low <= 0 <= found.high
+    mean = {"student": (179 * student + 30) / 180, "baseline": (178 * 2 + 60) / 180}
+    pck = {"student": 179 / 180, "baseline": 178 / 180}
+    other = "baseline" if ships == "student" else "student"
+    assert found.ships == ships and not found.trusted
+    assert found.reason == (
+        f"The {ships} is shipped: PCK, {pck[ships]:.3f} on 60 validation people and "
+        f"{pck[other]:.3f} for the {other}, may differ by chance, and its mean error is "
+        f"{mean[ships]:.4g} px, against {mean[other]:.4g}."
+    )
+
+
+def test_an_ap_that_may_differ_by_chance_still_decides():
+    """It measures exactness itself."""
+    of = people(60)
+    found = choose(*two(of, (16, 16)), of, None, FRAME, SKELETON, EvaluationConfig(), 0)
+    assert found.metric == "AP" and found.low <= 0 <= found.high and found.gain != 0
+    assert found.ships_network == (found.gain > 0)
 
 
 @pytest.mark.parametrize(("each", "trusted"), [(4, False), (3, True)])

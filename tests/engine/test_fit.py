@@ -331,6 +331,29 @@ def test_a_training_that_diverges_is_stopped_within_its_epoch():
     assert len([call for call in method.calls if call[0] == "step"]) == 3
 
 
+@pytest.mark.parametrize(("interval", "last"), [(0.0, 3), (60.0, 4)])
+def test_weights_that_the_last_step_has_broken_are_no_checkpoint(interval, last):
+    """Every loss that was read is finite; this step's weights have no loss yet."""
+    method, told = Recorded([0.0] * 4), []
+    optimizer = torch.optim.SGD(method.parameters(), 1.0)
+    after = method.after_step
+
+    def broken(step: int) -> None:
+        after(step)
+        if step == last:
+            with torch.no_grad():
+                next(method.parameters()).fill_(float("inf"))
+
+    method.after_step = broken
+    with pytest.raises(FloatingPointError, match=r"epoch 1: a weight is not finite"):
+        for report in fit(
+            method, Few().epoch, optimizer, StepDecay(0.1, (), 4), epochs=range(2), steps=2, seed=1,
+            interval=interval,
+        ):  # fmt: skip
+            told.append(report)
+    assert [report.epoch for report in told] == ([0, 0] if interval == 0 else [0])
+
+
 def test_losses_are_read_at_the_end_of_an_epoch_only_unless_it_is_long(monkeypatch):
     """A clock of 10 seconds a step: an epoch of two steps tells once where it stands, or never."""
     read, clock = [], itertools.count(0, 10)

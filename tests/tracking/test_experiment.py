@@ -120,14 +120,17 @@ def test_tables_of_people_are_data_sets_and_the_verdict_is_the_description(stage
     digests = {d.dataset.name: d.dataset.digest for d in staged.dual.inputs.dataset_inputs}
     assert digests == {name: d.dataset.digest for name, d in inputs.items()}
     choice = read(staged, "08_reporting/metrics.json")["choice"]
-    note = staged.method.data.tags["mlflow.note.content"]
-    assert note.startswith(choice["reason"]) and choice["doubt"] in note
+    for own in (staged.method, staged.dual):
+        note = own.data.tags["mlflow.note.content"]
+        assert note.startswith(choice["reason"]) and choice["doubt"] in note
 
 
 def test_the_registered_model_that_is_shipped_is_that_of_the_better_run(staged):
-    ships = read(staged, "08_reporting/metrics.json")["choice"]["ships"] == "student"
+    choice = read(staged, "08_reporting/metrics.json")["choice"]
+    ships = choice["ships"] == "student"
     version = staged.book.client.get_model_version_by_alias("sspcm", "shipped")
     assert version.run_id == (staged.method if ships else staged.dual).info.run_id
+    assert version.description.startswith(choice["reason"])
     with store_of(staged):
         people = pd.DataFrame(sent(validation(staged)))
         by_alias = mlflow.pyfunc.load_model("models:/sspcm@shipped").predict(people)

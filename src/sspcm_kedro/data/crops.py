@@ -1,5 +1,6 @@
 """The one reader of pixels: people to canonical uint8 crops, each at most once if memory allows."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -14,6 +15,8 @@ from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.stored_crops import REMEDY, StoredCrops, crop_keys
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.geometry import CropFrame, crop_matrix
+
+logger = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
 AT_ONCE = 16
@@ -54,6 +57,11 @@ class Crops:
                 rule = f"each of {len(instances)} people must have one, of this view; "
                 rule += f"{(self._places < 0).sum()} have none"
                 raise BadInput("stored crops (machine.crop_cache=jpeg)", rule, REMEDY)
+            if (self._places < 0).any():
+                logger.warning(
+                    "%d of %d people have no stored crop of this view, and their images are "
+                    "decoded again and again. %s", (self._places < 0).sum(), len(instances), REMEDY,
+                )  # fmt: skip
         self._kept: np.ndarray | None = None
         if len(instances) * 3 * height * width <= memory:
             self._kept = self[torch.arange(len(instances))].permute(0, 2, 3, 1).numpy()

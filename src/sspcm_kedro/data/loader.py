@@ -4,6 +4,7 @@ from collections.abc import Generator as Yields
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Generator, Tensor
@@ -50,6 +51,17 @@ class PseudoLabels:
         labels = (self.corrected, self.confidence)
         tensors = (self.ids, self.keypoints, self.scores, self.occluders, *labels)
         return [t.numpy().tobytes() for t in tensors]
+
+    def take(self, rows: np.ndarray) -> "PseudoLabels":
+        """Those of some of the people, rows of their table, and the limbs that these lend."""
+        place = torch.full((len(self.ids),), -1)
+        place[rows] = torch.arange(len(rows))
+        row, at = self.occluders.split([1, 2], dim=1)
+        limbs = torch.cat([place[row.long()].to(row), at], dim=1)
+        return PseudoLabels(
+            self.ids[rows], self.keypoints[:, rows], self.scores[:, rows], limbs[limbs[:, 0] >= 0],
+            self.corrected[rows], self.confidence[rows],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ class CropCacheDataset(AbstractDataset[CropsToStore, StoredCrops]):
     """A folder of ``crops.bin``, the crops one after another, and ``index.bin``, where each is.
 
     Saving adds the crops that are not there yet; what a killed run has written stays. Crops that
-    nobody needs any more keep their room until they are more than half: then all are made anew.
-    Loading gives what reads them.
+    nobody needs any more keep their room until crops are missing and they are more than half: then
+    all are made anew. Loading gives what reads them.
 
     Args:
         filepath: the folder.
@@ -46,7 +46,9 @@ class CropCacheDataset(AbstractDataset[CropsToStore, StoredCrops]):
             self._folder.mkdir(parents=True, exist_ok=True)
             entries = self._entries()
             known = {key.tobytes() for key in entries["key"]}
-            if self._noted() != data.kind or 2 * len(known.intersection(keys)) < len(known):
+            wanted = known.intersection(keys)
+            stale = len(wanted) < len(set(keys)) and 2 * len(wanted) < len(known)
+            if self._noted() != data.kind or stale:
                 entries, known = entries[:0], set()
                 with replace_file(self._about) as file:
                     file.write_text(json.dumps({"kind": data.kind}))

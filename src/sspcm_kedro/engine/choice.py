@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sspcm_kedro.data.instances import Instances
@@ -27,8 +27,8 @@ from sspcm_kedro.seeds import Stream, stream_seed
 RESAMPLES = 1000
 """How often the bootstrap draws the images anew."""
 FEWEST_PEOPLE, FEWEST_IMAGES = 50, 20
-"""Validation people with labels, and the images that they are on, which the bootstrap draws: with
-fewer no comparison is trusted."""
+"""Validation people whom the metric counts, and the images that they are on: with fewer no
+comparison is trusted."""
 BASELINE = "baseline"
 """The name of a comparison that labels alone have trained."""
 
@@ -64,11 +64,12 @@ class Choice:
         high: where it ends.
         better: share of the resamples in which the method's network is the better one; ties count
             half.
-        images: from which the resamples were drawn.
-        people: with labels on these images.
+        images: on which the people are. The resamples draw all validation images.
+        people: whom the metric counts, for PCK those with a label and a unit.
         resamples: how many.
-        ships: the name of the network with the higher value; of equal ones, and without a value,
-            the one with the smaller mean error, and if that is equal, too, the method's.
+        ships: the name of the network with the higher value; of equal ones, without a value, and by
+            a PCK whose interval includes 0, the one with the smaller mean error, and if that is
+            equal, too, the method's.
         trusted: whether there are enough people on enough images, the other network is the
             baseline, and the interval does not include 0.
         reason: why this network is shipped, a sentence for people.
@@ -121,8 +122,9 @@ def choose(
 
     They are compared by the protocol's own number (AP, AIC_AP or PCKh), or by PCK where one of them
     has none or both have the same (an AP of 0 tells nothing); where that is the same or missing,
-    too, by the mean error. Source of the bootstrap: Efron and Tibshirani, "An Introduction to the
-    Bootstrap" (1993), chapter 13.
+    too, by the mean error. That decides as well where PCK may differ by chance: it counts what is
+    near enough, and hardly tells networks apart that both are. Source of the bootstrap: Efron and
+    Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
 
     Args:
         network: predictions of the method's network for the people.
@@ -141,8 +143,6 @@ def choose(
         weighted_scores(of, people, ignored, frame, skeleton, config)
         for of in (network, comparison)
     )
-    labeled = people.gather(list(skeleton.evaluated_channels)).visibility > 0
-    count = int(labeled.any(axis=1).sum())
     compared: dict[str, tuple[float, float]] = {}
     for metric, score in mine.items():
         once = np.ones((1, len(score.images)), dtype=np.int64)
@@ -156,8 +156,9 @@ def choose(
         weights = resample(drawn, seed)
         gains = mine[metric].of(weights) - other[metric].of(weights)
         names = network.name, comparison.name
-        return _decide(metric, *names, compared[metric], gains, drawn, count, errors)
-    images = len(np.unique(people.image_ids))
+        size = _size(counted_people(metric, people, skeleton), people)
+        return _decide(metric, *names, compared[metric], gains, *size, errors)
+    images, count = _size(counted_people(None, people, skeleton), people)
     names = [_readable(of.name) for of in (network, comparison)]
     behind = errors[0] > errors[1]
     reason = f"The {names[behind]} is shipped: no metric has a number for both {names[0]} and "
@@ -214,6 +215,26 @@ def weighted_scores(
     return {**counted, "PCK": WeightedShare.of_keypoints(people.image_ids, *hits)}
 
 
+def counted_people(
+    metric: str | None, people: Instances, skeleton: Skeleton
+) -> Bool[np.ndarray, " n"]:
+    """Who has a keypoint that a metric of ``weighted_scores`` counts; None: that has a label."""
+    people, skeleton = people.gather(list(skeleton.evaluated_channels)), skeleton.evaluated
+    counted = people.visibility
+    if metric == "PCKh":
+        counted = pckh_visibility(counted, skeleton.names)
+    found = (counted > 0).any(axis=1)
+    if metric != "PCK":
+        return found
+    unit = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
+    return found & (unit > 0)
+
+
+def _size(counted: Bool[np.ndarray, " n"], people: Instances) -> tuple[int, int]:
+    """On how many images those who count are, and how many they are."""
+    return len(np.unique(people.image_ids[counted])), int(counted.sum())
+
+
 def mean_error(
     predicted: Predicted, people: Instances, frame: CropFrame, skeleton: Skeleton
 ) -> float:
@@ -236,15 +257,21 @@ def _decide(
     gains: Float[np.ndarray, " b"], images: int, people: int, errors: Sequence[float],
 ) -> Choice:  # fmt: skip
     """The choice by two values, the gain in each resample (nan where a resample has none), and,
-    where the values are equal, two mean errors."""
+    where the values do not tell them apart, two mean errors."""
     gains = gains[np.isfinite(gains)]
     low, high = np.percentile(gains, (2.5, 97.5)).tolist() if len(gains) else (None, None)
     better = float(np.mean((gains > 0) + (gains == 0) / 2)) if len(gains) else None
-    gain = values[0] - values[1]
-    behind = gain < 0 or (gain == 0 and errors[0] > errors[1])
+    gain, chance = values[0] - values[1], low is None or high is None or low <= 0 <= high
+    level = gain == 0 or (metric == "PCK" and chance and np.isfinite(errors).all())
+    behind = errors[0] > errors[1] or (errors[0] == errors[1] and gain < 0) if level else gain < 0
     ships, left = (comparison, network) if behind else (network, comparison)
     score = f"{_readable(metric)} {max(values):.3f} on {people} validation people"
-    if gain == 0 and errors[0] != errors[1]:
+    if gain != 0 and level and errors[0] != errors[1]:
+        own, others = values[ships == comparison], values[ships == network]
+        reason = f"The {_readable(ships)} is shipped: PCK, {own:.3f} on {people} validation people "
+        reason += f"and {others:.3f} for the {_readable(left)}, may differ by chance, and its mean "
+        reason += f"error is {min(errors):.4g} px, against {max(errors):.4g}."
+    elif gain == 0 and errors[0] != errors[1]:
         reason = f"The {_readable(ships)} is shipped: {score} for both, and a mean error of "
         reason += f"{min(errors):.4g} px, against {max(errors):.4g} for the {_readable(left)}."
     elif gain == 0:
@@ -269,7 +296,7 @@ def _decide(
         doubts.append("neither was compared with a network of labels alone")
     if low is None or high is None:
         doubts.append("there is no interval")
-    elif low <= 0 <= high:
+    elif chance:
         doubts.append("the interval of the difference includes 0, so it may be chance")
     return Choice(
         metric, network, comparison, *values, gain, low, high, better, images, people, RESAMPLES,

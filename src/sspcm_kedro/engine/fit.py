@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.utils._pytree import tree_map_only
 
 from sspcm_kedro import ranks
@@ -110,7 +111,8 @@ def fit(
         learn: the method's step with its backward pass; None is ``by_network``.
 
     Raises:
-        Diverged: a loss is not finite; by the end of its epoch or interval.
+        Diverged: a loss or a weight is not finite; by the end of its epoch or interval, before it
+            is stored.
     """
     device = next(method.parameters()).device
     learn = learn or by_network(method)
@@ -152,6 +154,7 @@ def fit(
             now = time.perf_counter()
             if i + 1 < steps and is_due(now >= told + interval, i, steps):
                 mean_losses(epoch, sums, i + 1, everywhere=True)
+                need_finite(method, epoch)
                 yield EpochPart(
                     epoch, i + 1, of_all([dict(own) for own in sums]), people * ranks.world(),
                     before + now - began, of_all([rng.get_state() for rng in rngs]),
@@ -159,6 +162,7 @@ def fit(
                 told = time.perf_counter()
                 began += told - now  # what was done meanwhile is no part of the epoch
         means = mean_losses(epoch, sums, steps, everywhere=True)
+        need_finite(method, epoch)
         seconds = before + time.perf_counter() - began
         rate = optimizer.param_groups[0]["lr"]
         pace, memory = people * ranks.world() / seconds, memory_gib(device)
@@ -206,6 +210,19 @@ def mean_losses(
     if not all(map(math.isfinite, means.values())):
         raise Diverged(f"training diverged in epoch {epoch}: {means}; lower training.learning_rate")
     return means
+
+
+def need_finite(method: Method, epoch: int) -> None:
+    """Refuse weights that the last steps have broken, before a checkpoint has them: their losses
+    come with the next step.
+
+    Raises:
+        Diverged: one is not finite.
+    """
+    weights = [value.detach() for value in method.networks.parameters()]
+    if not get_total_norm(weights).isfinite().item():
+        rule = f"training diverged in epoch {epoch}: a weight is not finite"
+        raise Diverged(f"{rule}; lower training.learning_rate")
 
 
 def memory_gib(device: torch.device) -> float:

@@ -200,15 +200,17 @@ def train_stage(
     learner.method.begin(last=last)
     if pseudo is not None and "donors" not in learner.method.reads:
         pseudo = replace(pseudo, occluders=pseudo.occluders[:0])
-    if learner.method.held_out and stage.number == 0:  # before hours of training, not after
-        check_measurable(people.held_out(learner.method.held_out, settings.seed), skeleton)
+    if stage.number == 0:  # before hours of training, not after
+        check_held_out(people.labeled, skeleton, learner.method.held_out, settings.seed)
     record = record_of(stage, people, settings, learner.method, pseudo=pseudo, previous=previous)
     comes_from = origin(record, code, people.labeled.unit)
     if previous is not None and not is_same(resume, comes_from):
         warn_of_other_code(f"{stage.name} starts", previous, code)
     unlabeled = people.unlabeled if learner.method.needs_unlabeled else None
     pseudo = pseudo if reads_stored(learner.method) else None
-    labeled = people.taught(0.0 if last else learner.method.held_out, settings.seed)
+    held_out = 0.0 if last else learner.method.held_out
+    labeled = people.taught(held_out, settings.seed)
+    unlabeled, pseudo = without(people.held_out(held_out, settings.seed), unlabeled, pseudo)
     full = make_batches(
         labeled, unlabeled, pseudo, skeleton, view=view, training=training, machine=machine,
         seed=settings.seed, stored=people.stored,
@@ -227,6 +229,28 @@ def train_stage(
             stage=stage.name, span=stage.span(training), training=training, seed=settings.seed,
             comes_from=comes_from, resume=resume, checkpoint_minutes=machine.checkpoint_minutes,
         )  # fmt: skip
+
+
+def check_held_out(labeled: Instances, skeleton: Skeleton, share: float, seed: int) -> None:
+    """Refuse labeled people of whom those held out are too few to measure pseudo-labels on.
+
+    Raises:
+        BadInput: fewer than two of them have labels and a PCK unit.
+    """
+    if share:
+        check_measurable(labeled.take(held_out_rows(len(labeled), share, seed)), skeleton)
+
+
+def without(
+    held_out: Instances, unlabeled: Instances | None, pseudo: PseudoLabels | None
+) -> tuple[Instances | None, PseudoLabels | None]:
+    """The unlabeled people, and what is known of them, but for those who are held out: they are
+    among them where ``split.unlabeled_includes_labeled``."""
+    known = None if unlabeled is None else np.isin(unlabeled.ids, held_out.ids)
+    if unlabeled is None or known is None or not known.any():
+        return unlabeled, pseudo
+    rows = np.flatnonzero(~known)
+    return unlabeled.take(rows), None if pseudo is None else pseudo.take(rows)
 
 
 def make_batches(

@@ -44,7 +44,7 @@ def pseudo_label_sheet(
         teacher_a: (n, k, 2) crop pixels.
         teacher_b: (n, k, 2) crop pixels; ``None`` where one network labels.
         corrected: (n, k, 2) crop pixels.
-        kept: (n, k) bool, the keypoints the student learns from.
+        kept: (n, k) bool, the keypoints that are trusted.
         truth: (n, k, 2) crop pixels, or ``None``.
         truth_visibility: (n, k), above 0 where labeled; ``None`` where there is no truth.
         limbs: keypoint pairs to connect.

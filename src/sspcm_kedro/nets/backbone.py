@@ -101,7 +101,8 @@ def reduction_of(name: str, reduction: int | None) -> int:
         except Exception as error:  # each of timm's families fails in its own way
             rule = "must give maps of features for every image that its reduction divides "
             rule += f"({type(error).__name__}: {error})"
-            remedy = "Choose another; those of a fixed image size do not fit"
+            remedy = "Choose another network.reduction, of its deepest level, or another network: "
+            remedy += "those of a fixed image size do not fit"
             raise BadInput(f"network.backbone = {name}", rule, remedy) from error
     return backbone.reduction
 

@@ -29,7 +29,7 @@ from sspcm_kedro.parameters import parse
 from sspcm_kedro.run_settings import typed
 from sspcm_kedro.serving import DECODING, WEIGHTS, as_base64
 from sspcm_kedro.tracking.identity import Trained, identify, people_of
-from sspcm_kedro.tracking.run import Point, Run
+from sspcm_kedro.tracking.run import NOTE, Point, Run
 from sspcm_kedro.tracking.store import Store, TrackingConfig
 from sspcm_kedro.tracking.surroundings import tags_of
 from sspcm_kedro.tracking.system import SystemMonitor
@@ -41,8 +41,6 @@ USES = {"labeled": "training", "unlabeled": "pseudo-labels", "validation": "vali
 """What MLflow shows as a run's data sets, and what for."""
 FIRST = "Score"
 """MLflow orders charts by name, capitals before all other letters: charts begin with these."""
-NOTE = "mlflow.note.content"
-"""MLflow's description of a run."""
 COMPARING = {
     "learning_curves",
     "prediction_sheet",
@@ -139,19 +137,21 @@ class Log:
             )
 
     def _chosen(self, choice: Choice) -> None:
-        """Both runs are told whether their network is the one that is shipped."""
+        """Both runs are told whether their network is the one that is shipped, and why."""
         points = list(choice_points(choice, self._last_step))
 
         def tell(run: Run, ships: bool) -> None:
-            run.numbers(points)
             run.set_tag("ships", str(ships).lower())
             run.set_tag(NOTE, f"{choice.reason} {choice.doubt}".strip())
 
-        ships = choice.ships_network
-        self._write("choice", "chosen", lambda run: tell(run, ships))
+        def tell_method(run: Run) -> None:
+            run.numbers(points)
+            tell(run, choice.ships_network)
+
+        self._write("choice", "chosen", tell_method)
         self._write(
             "comparison_", "chosen",
-            lambda run: run.set_tag("ships", str(not ships).lower()) if run.find() else None,
+            lambda run: tell(run, not choice.ships_network) if run.find() else None,
         )  # fmt: skip
 
     def _write(self, name: str, what: str, write: Callable[[Run], object]) -> None:

@@ -29,7 +29,8 @@ T = TypeVar("T")
 EVALUATED = ("final/", "pseudo_labels/", "choice/")
 """Metrics that evaluation makes; all others are curves of training."""
 
-
+NOTE = "mlflow.note.content"
+"""MLflow's description of a run."""
 SHIPPED = "shipped"
 """The alias of the registered model's version that the newest evaluation ships."""
 
@@ -169,7 +170,8 @@ class Run:
             raise
 
     def name_shipped(self, registry: str) -> None:
-        """Make the run's model the version of a registered model that has the alias ``shipped``.
+        """Make the run's model the version of a registered model that has the alias ``shipped``;
+        it is described by why it ships.
 
         Args:
             registry: the registered model's name; it is made if there is none.
@@ -190,6 +192,7 @@ class Run:
                     registry, model.model_uri, self.open(), model_id=model.model_id
                 )
         self.client.set_registered_model_alias(registry, SHIPPED, version.version)
+        self.client.update_model_version(registry, version.version, self.tag(NOTE) or "")
 
     def tag(self, name: str) -> str | None:
         """The value of a tag."""

@@ -102,14 +102,19 @@ def _need_somebody(people: Instances, where: object) -> Instances:
     return people
 
 
-def predict_people(
-    model: TrainedModel, people: Instances, evaluation: EvaluationConfig, machine: MachineConfig
-) -> dict[str, Any]:
-    """``keypoints`` (n, k, 2) in canonical input pixels, their ``scores`` (n, k), and whose."""
+def say_who_predicts(model: TrainedModel) -> None:
+    """Log which of the run's networks it is, why, and what speaks against trusting that."""
     if model.choice:
         logger.info("The %s predicts. %s", readable(model.choice["ships"]), model.choice["reason"])
         if model.choice["doubt"]:
             logger.warning("%s", model.choice["doubt"])
+
+
+def predict_people(
+    model: TrainedModel, people: Instances, evaluation: EvaluationConfig, machine: MachineConfig
+) -> dict[str, Any]:
+    """``keypoints`` (n, k, 2) in canonical input pixels, their ``scores`` (n, k), and whose."""
+    say_who_predicts(model)
     crops = crops_of(people, model.view, machine)
     predictions = model.predict(crops, evaluation, machine.pick(), "people")
     return {**predictions, **whose(people)}

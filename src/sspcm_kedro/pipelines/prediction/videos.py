@@ -22,11 +22,10 @@ from sspcm_kedro.engine.video import Found, cells_of, collect, follow, predict_b
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.exports import Predictions
 from sspcm_kedro.figures.labeled_frames import LabeledFrames
-from sspcm_kedro.figures.style import readable
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets.detector import Detector, load_detector
 from sspcm_kedro.pipelines.prediction.config import PredictionConfig, find_videos
-from sspcm_kedro.pipelines.prediction.nodes import export_formats
+from sspcm_kedro.pipelines.prediction.nodes import export_formats, say_who_predicts
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +45,7 @@ def predict_videos(
     if config.detections is not None:
         rule, remedy = "is of images", "Give videos a CSV table: prediction.boxes=FILE.csv"
         raise BadInput("parameter prediction.detections", rule, remedy)
-    if model.choice:
-        logger.info("The %s predicts", readable(model.choice["ships"]))
+    say_who_predicts(model)
     videos, device = find_videos(config.images), machine.pick()
     flip_test = evaluation.averages_mirrored(model.view)
     if config.runtime == "onnxruntime":

@@ -32,13 +32,15 @@ FIGURES = {
         "How right the pseudo-labels were",
         "The share of the unlabeled people's keypoints that were found {pck}, round by round, "
         "measured with labels that training never saw; gray bars: the share of them that was kept "
-        "for training.",
+        "(many_view: that may be covered by pasted limbs; it learns from the others, too).",
     ),
     "pseudo_label_sheet": (
         "Pseudo-labels before and after correction",
         "Some unlabeled people of the last round, evenly taken. Before: what the labeling networks "
-        "see. After: the one label made of it; training learns from green dots and not from red "
-        "crosses. White lines are the truth, where it is known; training never saw it.",
+        "see. After: the one label made of it. Green dots are kept, red crosses are not: most "
+        "methods that learn from stored labels learn from kept ones alone; many_view learns from "
+        "each, as high as it is likely to be right, and pastes limbs over kept ones alone. White "
+        "lines are the truth, where it is known; training never saw it.",
     ),
     "reliability_diagram": (
         "Do the probabilities hold?",

@@ -117,8 +117,8 @@ def tell_scores(
         Console().print(note)
     notes = [
         *notes,
-        f"The {readable(reference)} learned from the same labels, with the same network, weak view "
-        "and number of optimizer steps as the student.",
+        f"The {readable(reference)} learned from the same labels, with the same network and weak "
+        "view, in as many optimizer steps as the whole training of the method.",
     ]
     if any(name.endswith("_last") for name in networks):
         notes.append("Networks are averages of their weights over training; those called last have "

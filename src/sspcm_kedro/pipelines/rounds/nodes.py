@@ -1,5 +1,6 @@
 """The four nodes of a round: a period of training whose every product can be looked at."""
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,6 +33,7 @@ from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.seeds import Seed, Stream, stream_seed
 
+logger = logging.getLogger(__name__)
 Rows = dict[str, Any]
 """Tensors by name, most of them with a row an unlabeled person; and texts. ``ids`` (n) and ``unit``
 say whose they are, and ``checkpoint`` which one made them."""
@@ -40,6 +42,9 @@ LOOKED: tuple[str, ...] = ("keypoints", "scores", "spread")
 """What a look at people gives; the last only where they are seen in several views."""
 HELD_OUT = "held_out."
 """Before the names of rows that are of the held-out labeled people."""
+
+FEWEST_MEASURED = 100
+"""Keypoints of held-out people; of fewer, probabilities are rough."""
 
 REMEDY = "Make them again: kedro run --pipelines rounds (what is trained already stays)"
 
@@ -141,6 +146,13 @@ def correction(
         calibration, measured["calibration"] = calibrate(
             agree(HELD_OUT), people, skeleton, view.frame, rules.tolerance
         )
+        count = measured["calibration"]["labels"]
+        if count < FEWEST_MEASURED:
+            logger.warning(
+                "How likely pseudo-labels are right is measured on %d keypoints of %d held-out "
+                "people: read it as rough (fewer than %d keypoints)", count, len(people),
+                FEWEST_MEASURED,
+            )  # fmt: skip
         likely = torch.from_numpy(calibration.of(corrected)).float()
         likely *= torch.isin(torch.arange(skeleton.size), torch.tensor(taught))
         kept = (likely >= rules.min_probability).to(torch.uint8)
