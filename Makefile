@@ -34,11 +34,11 @@ campaign: .venv/ready  ## break runs in every way, and count what comes out righ
 schema: .venv/ready  ## write conf/parameters.schema.json from the types of the parameters
 	$(BIN)/python docs/parameters_schema.py
 
-table: .venv/ready  ## method x seed on a source: make table [ENV=base|lspet] [ROOT=...] [SEEDS="0 1 2"] [JOBS=2]
-	$(BIN)/python benchmarks/table.py --env $(or $(ENV),base) $(if $(ROOT),--root $(ROOT)) $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(or $(JOBS),2)
+table: .venv/ready  ## method x seed on a source: make table [ENV=base|lspet] [ROOT=...] [SEEDS="0 1 2"] [JOBS=2] [PARAMS=machine.device=cuda]
+	$(BIN)/python benchmarks/table.py --env $(or $(ENV),base) $(if $(ROOT),--root $(ROOT)) $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(or $(JOBS),2) $(if $(PARAMS),--params $(PARAMS))
 
-curve: .venv/ready  ## score against number of labels: make curve [ENV=base|lspet] [ROOT=...] [LABELS="20 50 100"] [SEEDS="0 1"] [JOBS=2]
-	$(BIN)/python benchmarks/curve.py --env $(or $(ENV),base) $(if $(ROOT),--root $(ROOT)) $(if $(LABELS),--labels $(LABELS)) $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(or $(JOBS),2)
+curve: .venv/ready  ## score against number of labels: make curve [ENV=base|lspet] [ROOT=...] [LABELS="20 50 100"] [SEEDS="0 1"] [JOBS=2] [PARAMS=machine.device=cuda]
+	$(BIN)/python benchmarks/curve.py --env $(or $(ENV),base) $(if $(ROOT),--root $(ROOT)) $(if $(LABELS),--labels $(LABELS)) $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(or $(JOBS),2) $(if $(PARAMS),--params $(PARAMS))
 
 step: .venv/ready  ## share of a training step that is not network work
 	$(BIN)/python benchmarks/step.py

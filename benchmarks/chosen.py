@@ -4,10 +4,10 @@
 
 Each folder has the data of a finished run (`SSPCM_DATA`). A number of its validation images is
 drawn again and again; method's network and comparison are compared on these, as a run does (by the
-score, where it is the same by PCK, and then by the mean error), and what is chosen is scored on all
-the other images. Prints, for each number, how often that is the better one there, and how many
-points of the score it is behind the better one in the mean, beside what always the one and always
-the other would be behind.
+score, where it is the same by PCK, and where that may differ by chance by the mean error), and what
+is chosen is scored on all the other images. Prints, for each number, how often that is the better
+one there, and how many points of the score it is behind the better one in the mean, beside what
+always the one and always the other would be behind.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from sspcm_kedro.engine.predict import to_image
 from sspcm_kedro.pose.weighted import WeightedScore
 
 PROJECT = Path(__file__).parents[1]
-DRAWS = 2000
+DRAWS, RESAMPLES = 2000, 200
 LEAST = 20
 """Images that must remain to be scored on."""
 
@@ -98,9 +98,13 @@ def behind(both: Sequence[Judged], count: int, seed: int = 0) -> dict[str, float
         row[rng.permutation(len(row))[:count]] = 1
     first, second = both
     lead = second.mean_error(drawn) - first.mean_error(drawn)
-    for one, other in reversed(list(zip(first.scores, second.scores, strict=True))):
+    pairs = list(zip(first.scores, second.scores, strict=True))
+    for place, (one, other) in reversed(list(enumerate(pairs))):
         ahead = np.nan_to_num(one.of(drawn) - other.of(drawn))
-        lead = np.where(ahead != 0, ahead, lead)
+        tells = ahead != 0
+        if place == len(pairs) - 1:  # PCK
+            tells &= ~may_be_chance(one, other, drawn, rng)
+        lead = np.where(tells, ahead, lead)
     rest = np.stack([one.scores[0].of(1 - drawn) for one in both])
     known = np.isfinite(rest).all(axis=0)
     rest, ours = rest[:, known], lead[known] >= 0
@@ -109,6 +113,25 @@ def behind(both: Sequence[Judged], count: int, seed: int = 0) -> dict[str, float
         "right": float(np.mean(chosen == best)), "chosen": float(np.mean(best - chosen)),
         "method": float(np.mean(best - rest[0])), "comparison": float(np.mean(best - rest[1])),
     }  # fmt: skip
+
+
+def may_be_chance(
+    one: WeightedScore, other: WeightedScore, drawn: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Whether the 95 % interval of a gain includes 0, of each draw of images (d, images)."""
+    found = np.ones(len(drawn), bool)
+    for place, row in enumerate(drawn):
+        images = np.flatnonzero(row)
+        weights = np.zeros((RESAMPLES, len(row)), np.int64)
+        weights[:, images] = rng.multinomial(
+            len(images), np.full(len(images), 1 / len(images)), RESAMPLES
+        )
+        gains = one.of(weights) - other.of(weights)
+        gains = gains[np.isfinite(gains)]
+        if len(gains):
+            low, high = np.percentile(gains, (2.5, 97.5))
+            found[place] = low <= 0 <= high
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -45,6 +45,7 @@ ALONE = {
 EQUAL_TIME = "supervised (equal time)"
 METHODS = {**ROUNDS, **ALONE, EQUAL_TIME: ["comparison.kind=supervised"]}
 COLUMNS = tuple(metric.name for metric in METRICS if metric.shown != "report")
+LESS_IS_BETTER = {metric.name for metric in METRICS if not metric.higher_is_better}
 console = Console()
 
 
@@ -97,11 +98,14 @@ def scores_of(cells: dict[str, Cell]) -> dict[str, dict[str, float]]:
 
 
 def markdown(results: dict[int, dict[str, dict[str, float]]]) -> str:
-    """Mean over seeds, smallest and largest; and the gain over supervised training."""
+    """Mean over seeds, their spread, and the gain over supervised training; of the columns that
+    each method has a number in."""
     seeds = list(results)
     methods = list(results[seeds[0]])
-    columns = list(results[seeds[0]][methods[0]])
+    rows = [row for of_seed in results.values() for row in of_seed.values()]
+    columns = [c for c in COLUMNS if all(row.get(c) is not None for row in rows)]
     head = columns[0]
+    sign = -1 if head in LESS_IS_BETTER else 1
     lines = [
         f"| method | {' | '.join(columns)} | {head}, seeds {', '.join(map(str, seeds))} | gain |",
         "|---" * (len(columns) + 3) + "|",
@@ -114,7 +118,7 @@ def markdown(results: dict[int, dict[str, dict[str, float]]]) -> str:
             spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
             cells.append(f"{statistics.mean(values):.3f}{spread}")
         values = [results[s][method][head] for s in seeds]
-        gain = statistics.mean(values) - base
+        gain = sign * (statistics.mean(values) - base)
         each = " ".join(f"{v:.3f}" for v in values)
         lines.append(
             f"| {method} | {' | '.join(cells)} | {each} | {gain:+.3f} ({gain / base:+.0%}) |"

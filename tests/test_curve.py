@@ -269,6 +269,13 @@ def test_the_score_is_the_first_headline_that_every_network_has():
     assert curve.score_of([{"baseline": row, "student": {**row, "AP": None}}]) == "PCK"
 
 
+def test_an_error_is_no_score_of_a_curve():
+    """Less of it is better, and a curve asks which number of labels reaches a score."""
+    row = {"AP": None, "PCK": None, "error_px": 3.0}
+    with pytest.raises(SystemExit, match="no score has a number for every network"):
+        curve.score_of([{"baseline": row, "student": row}])
+
+
 def test_given_params_win_and_change_single_values():
     parameters = parameters_of("smoke", seeded(3, ["split.labeled=8,machine.device=cuda"]))
     assert (parameters["seed"], parameters["machine"]["device"]) == (3, "cuda")

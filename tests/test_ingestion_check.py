@@ -73,6 +73,16 @@ def test_boxes_of_all_aspects_are_not_warned_of():
     assert not warnings
 
 
+def test_labels_in_shares_of_the_image_are_warned_of():
+    labeled = people(3)
+    labeled.keypoints[:] /= 100
+    _, warnings = check_lines({**PARTS, "labeled": labeled}, SKELETON, FITTING, 0.1)
+    assert warnings == [
+        "PCK's unit is 0.3 px in the median: keypoints must be in pixels of the image, not in "
+        "shares of it"
+    ]
+
+
 def test_a_unit_that_nobody_has_is_said():
     labeled = people(3)
     labeled.visibility[:, 3] = 0

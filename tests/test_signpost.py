@@ -20,7 +20,7 @@ CATALOG = {"report": file("/d/report.html"), "trained_model": file("/d/model"),
 
 
 def test_what_was_made_is_named_with_its_place_and_the_next_command():
-    lines = signs({"report", "trained_model", "labeled"}, CATALOG, "smoke")  # pyright: ignore
+    lines = signs({"report", "trained_model", "labeled"}, CATALOG, "smoke", {})  # pyright: ignore
     assert [line.split()[-1] for line in lines[:2]] == ["/d/report.html", "/d/model"]
     assert any(
         line.endswith("kedro run --env smoke --pipelines annotation_queue") for line in lines
@@ -29,11 +29,27 @@ def test_what_was_made_is_named_with_its_place_and_the_next_command():
 
 
 def test_a_run_that_trains_nothing_says_no_command():
-    (line,) = signs({"plan"}, CATALOG, None)  # pyright: ignore
+    (line,) = signs({"plan"}, CATALOG, None, {})  # pyright: ignore
     assert line.endswith("/d/plan.json")
-    assert signs({"labeled"}, CATALOG, None) == []  # pyright: ignore
-    (_, *commands) = signs({"trained_model"}, CATALOG, None)  # pyright: ignore
+    assert signs({"labeled"}, CATALOG, None, {}) == []  # pyright: ignore
+    (_, *commands) = signs({"trained_model"}, CATALOG, None, {})  # pyright: ignore
     assert any("kedro run --pipelines prediction" in line for line in commands)
+
+
+def test_the_next_command_repeats_the_params_that_its_results_are_of():
+    given = {
+        "training": {"steps": 30, "milestones": [0.5]},
+        "seed": 1,
+        "machine": {"workers": None},
+    }
+    lines = signs({"trained_model"}, CATALOG, "mine", given)  # pyright: ignore
+    params = "training.steps=30,training.milestones=[0.5],seed=1,machine.workers=null"
+    commands = [line.split("kedro ", 1)[1] for line in lines if "kedro run" in line]
+    images = "prediction.images=FOLDER"
+    assert commands == [
+        f"run --env mine --pipelines prediction --params {images},{params}",
+        f"run --env mine --pipelines annotation_queue --params {params}",
+    ]
 
 
 def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch):

@@ -130,6 +130,11 @@ def _warnings(fit: Fit, skeleton: Skeleton, view: ViewConfig) -> list[str]:
             f"would fill {fit.best_filled:.0%} of one of aspect {fit.best_aspect:.2f} "
             "(width by height): change view.input_hw"
         )
+    if fit.unit is not None and fit.unit < 1:
+        found.append(
+            f"PCK's unit is {fit.unit:.2g} px in the median: keypoints must be in pixels of the "
+            "image, not in shares of it"
+        )
     if view.mirrors and not skeleton.flip_pairs:
         found.append(
             "people are mirrored in training, and no keypoints swap sides: set source.flip_pairs, "

@@ -1,5 +1,7 @@
 """What a run says at its end: where everything is, and what to type next."""
 
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -12,6 +14,7 @@ from sspcm_kedro import ranks
 PRODUCTS = {
     "report": "Report, open it in a browser",
     "trained_model": "Trained model",
+    "onnx_model": "Model for onnxruntime",
     "metrics": "All scores",
     "predicted_keypoints": "Keypoints",
     "prediction_overlays": "Keypoints on images",
@@ -38,19 +41,23 @@ class Signpost:
     ) -> None:
         if ranks.rank() > 0:
             return
-        lines = signs(pipeline.all_outputs(), catalog, run_params.get("env"))
+        given = run_params.get("runtime_params") or {}
+        lines = signs(pipeline.all_outputs(), catalog, run_params.get("env"), given)
         if lines:
             console = Console(soft_wrap=True, highlight=False, markup=False)
             console.print("\n".join(["", *lines]))
 
 
-def signs(made: set[str], catalog: CatalogProtocol, env: str | None) -> list[str]:
+def signs(
+    made: set[str], catalog: CatalogProtocol, env: str | None, given: Mapping[str, Any]
+) -> list[str]:
     """The lines: a product each that was made, then a command each that is of use now.
 
     Args:
         made: names of datasets.
         catalog: knows where they are.
         env: the Kedro environment of the run.
+        given: its ``--params``, which a run that reads its results has to repeat.
     """
     lines = []
     for name in (name for name in PRODUCTS if name in made):
@@ -61,6 +68,17 @@ def signs(made: set[str], catalog: CatalogProtocol, env: str | None) -> list[str
     for name in (name for name in NEXT if name in made):
         for what, command in NEXT[name]:
             first, rest = command.split(" ", 1)
+            if params := ",".join(flat(given)):
+                rest += f",{params}" if "--params" in rest else f" --params {params}"
             lines.append(f"To {what + ':':28} kedro {first}{chosen} {rest}")
         lines.append(LOOK)
     return lines
+
+
+def flat(given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Params as ``kedro run --params`` takes them: ``key.key=value``."""
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={value if isinstance(value, str) else json.dumps(value)}"

@@ -159,3 +159,11 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkey
         pass
     assert (folder / "file").read_text() == "old"
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_what_a_library_writes_for_its_owner_alone_others_may_read_as_the_umask_says(tmp_path):
+    """safetensors writes files that only their owner may read."""
+    plain, model = tmp_path / "plain", tmp_path / "model.safetensors"
+    plain.write_text("a")
+    tensors.TensorsDataset(filepath=str(model)).save({"a": torch.zeros(1)})
+    assert model.stat().st_mode == plain.stat().st_mode

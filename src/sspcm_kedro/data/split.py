@@ -74,7 +74,9 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
         truth += [known.take(apart)] if apart.any() else []
     if not truth:
         rule = "at least one person must remain unlabeled, and none does"
-        raise BadInput("split", rule, "Ask for fewer labeled or validation people")
+        remedy = "Ask for fewer labeled or validation people, give images without labels "
+        remedy += "(source.unlabeled), or set split.unlabeled_includes_labeled=true"
+        raise BadInput("split", rule, remedy)
     hidden_truth = _first("unlabeled", Instances.join(truth), config.unlabeled)
     ignored = validation.take(slice(0)).without_labels()
     if source.ignored is not None:

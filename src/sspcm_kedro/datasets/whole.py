@@ -43,6 +43,11 @@ def has_content(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
+os.umask(_umask := os.umask(0))
+_MODE = 0o666 & ~_umask
+"""What the process lets others do with its files; there is no way to read it but to set it."""
+
+
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
     """A file beside ``path`` to write; it takes the place of ``path`` when the block ends well.
@@ -57,6 +62,7 @@ def replace_file(path: Path) -> Iterator[Path]:
             yield beside
             with beside.open("r+b") as file:
                 os.fsync(file.fileno())  # a power cut, or a disk that says only now that it is full
+            beside.chmod(_MODE)  # some libraries write files that only their owner may read
             os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -227,7 +227,7 @@ def counted_people(
     if metric != "PCK":
         return found
     unit = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
-    return found & (unit > 0)
+    return np.logical_and(found, unit > 0)
 
 
 def _size(counted: Bool[np.ndarray, " n"], people: Instances) -> tuple[int, int]:

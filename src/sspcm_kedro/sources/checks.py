@@ -32,7 +32,8 @@ from sspcm_kedro.errors import BadInput, shown
 Record = dict[str, Any]
 
 ELSEWHERE = (
-    "Correct the path in the parameters (source), or get the set first: "
+    "Correct the path in the parameters (source, or of a prediction prediction.images and "
+    "prediction.boxes), or get a published set first: "
     "kedro run --pipelines download fetches it or says how (docs/data.md)"
 )
 

@@ -1,6 +1,7 @@
 """What a folder holds: the tool that made it, told by its files."""
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any
 from sspcm_kedro.data.video import SUFFIXES as VIDEOS
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.sources.image_folder import SUFFIXES as IMAGES
+
+logger = logging.getLogger(__name__)
 
 _BODYPARTS = re.compile(rb"^(multianimal)?bodyparts\s*:", re.M)
 _SHAPE = re.compile(rb"^kpt_shape\s*:", re.M)
@@ -140,7 +143,10 @@ def _json(folder: Path) -> Found | None:
         elif _has_keypoints(content):
             name = file.stem.lower()
             part = "validation" if "val" in name else "test" if "test" in name else "train"
-            parts.setdefault(part, (file, content))
+            first, _ = parts.setdefault(part, (file, content))
+            if first != file:
+                logger.warning("%s has keypoints, too, and is not read beside %s: join them into "
+                               "one file", file, first.name)  # fmt: skip
     for only in ("validation", "test"):
         if "train" not in parts and only in parts:
             parts["train"] = parts.pop(only)
