@@ -223,11 +223,11 @@ def counted_people(
     counted = people.visibility
     if metric == "PCKh":
         counted = pckh_visibility(counted, skeleton.names)
-    found = (counted > 0).any(axis=1)
+    found = np.any(counted > 0, axis=1)
     if metric != "PCK":
-        return found
+        return np.asarray(found)
     unit = pck_reference(people.keypoints, people.visibility, people.boxes, skeleton.torso)
-    return np.logical_and(found, unit > 0)
+    return np.asarray(found & (unit > 0))
 
 
 def _size(counted: Bool[np.ndarray, " n"], people: Instances) -> tuple[int, int]:
