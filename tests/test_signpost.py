@@ -37,19 +37,17 @@ def test_a_run_that_trains_nothing_says_no_command():
 
 
 def test_the_next_command_repeats_the_params_that_its_results_are_of():
-    given = {
-        "training": {"steps": 30, "milestones": [0.5]},
-        "seed": 1,
-        "machine": {"workers": None},
-    }
+    given = {"training": {"steps": 30}, "seed": 1, "machine": {"workers": None}}
     lines = signs({"trained_model"}, CATALOG, "mine", given)  # pyright: ignore
-    params = "training.steps=30,training.milestones=[0.5],seed=1,machine.workers=null"
+    params = "training.steps=30,seed=1,machine.workers=null"
     commands = [line.split("kedro ", 1)[1] for line in lines if "kedro run" in line]
-    images = "prediction.images=FOLDER"
     assert commands == [
-        f"run --env mine --pipelines prediction --params {images},{params}",
+        f"run --env mine --pipelines prediction --params prediction.images=FOLDER,{params}",
         f"run --env mine --pipelines annotation_queue --params {params}",
     ]
+    folder = {"source": {"root": "/my people"}}  # as a shell takes it
+    lines = signs({"trained_model"}, CATALOG, None, folder)  # pyright: ignore
+    assert sum(line.endswith("--params 'source.root=/my people'") for line in lines) == 1
 
 
 def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch):

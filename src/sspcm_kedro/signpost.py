@@ -1,6 +1,7 @@
 """What a run says at its end: where everything is, and what to type next."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -68,8 +69,9 @@ def signs(
     for name in (name for name in NEXT if name in made):
         for what, command in NEXT[name]:
             first, rest = command.split(" ", 1)
-            if params := ",".join(flat(given)):
-                rest += f",{params}" if "--params" in rest else f" --params {params}"
+            rest, *own = rest.split(" --params ")
+            if params := ",".join([*own, *flat(given)]):
+                rest += f" --params {shlex.quote(params)}"
             lines.append(f"To {what + ':':28} kedro {first}{chosen} {rest}")
         lines.append(LOOK)
     return lines
@@ -81,4 +83,5 @@ def flat(given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}={value if isinstance(value, str) else json.dumps(value)}"
+            told = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            yield f"{prefix}{key}={told}"
