@@ -246,10 +246,11 @@ def without(
 ) -> tuple[Instances | None, PseudoLabels | None]:
     """The unlabeled people, and what is known of them, but for those who are held out: they are
     among them where ``split.unlabeled_includes_labeled``."""
-    known = None if unlabeled is None else np.isin(unlabeled.ids, held_out.ids)
-    if unlabeled is None or known is None or not known.any():
+    if unlabeled is None:
+        return None, pseudo
+    rows = np.flatnonzero(~np.isin(unlabeled.ids, held_out.ids))
+    if len(rows) == len(unlabeled):
         return unlabeled, pseudo
-    rows = np.flatnonzero(~known)
     return unlabeled.take(rows), None if pseudo is None else pseudo.take(rows)
 
 
