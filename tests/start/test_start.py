@@ -1,5 +1,6 @@
 """``start``: what it recognizes, what it decides by which numbers, and what it writes."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -18,6 +19,8 @@ from sspcm_kedro.data.held_out import held_out_rows
 from sspcm_kedro.data.split import SplitConfig, split
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
+from sspcm_kedro.parameters import parse
+from sspcm_kedro.sources import SourceConfig
 from sspcm_kedro.start.cost import hours_of_run, seconds_of_step, which_helps
 from sspcm_kedro.start.decide import decide, input_size
 from sspcm_kedro.start.environment import (
@@ -200,6 +203,50 @@ def test_a_bad_folder_is_one_sentence(break_it, conf, tmp_path):
     assert len(errors) == 1 and re.search(said, errors[0])
     assert "Traceback" not in done.output
     assert not (conf / "project").exists()
+
+
+def coco_beside(folder: Path, others: dict[str, int], *, whole: bool) -> dict:
+    """COCO people of 12 and 6 images, further images beside them, and what start says of source."""
+    formats.write_coco(folder, TWELVE, SIX)
+    for number, (place, many) in enumerate(others.items()):
+        shown = pictures(many, seed=10 + number)
+        formats.save_images(folder / place, shown, [f"more_{one}.jpg" for one in range(many)])
+    if whole:
+        for file in (folder / "annotations").glob("*.json"):
+            content = json.loads(file.read_text())
+            sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+            for person in content["annotations"]:
+                person["bbox"] = [0, 0, *sizes[person["image_id"]]]
+            file.write_text(json.dumps(content))
+    return {key: value for key, (value, _) in read_project(folder, find_project(folder), {})
+            .source.items()}  # fmt: skip
+
+
+def test_images_beside_labeled_ones_are_learned_from(tmp_path, caplog):
+    folder = tmp_path / "p"
+    source = coco_beside(folder, {"images/train2017": 4, "images/new": 3, "extra": 2}, whole=True)
+    assert source["unlabeled"] == {"images": "images"}
+    people = parse("source", source, SourceConfig).root.read()
+    assert len(people.unlabeled) == 4 + 3
+    assert {Path(path).name[:5] for path in people.unlabeled.paths} == {"more_"}
+    assert "are not learned from (2 in extra)" in caplog.text
+    decisions = decide(read_project(folder, find_project(folder), {}), "cpu")
+    assert "unlabeled_includes_labeled" not in decisions["split"]
+
+
+def test_images_beside_people_in_boxes_are_said_to_need_boxes(tmp_path, caplog):
+    source = coco_beside(tmp_path / "p", {"extra": 2}, whole=False)
+    assert "unlabeled" not in source
+    assert re.search(r"2 images of .* have no labels and are not learned from: labeled people "
+                     r"have \d+ % of their images", caplog.text)  # fmt: skip
+
+
+def test_what_the_user_says_of_unlabeled_images_comes_first(tmp_path):
+    coco_beside(tmp_path / "p", {"extra": 2, "new": 1}, whole=True)
+    given = {"unlabeled": {"images": "new"}}
+    project = read_project(tmp_path / "p", find_project(tmp_path / "p"), given)
+    assert project.source["unlabeled"] == ({"images": "new"}, "you said so")
+    assert project.unlabeled == 1
 
 
 def test_an_environment_is_written_over_with_force_only(conf, tmp_path):

@@ -35,11 +35,7 @@ def read_image_folder(folder: Path) -> Instances:
     """
     checks.need_folder(folder)
     there = sorted(file for file in folder.rglob("*") if file.is_file())
-    files = [
-        file
-        for file in there
-        if file.suffix.lower() in SUFFIXES and not _hidden(file.relative_to(folder))
-    ]
+    files = [file for file in there if is_image(file.relative_to(folder))]
     skipped = sorted(set(there) - set(files))
     if skipped:
         names = ", ".join(file.name for file in skipped[:3])
@@ -69,9 +65,10 @@ def _as_people(files: list[Path]) -> Instances:
     )
 
 
-def _hidden(file: Path) -> bool:
-    """Whether it is a companion that macOS makes of a file, which is no image by any suffix."""
-    return file.name.startswith("._") or "__MACOSX" in file.parts
+def is_image(file: Path) -> bool:
+    """Whether a file is an image by its name; companions that macOS makes of files are none."""
+    hidden = file.name.startswith("._") or "__MACOSX" in file.parts
+    return file.suffix.lower() in SUFFIXES and not hidden
 
 
 def _size(file: Path) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from sspcm_kedro.errors import BadInput
 from sspcm_kedro.parameters import parse
 from sspcm_kedro.sources import KINDS, WITH_VIDEOS, SourceConfig
 from sspcm_kedro.start.find import Found
+from sspcm_kedro.start.without_labels import find_unlabeled
 
 MOST_FRAMES = 2000
 """Of all videos together: as many as a source takes by default."""
@@ -63,6 +64,9 @@ def read_project(folder: Path, found: Found, given: Mapping[str, Any]) -> Projec
     elif found.kind in WITH_VIDEOS and isinstance(given["frames"], int):
         frames = given["frames"]
     people = _read(_config({**_values(source), **_no_frames(found.kind)}))
+    if "unlabeled" not in given and (further := find_unlabeled(folder, found.kind, people)):
+        source["unlabeled"] = further
+        people = _read(_config(_values(source)))
     if "flip_pairs" in KINDS[found.kind].model_fields and not people.skeleton.flip_pairs:
         why = "no name tells left from right; of some that do, set view.weak.flip_probability too"
         source.setdefault("flip_pairs", ([], why))

@@ -1,0 +1,70 @@
+"""Images of a project's folder that nobody has labeled, and whether they can be learned from."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sspcm_kedro.data.source import Source
+from sspcm_kedro.sources.image_folder import is_image
+
+logger = logging.getLogger(__name__)
+
+KINDS = ("coco", "cvat", "label_studio")
+"""Sources that read images without labels from a folder which the settings name."""
+FILLED = 0.5
+"""The share of its image that a labeled person's box has, at least, in the median, where an image
+without labels may be taken as one person who fills it."""
+
+
+def find_unlabeled(folder: Path, kind: str, people: Source) -> tuple[Any, str] | None:
+    """``source.unlabeled`` with its reason, where the folder holds images without labels.
+
+    They are those of one folder in it, the one with the most; the log says which are left out.
+
+    Args:
+        folder: the project's.
+        kind: of its source.
+        people: as read without them.
+    """
+    count = _count_further(folder, people) if kind in KINDS else Counter()
+    if not count:
+        return None
+    share = _share_of_image(people, whole=kind != "coco")
+    if share < FILLED:
+        logger.warning(
+            "%d images of %s have no labels and are not learned from: labeled people have %.0f %% "
+            "of their images, and where these are needs a detector's boxes (source.unlabeled."
+            "annotations, docs/data.md)", sum(count.values()), folder, 100 * share,
+        )  # fmt: skip
+        return None
+    (best, many), *others = count.most_common()
+    if others:
+        left = ", ".join(f"{number} in {name}" for name, number in others)
+        logger.warning("further images without labels are not learned from (%s): one folder can be",
+                       left)  # fmt: skip
+    reason = f"{many} images in it have no labels; each is taken as one who fills it"
+    return ({"images": best} if kind == "coco" else best), reason
+
+
+def _count_further(folder: Path, people: Source) -> Counter[str]:
+    """How many images without a labeled person each folder of the project holds, itself as "."."""
+    parts = (people.annotated, people.validation)
+    known = {Path(path) for part in parts if part is not None for path in part.paths}
+    count: Counter[str] = Counter()
+    for file in folder.rglob("*"):
+        inside = file.relative_to(folder)
+        if is_image(inside) and file not in known and file.is_file():
+            count[inside.parts[0] if len(inside.parts) > 1 else "."] += 1
+    return count
+
+
+def _share_of_image(people: Source, *, whole: bool) -> float:
+    """The median share of the image that a box has; 0 where all must be whole and one is not."""
+    boxes = people.annotated.boxes.astype(float)
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    height_image, width_image = np.maximum(people.annotated.image_hw - 1, 1).T
+    shares = width * height / (width_image * height_image)
+    return 0.0 if whole and (shares < 1).any() else float(np.median(shares))
