@@ -4,7 +4,8 @@
 
 The tables are made up, with the 17 keypoints of COCO and 1.7 people an image; a tenth of them is
 labeled. Each stage runs in a process of its own: what it reads is made first, and is not counted.
-Printed are CPU-seconds and, in MiB, the most memory that the stage held besides what it was given.
+Printed are CPU-seconds and, in MiB, the most memory that the stage held besides what it was given;
+and of that what is no part of a file (sampled), since the system can drop and read again the rest.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -34,14 +36,17 @@ from sspcm_kedro.data.whose import as_unit, whose
 from sspcm_kedro.datasets.annotation_queue import AnnotationQueueDataset
 from sspcm_kedro.datasets.instances import InstancesDataset
 from sspcm_kedro.datasets.tensors import TensorsDataset
+from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.fingerprint import fingerprint, people_text
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig, select_people
+from sspcm_kedro.pipelines.evaluation.labels import score_pseudo_labels
 from sspcm_kedro.pipelines.rounds.nodes import HELD_OUT, correction
 from sspcm_kedro.pose.skeleton import COCO
 
-K, PEOPLE_AN_IMAGE, ASKED = 17, 1.7, 50
+K, PEOPLE_AN_IMAGE, ASKED, ROUNDS = 17, 1.7, 50, 9
+CORRECTED = ("score", "inconsistency", "probability")
 HW = (480, 640)
 METHODS = {"sspcm": {"kind": "sspcm"}, "many_view": {"kind": "many_view"}}
 
@@ -153,6 +158,26 @@ def stores(people: Instances, folder: Path) -> Callable[[], object]:
     return lambda: TensorsDataset(str(folder / "07" / "predictions.safetensors")).save(rows)
 
 
+def scores(count: int, folder: Path) -> Callable[[], object]:
+    """Evaluation's look at the labels of nine rounds, which it reads from their files."""
+    people, files = people_of(count, folder), []
+    for number in range(1, ROUNDS + 1):
+        rows = rows_of(people, people.take(slice(0)), number)
+        kept = torch.ones(count, K, dtype=torch.uint8)
+        corrected = {**whose(people), "keypoints": rows["keypoints"][0], "kept": kept,
+                     **{name: rows["scores"][0] for name in CORRECTED}}  # fmt: skip
+        for name, stored in (("predictions", rows), ("corrected", corrected)):
+            own = {key: value for key, value in stored.items() if not key.startswith(HELD_OUT)}
+            files.append(TensorsDataset(str(folder / "07" / f"{number}_{name}.safetensors")))
+            files[-1].save(own)
+    rules = EvaluationConfig()
+
+    def run() -> None:
+        score_pseudo_labels(people, COCO, ViewConfig(), rules, *(file.load() for file in files))
+
+    return run
+
+
 STAGES: dict[str, tuple[str, Callable[[int, Path], Callable[[], object]]]] = {
     "from_frame": ("Instances.from_frame", prepared(frames)),
     "save": ("save the table of people", prepared(saves)),
@@ -165,18 +190,35 @@ STAGES: dict[str, tuple[str, Callable[[int, Path], Callable[[], object]]]] = {
     "calibration": ("correction, many_view", corrects("many_view")),
     "queue": ("annotation queue of 50", asks),
     "predictions": ("save predictions", prepared(stores)),
+    "scores": ("score labels of nine rounds", scores),
 }  # fmt: skip
 
 
 def measure(stage: str, count: int, folder: Path) -> dict[str, float]:
-    """CPU-seconds and peak memory (MiB) of a stage in this process."""
+    """CPU-seconds and peak memory (MiB) of a stage in this process, without files: own."""
     run = STAGES[stage][1](count, folder)
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak is counted from here on
-    before, began = psutil.Process().memory_info().rss, time.process_time()
+    before, own, ended = psutil.Process().memory_info().rss, [_own()], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            own.append(_own())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    began = time.process_time()
     run()
     seconds = time.process_time() - began
+    ended.set()
+    watcher.join()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10 - before
-    return {"seconds": seconds, "mib": max(0.0, peak / 2**20)}
+    return {"seconds": seconds, "mib": max(0.0, peak / 2**20), "own": max(own) - own[0]}
+
+
+def _own() -> float:
+    """MiB of this process that are of no file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 2**10
 
 
 def measure_apart(stage: str, count: int) -> dict[str, float]:
@@ -205,11 +247,12 @@ def main() -> None:
         stage, count, folder = given.one
         sys.stdout.write(f"{json.dumps(measure(stage, int(count), Path(folder)))}\n")
         return
-    table = Table("CPU-s", *(f"{count:,}" for count in given.people), "peak, MiB")
+    table = Table("CPU-s", *(f"{count:,}" for count in given.people), "peak, MiB",
+                  "of no file, MiB")  # fmt: skip
     for stage in given.stages:
         found = [measure_apart(stage, count) for count in given.people]
         table.add_row(STAGES[stage][0], *(f"{one['seconds']:.2f}" for one in found),
-                      f"{found[-1]['mib']:,.0f}")  # fmt: skip
+                      f"{found[-1]['mib']:,.0f}", f"{found[-1]['own']:,.0f}")  # fmt: skip
         Console(stderr=True).print(STAGES[stage][0], found)
     Console().print(table)
 
