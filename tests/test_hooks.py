@@ -7,16 +7,22 @@ import sys
 import threading
 import time
 import weakref
+from contextlib import nullcontext
+from urllib.error import URLError
 
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
+from sspcm_kedro.datasets.checkpoint import CheckpointDataset
 from sspcm_kedro.datasets.lock import hold_folder
 from sspcm_kedro.engine.evaluate import EvaluationConfig
+from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.hooks import GracefulStop, PreparedMachine, Terminated
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
+from sspcm_kedro.nets import NetworkConfig
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -226,6 +232,40 @@ def test_a_network_that_cannot_start_ends_a_run_before_anything_is_read(make_pro
     with pytest.raises(BadInput, match=r"network\.weights = nowhere\.pth: must be a file that"):
         project.run("ingestion", "warmup", network=network)
     assert not (project.data / "03_primary" / "instances.parquet").exists()
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*_, **__):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", refuse)
+
+
+def test_weights_that_cannot_be_downloaded_end_a_run_before_anything_is_read(make_project, offline):
+    project = make_project("no_network")
+    network = {"kind": "simple_baseline", "reduction": 16, "weights": "tv_in1k"}
+    with pytest.raises(BadInput, match=r"network\.weights = tv_in1k: .* could not be downloaded"):
+        project.run("ingestion", "warmup", network=network)
+    assert not (project.data / "03_primary" / "instances.parquet").exists()
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_what_is_trained_already_needs_no_weights_to_start_from(trained, offline, tmp_path):
+    network = NetworkConfig.model_validate({"kind": "simple_baseline", "weights": "tv_in1k"})
+    catalog = DataCatalog({
+        "params:network": MemoryDataset(network), "params:machine": MemoryDataset(MachineConfig()),
+        "params:training": MemoryDataset(TrainingConfig()),
+        "resume_warmup": CheckpointDataset(str(tmp_path / "checkpoint.pt"), optional=True),
+    })  # fmt: skip
+    if trained:
+        catalog.save("resume_warmup", {"fingerprint": "a"})
+    reads = ["params:network", "params:machine", "params:training", "resume_warmup"]
+    training = Pipeline([Node(lambda *_: 0, reads, "any", name="warm_up", tags="training")])
+    hook = PreparedMachine()
+    with nullcontext() if trained else pytest.raises(BadInput, match="could not be downloaded"):
+        hook.before_pipeline_run(training, catalog)
+    hook.after_pipeline_run()
 
 
 def pair(one: object, other: object) -> tuple[object, object]:

@@ -231,7 +231,11 @@ class PreparedMachine(ForARun):
             machine.need_device()
             if any("training" in node.tags for node in pipeline.nodes):
                 machine.need_compile()
-                catalog["params:network"].load().need_start()
+                network = catalog["params:network"].load()
+                network.need_start()
+                begins = {"resume_warmup", "resume_comparison"} & pipeline.inputs()
+                if not all(catalog[name].exists() for name in begins):
+                    network.fetch_start()  # before hours of reading people and of training
                 ranks.mine(catalog["params:training"].load().shards)
             self._run.enter_context(configured_torch(machine))
             sizes = ("params:view", "params:network", "params:training")

@@ -28,6 +28,7 @@ from sspcm_kedro.methods.base import STORED
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pipelines import rounds, warmup
 from sspcm_kedro.pipelines.annotation_queue.nodes import QueueConfig, select_people
+from sspcm_kedro.pipelines.rounds import nodes as nodes_of_rounds
 from sspcm_kedro.pipelines.rounds.nodes import (
     correction,
     cut_occlude,
@@ -71,6 +72,7 @@ def run(people, count: int, **changed) -> dict:
     settings = {f"params:{key}": value for key, value in {**SETTINGS, **changed}.items()}
     stages = ("warmup", *(f"round_{n}" for n in range(1, count + 1)))
     resume = {f"resume_{stage}": None for stage in stages}
+    resume |= {f"resume_{stage}_predictions": None for stage in stages[1:]}
     catalog = DataCatalog(
         {name: MemoryDataset(value) for name, value in {**settings, **people, **resume}.items()}
     )
@@ -394,6 +396,48 @@ def test_pseudo_labels_are_made_by_a_checkpoint_of_this_view(outputs, people):
     with pytest.raises(BadInput, match=r"checkpoint of warmup: .*view.sigma was 1.0, is 1.7"):
         pseudo_labels(outputs["warmup_checkpoint"], people["labeled"], people["unlabeled"],
                       people["skeleton"], view, **given)  # fmt: skip
+
+
+def look(outputs, people, resume=None, **changed):
+    """Pseudo-labels of round 1 by a method that holds people out, its inputs changed as told."""
+    own = MethodConfig.model_validate({"kind": "many_view", "held_out": 0.5})
+    given = {key: SETTINGS[key] for key in ("view", "network", "machine", "seed")}
+    inputs = {"checkpoint": outputs["warmup_checkpoint"], "labeled": people["labeled"],
+              "unlabeled": people["unlabeled"], "skeleton": people["skeleton"],
+              "method": own, **given}  # fmt: skip
+    return pseudo_labels(**{**inputs, **changed}, resume=resume)
+
+
+def test_stored_pseudo_labels_are_kept_where_nothing_has_changed(outputs, people, monkeypatch):
+    stored = look(outputs, people)
+    own = {key: value for key, value in stored.items() if key in ("checkpoint", "made_by", "unit")}
+    assert own["unit"] == people["unlabeled"].unit and len(own) == 3
+    monkeypatch.setattr(nodes_of_rounds, "predict_views", lambda *_, **__: pytest.fail("looked"))
+    assert look(outputs, people, stored) is stored
+    assert look(outputs, people, stored, machine=MachineConfig(device="cpu", threads=1)) is stored
+
+
+@pytest.mark.parametrize("change", ["checkpoint", "people", "views", "seed", "code", "no mark"])
+def test_stored_pseudo_labels_of_anything_else_are_made_anew(change, outputs, people, monkeypatch):
+    stored = look(outputs, people)
+    views = {"kind": "many_view", "held_out": 0.5, "views": {"scales": [0.9, 1.1]}}
+    changed = {
+        "checkpoint": {"checkpoint": {**outputs["warmup_checkpoint"], "epoch": 0}},
+        "people": {"unlabeled": people["unlabeled"].take(np.arange(6)[::-1].copy())},
+        "views": {"method": MethodConfig.model_validate(views)},
+        "seed": {"seed": 4},  # holds others out
+    }.get(change, {})
+    if change == "code":
+        monkeypatch.setattr(nodes_of_rounds, "code_digests", lambda _: {"nets": "new"})
+    if change == "no mark":
+        stored = {key: value for key, value in stored.items() if key != "made_by"}
+    made = look(outputs, people, stored, **changed)
+    assert made is not stored
+    assert {name: made[name] for name in ("checkpoint", "unit", "made_by")} != {
+        name: stored.get(name) for name in ("checkpoint", "unit", "made_by")
+    }
+    for name, value in look(outputs, people, **changed).items():
+        assert torch.equal(made[name], value) if torch.is_tensor(value) else made[name] == value
 
 
 KINDS = (

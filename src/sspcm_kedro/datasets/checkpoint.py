@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from kedro_datasets._typing import JSONPreview
 
-from sspcm_kedro.datasets.file import FileDataset, blank_until_made
+from sspcm_kedro.datasets.file import OptionalFileDataset, blank_until_made
 from sspcm_kedro.datasets.seal import check_slot, fill_comment
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
@@ -15,23 +15,12 @@ from sspcm_kedro.errors import BadInput
 REMEDY = "Delete it; training then starts that stage afresh"
 
 
-class CheckpointDataset(FileDataset[dict[str, Any], dict[str, Any] | None]):
-    """Tensors, numbers and text, written whole or not at all; read without executing code.
-
-    Args:
-        filepath: a ``.pt`` file.
-        optional: a missing file loads as None instead of failing. A training node reads its own
-            output this way, to go on where it was killed.
-    """
-
-    def __init__(
-        self, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None
-    ) -> None:
-        super().__init__(filepath, metadata)
-        self._optional = optional
+class CheckpointDataset(OptionalFileDataset[dict[str, Any], dict[str, Any] | None]):
+    """Tensors, numbers and text in a ``.pt`` file, written whole or not at all; read without
+    executing code."""
 
     def load(self) -> dict[str, Any] | None:
-        if self._optional and not self._filepath.is_file():
+        if self.is_left_out:
             return None
         check_slot(self._filepath, REMEDY)
         try:
@@ -61,6 +50,3 @@ class CheckpointDataset(FileDataset[dict[str, Any], dict[str, Any] | None]):
             weights[key.split(".")[1]] += tensor.numel()
         numbers = {key: state[key] for key in ("epoch", "deployed", "fingerprint")}
         return JSONPreview(json.dumps({**numbers, "weights": weights}))
-
-    def _describe(self) -> dict[str, Any]:
-        return {**super()._describe(), "optional": self._optional}

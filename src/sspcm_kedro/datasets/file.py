@@ -31,6 +31,31 @@ class FileDataset(AbstractDataset[Saved, Loaded]):
         return {"filepath": str(self._filepath)}
 
 
+class OptionalFileDataset(FileDataset[Saved, Loaded]):
+    """A file that may be missing; a node reads its own output this way, to go on where it was
+    killed, or to keep it.
+
+    Args:
+        filepath: where it is.
+        optional: a missing file loads as None instead of failing.
+        metadata: for kedro-viz.
+    """
+
+    def __init__(
+        self, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(filepath, metadata)
+        self._optional = optional
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it is missing, and may be."""
+        return self._optional and not self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "optional": self._optional}
+
+
 def blank_until_made(preview: Shown) -> Shown:
     """For kedro-viz: what is not made yet has an empty preview, and no warning is given."""
 

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sspcm_kedro.datasets.file import REMEDY, FileDataset, blank_until_made
+from sspcm_kedro.datasets.file import REMEDY, OptionalFileDataset, blank_until_made
 from sspcm_kedro.datasets.seal import SLOT, check_slot, fill_slot
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
@@ -18,10 +18,12 @@ SEAL = "seal"
 """In the metadata: the file's digest."""
 
 
-class TensorsDataset(FileDataset[dict[str, Any], dict[str, Any]]):
+class TensorsDataset(OptionalFileDataset[dict[str, Any], dict[str, Any] | None]):
     """A flat dict of tensors; values that are text become the file's metadata."""
 
-    def load(self) -> dict[str, Any]:
+    def load(self) -> dict[str, Any] | None:
+        if self.is_left_out:
+            return None
         if not self._filepath.is_file():
             remedy = "Run what makes it, e.g. the default pipeline (kedro run), with the same --env"
             raise BadInput(self._filepath, "there must be such a file", remedy)
@@ -47,7 +49,8 @@ class TensorsDataset(FileDataset[dict[str, Any], dict[str, Any]]):
     @blank_until_made
     def preview(self) -> JSONPreview:
         """Text, and type, shape and range of every tensor, for kedro-viz."""
-        return JSONPreview(json.dumps({k: _summary(v) for k, v in self.load().items()}))
+        stored = self.load() or {}
+        return JSONPreview(json.dumps({k: _summary(v) for k, v in stored.items()}))
 
 
 def _sort_metadata(path: Path) -> None:

@@ -20,7 +20,9 @@ class TrainedModelDataset(FileDataset[TrainedModel, TrainedModel]):
         self._file.save(data.to_tensors())
 
     def load(self) -> TrainedModel:
-        return TrainedModel.from_tensors(self._file.load(), self._filepath)
+        saved = self._file.load()
+        assert saved is not None  # it is not optional
+        return TrainedModel.from_tensors(saved, self._filepath)
 
     @blank_until_made
     def preview(self) -> JSONPreview:

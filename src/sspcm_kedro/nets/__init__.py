@@ -65,6 +65,19 @@ class NetworkConfig(
             if isinstance(network := self.of(name), PublishedConfig):
                 network.need_start()
 
+    def fetch_start(self) -> None:
+        """Download what its networks start from, where it is not on this machine yet.
+
+        Raises:
+            BadInput: it cannot be had.
+        """
+        fetched: list[OneNetwork] = []
+        for name in ROLES:
+            network = self.of(name)
+            if isinstance(network, PublishedConfig) and network not in fetched:
+                network.fetch_start()
+                fetched.append(network)
+
     def bare(self) -> Self:
         """The same without weights to start from: what trained weights are loaded into."""
         return type(self)(self.root.bare())

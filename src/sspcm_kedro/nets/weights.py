@@ -101,6 +101,15 @@ class PublishedConfig(Settings):
         if self.weights is not None:
             name_of_weights(self.weights, self.architecture)
 
+    def fetch_start(self) -> None:
+        """Have the weights that the network starts from on this machine, downloaded if need be.
+
+        Raises:
+            BadInput: they are not found, cannot be downloaded, or cannot be read.
+        """
+        if self.weights is not None:
+            find_weights(self.weights, self.architecture)
+
     def start(self, net: Published) -> None:
         """Load what the network starts from.
 

@@ -18,7 +18,7 @@ from sspcm_kedro.data.views import ViewConfig, crops_of, plain_view
 from sspcm_kedro.data.whose import check_people, check_unit, whose
 from sspcm_kedro.engine.calibration import calibrate
 from sspcm_kedro.engine.correction import PAIRS, correct, occluder_bank
-from sspcm_kedro.engine.fingerprint import code_digests
+from sspcm_kedro.engine.fingerprint import code_digests, fingerprint
 from sspcm_kedro.engine.learner import State, networks_of
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.engine.predict import predict, predict_views
@@ -59,9 +59,13 @@ def pseudo_labels(
     method: MethodConfig,
     machine: MachineConfig,
     seed: Seed,
+    resume: Rows | None = None,
     crop_cache: StoredCrops | None = None,
 ) -> Rows:
     """Predictions of the method's labelers, as the last stage left them, for the unlabeled people.
+
+    Stored ones (``resume``) are kept where the same checkpoint, people, settings and code made
+    them, so that a run that is started again does not look at everybody again.
 
     Returns:
         keypoints (t, n, k, 2) in canonical input pixels, scores (t, n, k) of t labelers; averaged
@@ -75,9 +79,17 @@ def pseudo_labels(
     """
     check_unit(skeleton.to_dict(), labeled=labeled, unlabeled=unlabeled)
     check_network(checkpoint, skeleton, view, network)
-    networks = networks_of(checkpoint, network, skeleton.size, stride=view.stride)
-    labelers = {name: networks[name].to(machine.pick()) for name in checkpoint["labelers"]}
     rules, device = method.label_rules(), machine.pick()
+    held_out = labeled.take(held_out_rows(len(labeled), rules.held_out, seed))
+    mark = {"checkpoint": stamp(checkpoint), "unit": unlabeled.unit, "made_by": fingerprint(
+        unlabeled.ids.tobytes(), held_out.ids.tobytes(), view.model_dump(), rules.views,
+        skeleton.to_dict(), None if crop_cache is None else crop_cache.kind, code_digests("rounds"),
+    )}  # fmt: skip
+    if resume is not None and mark.items() <= resume.items():
+        logger.info("The stored pseudo-labels are of this checkpoint and these people: kept")
+        return resume
+    networks = networks_of(checkpoint, network, skeleton.size, stride=view.stride)
+    labelers = {name: networks[name].to(device) for name in checkpoint["labelers"]}
     untrained = [channel for channel in range(skeleton.size) if channel not in skeleton.trained]
 
     def look(people: Instances, what: str) -> Rows:
@@ -96,11 +108,10 @@ def pseudo_labels(
         return found
 
     stored = {**whose(unlabeled), **look(unlabeled, "pseudo-labels")}
-    held_out = labeled.take(held_out_rows(len(labeled), rules.held_out, seed))
     if len(held_out):
         own = {"ids": whose(held_out)["ids"], **look(held_out, "held-out people")}
         stored |= {f"{HELD_OUT}{name}": rows for name, rows in own.items()}
-    return {**stored, "checkpoint": stamp(checkpoint)}
+    return {**stored, **mark}
 
 
 def correction(

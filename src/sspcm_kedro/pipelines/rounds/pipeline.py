@@ -25,7 +25,8 @@ def round_block(number: int, earlier: str, cached: bool) -> Pipeline:
     stored = by_name(*crop_cache(cached))
     made = by_name("predictions", "corrected", "occluders")
     trained = by_name("previous", "resume", *PEOPLE, *SETTINGS) | made | stored
-    looks = by_name("labeled", "params:network", "params:seed", checkpoint="previous")
+    looks = by_name("labeled", "params:network", "params:seed", checkpoint="previous",
+                    resume="resume_predictions")  # fmt: skip
     return Pipeline([
         Node(pseudo_labels, shown | method | looks | stored,
              "predictions", name="pseudo_labels", tags=["labels", "gpu"]),
@@ -60,6 +61,7 @@ def create_pipeline(rounds: int, cached: bool = False) -> Pipeline:
                 *crop_cache(cached),
                 previous=f"{before}_checkpoint",
                 resume=f"resume_{name}",
+                resume_predictions=f"resume_{name}_predictions",
                 **earlier,
             ),
             outputs={output: f"{name}_{output}" for output in sorted(block.all_outputs())},
