@@ -10,7 +10,7 @@ import pytest
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.pose.skeleton import COCO, Skeleton
 from sspcm_kedro.sources.coco_checks import need_good_boxes, need_points_inside
-from sspcm_kedro.sources.coco_format import clean_boxes, read_coco
+from sspcm_kedro.sources.coco_format import clean_boxes, read_coco, say_cut_boxes
 
 
 def test_people_come_in_file_order_and_without_crowds_and_unlabeled(coco):
@@ -139,6 +139,24 @@ def test_clean_boxes_by_hand():
     assert cleaned.tolist() == [[2, 3, 11, 7], [0, 0, 19, 19], [55, 35, 59, 39], [4, 4, 4, 4]]
     inside = clean_boxes(xywh, image_hw)
     assert inside.tolist() == [[2, 3, 11, 7], [0, 0, 14, 14], [55, 35, 59, 39], [4, 4, 4, 4]]
+
+
+@pytest.mark.parametrize(("corners", "level"), [(2, logging.INFO), (3, logging.WARNING)])
+def test_boxes_that_reach_off_their_image_are_counted(corners, level, caplog):
+    """Of ten, some given as corners of the whole image's right half: they end off it."""
+    people = [{"id": row, "bbox": [30, 0, 60 if row < corners else 30, 40]} for row in range(10)]
+    with caplog.at_level(logging.INFO):
+        say_cut_boxes(Path("a.json"), people, [(40, 60)] * 10)
+    (record,) = caplog.records
+    assert record.levelno == level
+    assert f"{corners} of 10 boxes reach off their image" in record.getMessage()
+    assert ("[x, y, width, height]" in record.getMessage()) == (corners == 3)
+
+
+def test_boxes_inside_or_a_pixel_off_are_not_spoken_of(caplog):
+    with caplog.at_level(logging.INFO):
+        say_cut_boxes(Path("a.json"), [{"id": 1, "bbox": [-1, 0, 62, 41]}], [(40, 60)])
+    assert not caplog.records
 
 
 def test_files_are_looked_at_once_an_image_however_many_people_are_on_it(coco, monkeypatch):

@@ -29,6 +29,9 @@ from sspcm_kedro.sources.own_skeleton import adjust_skeleton, warn_of_lone_sides
 
 logger = logging.getLogger(__name__)
 
+CORNERS = 0.2
+"""A larger share of boxes that end off their image is warned of."""
+
 
 def read_coco(
     annotation_file: Path,
@@ -87,6 +90,7 @@ def read_coco(
         people = drop_repeated(annotation_file, people, images)
         sizes = [size_of(images[person["image_id"]]) for person in people]
         coco_checks.need_points_inside(annotation_file, people, sizes)
+        say_cut_boxes(detections or annotation_file, people, sizes)
     find_image_files(annotation_file, image_root, people, images, detections)
     kind = "detection" if detections else "annotation"
     table = _columns(
@@ -151,6 +155,8 @@ def read_boxes(
         boxed = [{k: v for k, v in p.items() if k != "keypoints"} for p in coco["annotations"]]
         people = select_people(annotation_file, boxed, images, categories, Skeleton(()))
         people = drop_repeated(annotation_file, people, images)
+        sizes = [size_of(images[person["image_id"]]) for person in people]
+        say_cut_boxes(annotation_file, people, sizes)
     find_image_files(annotation_file, image_root, people, images, detections)
     kind = "detection" if detections else "annotation"
     table = _columns(people, images, image_root, 0, raw=bool(detections))
@@ -169,6 +175,32 @@ def clean_boxes(
     start = first if as_published else xywh[:, :2]
     last = np.minimum(image_hw[:, ::-1] - 1, start + np.maximum(xywh[:, 2:] - 1, 0))
     return np.concatenate([first, np.maximum(last, first)], axis=1)
+
+
+def say_cut_boxes(
+    file: Path, people: Sequence[Record], sizes: Sequence[tuple[int, int]]
+) -> None:  # fmt: skip
+    """Log how many boxes reach off their image; of many, corners may have been given for a width.
+
+    Args:
+        file: of the boxes.
+        people: records with ``bbox``, checked.
+        sizes: (height, width) of their images, in pixels.
+    """
+    if not people:
+        return
+    xywh = np.array([person["bbox"] for person in people], np.float64)
+    beyond = (xywh[:, :2] + xywh[:, 2:] > np.array(sizes)[:, ::-1] + 1).any(axis=1)
+    cut = beyond | (xywh[:, :2] < -1).any(axis=1)
+    if not cut.any():
+        return
+    many = beyond.mean() > CORNERS
+    logger.log(
+        logging.WARNING if many else logging.INFO,
+        "%s: %d of %d boxes reach off their image by more than a pixel, and their part inside "
+        "counts%s", file, cut.sum(), len(people),
+        ". So many may be corners: bbox is [x, y, width, height]" if many else "",
+    )  # fmt: skip
 
 
 def _wide(file: Path, kind: str, table: Instances, *, drop: bool) -> Instances:
