@@ -82,7 +82,7 @@ def test_no_parameter_is_idle(context):
 
 
 def test_every_dataset_has_a_file_of_its_own(context):
-    """In the environment's data folder; a stage reads its own checkpoint under a second name."""
+    """In the environment's data folder; what goes on reads its own output under a second name."""
     catalog, files = context.catalog, {}
     for name in every_pipeline().datasets():
         if not name.startswith("params:"):
@@ -91,10 +91,11 @@ def test_every_dataset_has_a_file_of_its_own(context):
     root = context.project_path / context.config_loader["globals"]["data_root"]
     assert all(file.is_relative_to(root) for file in files.values()), files
     resumed = {name: file for name, file in files.items() if name.startswith("resume_")}
-    assert len(resumed) == context.params["training"].rounds + 3  # images, warm-up, comparison
-    assert resumed.pop("resume_images") == files.pop("images")
+    rounds = context.params["training"].rounds
+    assert len(resumed) == 2 * rounds + 3  # with labels of a round; images, warm-up, comparison
     for name, file in resumed.items():
-        assert file == files.pop(f"{name.removeprefix('resume_')}_checkpoint")
+        made = name.removeprefix("resume_")
+        assert file == files.pop(made if made in files else f"{made}_checkpoint")
     assert len(set(files.values())) == len(files)
 
 
@@ -118,7 +119,9 @@ def test_every_output_is_read_again_or_is_a_final_product(context):
         *(f"{name}_occlusion_sheet" for name in rounds),
     }
     free = {name for name in whole.inputs() if not name.startswith("params:")}
-    assert free == {f"resume_{name}" for name in ("images", "warmup", *rounds, "comparison")}
+    labels = [f"{name}_predictions" for name in rounds]
+    stages = ("warmup", *rounds, "comparison")
+    assert free == {f"resume_{name}" for name in ("images", *stages, *labels)}
 
 
 def test_the_number_of_rounds_is_a_parameter(shell):

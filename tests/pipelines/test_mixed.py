@@ -54,7 +54,8 @@ def outputs(tmp_path_factory) -> dict:
     pipeline = ingestion.create_pipeline(drawn=False) + warmup.create_pipeline()
     pipeline += rounds.create_pipeline(1)
     inputs = {f"params:{key}": value for key, value in settings.items()}
-    inputs |= {"resume_warmup": None, "resume_round_1": None, "resume_images": None}
+    inputs |= {"resume_warmup": None, "resume_round_1": None, "resume_images": None,
+               "resume_round_1_predictions": None}  # fmt: skip
     catalog = DataCatalog({name: MemoryDataset(value) for name, value in inputs.items()})
     made = [name for name in pipeline.datasets() if name not in inputs]
     for name in made:
