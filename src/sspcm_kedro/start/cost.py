@@ -65,7 +65,7 @@ def which_helps(labeled: int, unlabeled: int, environment: str) -> str:
     """One sentence: whether more labels or more unlabeled images would help, by their numbers."""
     ratio = unlabeled / labeled
     if not unlabeled:
-        said = "No image is without labels: add videos or images (source.unlabeled) first"
+        said = "No image without labels can be used: add videos or images (source.unlabeled) first"
     elif ratio < 5:
         said = f"Only {ratio:.1f} unlabeled images a label: more of them are the cheaper gain"
     elif labeled < 100:
