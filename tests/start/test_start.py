@@ -292,7 +292,7 @@ def test_a_run_costs_its_steps(configured, monkeypatch):
 
 @pytest.mark.parametrize(
     ("labeled", "unlabeled", "said"),
-    [(50, 0, "No image without labels can be used"), (100, 200, "Only 2.0 unlabeled images a label"),
+    [(50, 0, "No image without labels"), (100, 200, "Only 2.0 unlabeled images a label"),
      (20, 2000, "20 labels are few"), (500, 5000, "enough of both")],
 )  # fmt: skip
 def test_what_would_help_is_a_guess_by_numbers(labeled, unlabeled, said):

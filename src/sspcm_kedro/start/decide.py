@@ -100,7 +100,7 @@ def _split(project: Project) -> Reasoned:
         chosen["validation"] = (held, f"held out to measure on: {share}")
     if not project.unlabeled:
         chosen["unlabeled_includes_labeled"] = (
-            True, "no image without labels can be used: so that it runs, labeled ones serve for both"
+            True, "no image without labels can be used: so that it runs, labels serve for both"
         )  # fmt: skip
     chosen["order"] = ("seeded", "neighbors in a file look alike; shuffled by images")
     return chosen
