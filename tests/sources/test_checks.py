@@ -244,11 +244,20 @@ def test_truncated_images_are_refused(coco, kept_bytes):
         verify_images(people)
 
 
-def test_deleted_images_are_refused_and_counted(coco):
+def test_deleted_images_are_refused_and_named(coco):
     people, _ = read_coco(coco.write(), coco.images)
     (coco.images / "30.jpg").unlink()
     (coco.images / "10.jpg").write_text("no image")
-    with pytest.raises(BadInput, match=r"30\.jpg: .*\(and 1 more like it\)\. Copy"):
+    with pytest.raises(BadInput, match=r"30\.jpg: .*\(and 1 more like it: 10\.jpg\)\. Copy"):
+        verify_images(people)
+
+
+def test_of_many_broken_images_some_are_named(make_people, tmp_path):
+    people = make_people(13 * "a")
+    files = [tmp_path / f"{number:02d}.jpg" for number in range(13)]
+    people = replace(people, paths=np.array([str(file) for file in files], object))
+    said = "00.jpg: .*and 12 more like it: 01.jpg, 02.jpg, .*10.jpg and 2 others\\)"
+    with pytest.raises(BadInput, match=said):
         verify_images(people)
 
 

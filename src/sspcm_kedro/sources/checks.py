@@ -240,8 +240,8 @@ def check_images(
                          strict=True))  # fmt: skip
     broken = [(path, seen) for path, seen in found.items() if isinstance(seen, UnreadableImage)]
     if broken:
-        path, fault = broken[0]
-        refuse(Path(path), [("", fault.rule)] * len(broken), fault.remedy)
+        fault = broken[0][1]
+        _refuse_images([path for path, _ in broken], fault.rule, fault.remedy)
     seen = {path: one for path, one in found.items() if isinstance(one, _Seen)}
     resized = [path for path, one in seen.items() if (one.height, one.width) != promised[path]]
     if resized:
@@ -249,7 +249,7 @@ def check_images(
         rule = f"the image must have the annotated (height, width) {wanted}, the file has "
         rule += f"{(one.height, one.width)}"
         remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
-        refuse(Path(resized[0]), [("", rule)] * len(resized), remedy)
+        _refuse_images(resized, rule, remedy)
     for trait, meaning in _TRAITS.items():
         having = [path for path, one in seen.items() if getattr(one, trait)]
         if having:
@@ -257,6 +257,19 @@ def check_images(
     checksums = np.array([seen[path].crc32 for path in instances.paths], np.int64)
     table = pd.DataFrame(sorted(set(seen.values())), columns=list(LEDGER))
     return replace(instances, checksums=checksums), table
+
+
+NAMED = 10
+"""How many further images an error names."""
+
+
+def _refuse_images(paths: Sequence[str], rule: str, remedy: str) -> None:
+    """Raise ``BadInput`` for the first image, and name others, so that all are mended at once."""
+    names, more = [Path(path).name for path in paths[1:]], len(paths) - 1 - NAMED
+    if names:
+        rest = f" and {more} others" if more > 0 else ""
+        rule += f" (and {len(names)} more like it: {', '.join(names[:NAMED])}{rest})"
+    raise BadInput(Path(paths[0]), rule, remedy)
 
 
 _TRAITS = {
