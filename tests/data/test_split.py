@@ -122,12 +122,11 @@ def test_seeds_differ(make_people):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"labeled": 9, "validation": 1}, r"split, labeled: 9 .* has 8 annotated.*at most 8"),
+        ({"labeled": 9, "validation": 1}, r"split, labeled: 9 .* has 7 .*the 1 to val.*at most 7"),
         ({"labeled": 2}, r"split: .*'validation' must be a number.*how many"),
-        (
-            {"labeled": 2, "validation": 7},
-            r"split, validation: 7 .* has 6 people on unlab.*most 6",
-        ),
+        ({"labeled": 2, "validation": 7}, r"split, labeled: 2 .* has 1 .*the 7 to.*most 1"),
+        ({"labeled": 1, "validation": 9}, r"split, labeled: 1 .* has 0 .*fewer of the other"),
+        ({"labeled": 1, "validation": 7}, r"split, validation: 7 .* has 6 people on unlab.*most 6"),
         (
             {"labeled": 2, "validation": 1, "unlabeled": 5},
             r"split, unlabeled: 5 .* has 4.*most 4",

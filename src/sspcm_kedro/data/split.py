@@ -57,7 +57,9 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
     """The people of a source, split. More labels mean the same people and some more."""
     rows = _image_order(source.annotated, config.order, seed)
     count = len(rows) if config.labeled == "all" else config.labeled
-    _refuse_fewer("labeled", count, len(rows), "annotated people")
+    held = config.validation or 0 if source.validation is None else 0
+    beside = f" beside the {held} to validate on" if held else ""
+    _refuse_fewer("labeled", count, max(0, len(rows) - held), f"annotated people{beside}")
     labeled, rest = rows[:count], rows[count:]
     if source.validation is None:
         held_out = _last_images(source.annotated, rows, count, config.validation)
@@ -128,4 +130,5 @@ def _first(name: str, people: Instances, count: int | None) -> Instances:
 def _refuse_fewer(name: str, wanted: int, there: int, what: str) -> None:
     if wanted > there:
         rule = f"{wanted} people were asked for, and the source has {there} {what}"
-        raise BadInput(f"split, {name}", rule, f"Ask for at most {there}, or add people")
+        remedy = f"Ask for at most {there}" if there else "Ask for fewer of the other part"
+        raise BadInput(f"split, {name}", rule, f"{remedy}, or add people")
