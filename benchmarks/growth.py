@@ -69,8 +69,8 @@ def people_of(count: int, folder: Path) -> Instances:
     )  # fmt: skip
 
 
-def rows_of(people: Instances, labeled: Instances, seed: int) -> dict:
-    """What two labelers would store of them, with views; and of the held-out labeled people."""
+def rows_of(people: Instances, labeled: Instances | None, seed: int) -> dict:
+    """What two labelers would store of them, with views; and of held-out ones of the labeled."""
     rng, size = torch.Generator().manual_seed(seed), len(people)
 
     def look(count: int) -> dict:
@@ -79,8 +79,10 @@ def rows_of(people: Instances, labeled: Instances, seed: int) -> dict:
         scores, spread = (torch.rand(2, count, K, generator=rng) for _ in range(2))
         return {"keypoints": points + noise, "scores": scores, "spread": spread}
 
-    held_out = labeled.take(slice(2000))
-    own = {"ids": whose(held_out)["ids"], **look(len(held_out))}
+    own = {}
+    if labeled is not None:
+        held_out = labeled.take(slice(2000))
+        own = {"ids": whose(held_out)["ids"], **look(len(held_out))}
     return {
         **whose(people),
         **look(size),
@@ -153,8 +155,7 @@ def splits(people: Instances, folder: Path) -> Callable[[], object]:
 
 
 def stores(people: Instances, folder: Path) -> Callable[[], object]:
-    rows = rows_of(people, people, 1)
-    rows = {name: value for name, value in rows.items() if not name.startswith(HELD_OUT)}
+    rows = rows_of(people, None, 1)
     return lambda: TensorsDataset(str(folder / "07" / "predictions.safetensors")).save(rows)
 
 
@@ -162,14 +163,13 @@ def scores(count: int, folder: Path) -> Callable[[], object]:
     """Evaluation's look at the labels of nine rounds, which it reads from their files."""
     people, files = people_of(count, folder), []
     for number in range(1, ROUNDS + 1):
-        rows = rows_of(people, people.take(slice(0)), number)
+        rows = rows_of(people, None, number)
         kept = torch.ones(count, K, dtype=torch.uint8)
         corrected = {**whose(people), "keypoints": rows["keypoints"][0], "kept": kept,
                      **{name: rows["scores"][0] for name in CORRECTED}}  # fmt: skip
         for name, stored in (("predictions", rows), ("corrected", corrected)):
-            own = {key: value for key, value in stored.items() if not key.startswith(HELD_OUT)}
             files.append(TensorsDataset(str(folder / "07" / f"{number}_{name}.safetensors")))
-            files[-1].save(own)
+            files[-1].save(stored)
     rules = EvaluationConfig()
 
     def run() -> None:

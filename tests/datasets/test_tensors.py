@@ -91,3 +91,16 @@ def test_the_preview_is_json_whatever_the_numbers(tmp_path):
         "points": "float32, 2 x 2, -2 to 0.5", "unknown": "float32, 2", "none": "float32, 0 x 3",
         "count": "int64, one number, 7 to 7", "kind": "drawn",
     }  # fmt: skip
+
+
+def test_an_optional_file_may_be_missing_or_damaged(tmp_path, caplog):
+    file = tmp_path / "labels.safetensors"
+    dataset, optional = TensorsDataset(str(file)), TensorsDataset(str(file), optional=True)
+    assert optional.load() is None and not caplog.records
+    dataset.save({"a": torch.ones(2)})
+    assert torch.equal(optional.load()["a"], torch.ones(2))
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(DatasetError, match="must be as it was written"):
+        dataset.load()
+    assert optional.load() is None
+    assert f"{file}: " in caplog.text and "it is made again" in caplog.text

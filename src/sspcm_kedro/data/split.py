@@ -57,7 +57,7 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
     """The people of a source, split. More labels mean the same people and some more."""
     rows = _image_order(source.annotated, config.order, seed)
     count = len(rows) if config.labeled == "all" else config.labeled
-    held = config.validation or 0 if source.validation is None else 0
+    held = (config.validation or 0) if source.validation is None else 0
     beside = f" beside the {held} to validate on" if held else ""
     _refuse_fewer("labeled", count, max(0, len(rows) - held), f"annotated people{beside}")
     labeled, rest = rows[:count], rows[count:]

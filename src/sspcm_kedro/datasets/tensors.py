@@ -1,6 +1,7 @@
 """Named tensors, and weights, as safetensors."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,30 @@ from sspcm_kedro.datasets.seal import SLOT, check_slot, fill_slot
 from sspcm_kedro.datasets.whole import replace_file
 from sspcm_kedro.errors import BadInput
 
+logger = logging.getLogger(__name__)
+
 SEAL = "seal"
 """In the metadata: the file's digest."""
 
 
 class TensorsDataset(OptionalFileDataset[dict[str, Any], dict[str, Any] | None]):
-    """A flat dict of tensors; values that are text become the file's metadata."""
+    """A flat dict of tensors; values that are text become the file's metadata.
+
+    Of an optional one that is damaged, None is loaded and said: its node makes it again.
+    """
 
     def load(self) -> dict[str, Any] | None:
         if self.is_left_out:
             return None
+        try:
+            return self._read()
+        except BadInput as error:
+            if not self._optional:
+                raise
+            logger.warning("%s: it is made again", error)
+            return None
+
+    def _read(self) -> dict[str, Any]:
         if not self._filepath.is_file():
             remedy = "Run what makes it, e.g. the default pipeline (kedro run), with the same --env"
             raise BadInput(self._filepath, "there must be such a file", remedy)

@@ -32,12 +32,14 @@ def find_unlabeled(folder: Path, kind: str, people: Source) -> tuple[Any, str] |
     count = _count_further(folder, people) if kind in KINDS else Counter()
     if not count:
         return None
-    share = _share_of_image(people, whole=kind != "coco")
-    if share < FILLED:
+    shares = _shares_of_images(people)
+    share = float(np.median(shares))
+    filled = share >= FILLED if kind == "coco" else bool((shares >= 1).all())
+    if not filled:
         logger.warning(
             "%d images of %s have no labels and are not learned from: labeled people have %.0f %% "
-            "of their images, and where these are needs a detector's boxes (source.unlabeled."
-            "annotations, docs/data.md)", sum(count.values()), folder, 100 * share,
+            "of their images in the median, and boxes are needed that say where these are (COCO: "
+            "source.unlabeled.annotations; docs/data.md)", sum(count.values()), folder, 100 * share,
         )  # fmt: skip
         return None
     (best, many), *others = count.most_common()
@@ -61,10 +63,9 @@ def _count_further(folder: Path, people: Source) -> Counter[str]:
     return count
 
 
-def _share_of_image(people: Source, *, whole: bool) -> float:
-    """The median share of the image that a box has; 0 where all must be whole and one is not."""
+def _shares_of_images(people: Source) -> np.ndarray:
+    """The share of its image that each labeled person's box has (n)."""
     boxes = people.annotated.boxes.astype(float)
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     height_image, width_image = np.maximum(people.annotated.image_hw - 1, 1).T
-    shares = width * height / (width_image * height_image)
-    return 0.0 if whole and (shares < 1).any() else float(np.median(shares))
+    return width * height / (width_image * height_image)
