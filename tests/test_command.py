@@ -78,3 +78,14 @@ def test_settings_may_lie_elsewhere(settings, tmp_path):
 def test_a_wrong_option_is_named(tmp_path):
     done = start(command(), tmp_path, "run", "--envs", "smoke")
     assert done.returncode == 2 and "No such option '--envs'" in done.stderr
+
+
+def test_a_command_starts_without_what_only_networks_need():
+    """They take as long as all other imports together, and half of the commands need none."""
+    code = "import sys, sspcm_kedro.settings, sspcm_kedro.pipeline_registry; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
+    modules = set(loaded.stdout.split())
+    assert "torch" in modules
+    assert not modules & {"timm", "torchvision", "sklearn", "scipy.stats", "torch._dynamo"}

@@ -4,10 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from sspcm_kedro.data.instances import Instances
@@ -147,6 +143,8 @@ def cross_probabilities(features: np.ndarray, right: np.ndarray, groups: np.ndar
         right: (m).
         groups: (m) whose label it is; at least two people.
     """
+    from sklearn.model_selection import GroupKFold  # noqa: PLC0415 - slow, and few commands need it
+
     folds = min(FOLDS, len(np.unique(groups)))
     found = np.empty(len(right))
     for train, test in GroupKFold(folds).split(features, right, groups):
@@ -178,7 +176,11 @@ def reliability(probability: np.ndarray, errors: np.ndarray, tolerance: float) -
     return {"labels": len(right), "right": float(right.mean()), "brier": brier, "bins": bins}
 
 
-def _model() -> Pipeline:
+def _model() -> Any:
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 

@@ -5,7 +5,6 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -113,6 +112,8 @@ def known_backbone(name: str) -> str:
     Raises:
         BadInput: it has not; says which names are near.
     """
+    import timm  # noqa: PLC0415 - slow, and few commands need it
+
     known = timm.list_models()
     if name not in known:
         near = get_close_matches(name.partition(".")[0], known, n=5)
@@ -128,6 +129,9 @@ def _timm_network(name: str) -> Any:
     Left to itself, timm starts the last batch norm of a residual block at zero; torchvision and
     the published code do not.
     """
+    with torch.device("cpu"):  # constants of the library are none of the caller's device
+        import timm  # noqa: PLC0415 - slow, and few commands need it
+
     choices: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"zero_init_last": False}]
     for options in choices:
         with suppress(TypeError):  # it has no such option

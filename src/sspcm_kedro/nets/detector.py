@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from pydantic import Field
 from torch import nn
-from torchvision.models import detection
 
 from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.errors import BadInput
@@ -90,7 +88,9 @@ def load_detector(config: DetectorConfig, least: Share, device: torch.device) ->
     Raises:
         BadInput: there is no such detector or category, or its weights cannot be had.
     """
-    known = [n for n in torchvision.models.list_models(detection) if "keypoint" not in n
+    from torchvision.models import detection, list_models  # noqa: PLC0415 - slow, and few commands need it
+
+    known = [n for n in list_models(detection) if "keypoint" not in n
              and "mask" not in n]  # fmt: skip
     if config.name not in known:
         rule = f"must be one of {', '.join(known)}"
@@ -109,9 +109,11 @@ def load_detector(config: DetectorConfig, least: Share, device: torch.device) ->
 
 
 def _published(name: str) -> tuple[nn.Module, Sequence[str]]:
-    weights: Any = torchvision.models.get_model_weights(name)["DEFAULT"]
+    from torchvision import models  # noqa: PLC0415
+
+    weights: Any = models.get_model_weights(name)["DEFAULT"]
     try:
-        network = torchvision.models.get_model(name, weights=weights, weights_backbone=None)
+        network = models.get_model(name, weights=weights, weights_backbone=None)
     except (OSError, RuntimeError) as error:
         rule = f"{weights.url} could not be downloaded ({str(error).partition(chr(10))[0]})"
         remedy = "Connect to the network once, or name a local file: prediction.detector.weights"
@@ -121,6 +123,8 @@ def _published(name: str) -> tuple[nn.Module, Sequence[str]]:
 
 def _own(name: str, file: Path) -> tuple[nn.Module, Sequence[str]]:
     """A detector with the weights of a file, which says how many categories there are."""
+    from torchvision import models  # noqa: PLC0415
+
     state = read_weights(file)
     heads = ("roi_heads.box_predictor.cls_score.bias", "head.classification_head.cls_logits.bias")
     head = next((key for key in heads if key in state), None)
@@ -129,16 +133,14 @@ def _own(name: str, file: Path) -> tuple[nn.Module, Sequence[str]]:
             raise ValueError(f"neither {heads[0]} nor {heads[1]} is in it")
         count = len(state[head])
         if head == heads[1]:  # RetinaNet: a number for each anchor of a place
-            plain: Any = torchvision.models.get_model(name, weights=None, weights_backbone=None)
+            plain: Any = models.get_model(name, weights=None, weights_backbone=None)
             count //= plain.head.classification_head.num_anchors
-        network = torchvision.models.get_model(
-            name, weights=None, weights_backbone=None, num_classes=count
-        )
+        network = models.get_model(name, weights=None, weights_backbone=None, num_classes=count)
         network.load_state_dict(state)
     except (ValueError, RuntimeError, AttributeError) as error:
         rule = f"must hold the weights of a {name} ({str(error).partition(chr(10))[0]})"
         remedy = "Save its state_dict(), and name the detector in prediction.detector.name"
         raise BadInput(file, rule, remedy) from error
-    published: Any = torchvision.models.get_model_weights(name)["DEFAULT"]
+    published: Any = models.get_model_weights(name)["DEFAULT"]
     names = published.meta["categories"]
     return network, names if len(names) == count else [str(i) for i in range(count)]

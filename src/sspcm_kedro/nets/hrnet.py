@@ -10,7 +10,6 @@ the published number of parameters, to the last one, and each of them gets a gra
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
-from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 
 from sspcm_kedro.errors import BadInput
@@ -36,6 +35,8 @@ class HRNet(HeatmapNetwork):
     """
 
     def __init__(self, keypoints: int, *, width: int, modules: Modules, blocks: int) -> None:
+        from timm.models.hrnet import HighResolutionNet  # noqa: PLC0415 - slow, and few commands need it
+
         super().__init__()
         self.backbone = HighResolutionNet(_layout(width, modules, blocks), head="")
         last: Any = list(self.backbone.stage4.children())[-1]

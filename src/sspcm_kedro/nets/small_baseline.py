@@ -1,9 +1,8 @@
 """A relative of SimpleBaseline that a CPU trains in minutes."""
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
-from timm.models.resnet import BasicBlock
 from torch import nn
 
 from sspcm_kedro.config import Settings
@@ -32,7 +31,7 @@ class SmallBaseline(DeconvolutionNetwork):
         channels = width
         for planes in (width, 2 * width, 4 * width):
             parts.append(_halve(channels, planes))
-            parts += [BasicBlock(planes, planes) for _ in range(blocks - 1)]
+            parts += [_block(planes, planes) for _ in range(blocks - 1)]
             channels = planes
         self.backbone = nn.Sequential(*parts)
         for module in self.backbone.modules():
@@ -64,6 +63,12 @@ class SmallBaselineConfig(Settings):
         return SmallBaseline(keypoints, width=self.width, blocks=self.blocks, stride=stride)
 
 
-def _halve(channels: int, planes: int) -> BasicBlock:
+def _halve(channels: int, planes: int) -> nn.Module:
     shortcut = nn.Conv2d(channels, planes, 1, stride=2, bias=False)
-    return BasicBlock(channels, planes, 2, nn.Sequential(shortcut, nn.BatchNorm2d(planes)))
+    return _block(channels, planes, 2, nn.Sequential(shortcut, nn.BatchNorm2d(planes)))
+
+
+def _block(*arguments: Any) -> nn.Module:
+    from timm.models.resnet import BasicBlock  # noqa: PLC0415 - slow, and few commands need it
+
+    return BasicBlock(*arguments)

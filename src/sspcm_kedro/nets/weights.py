@@ -8,9 +8,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Protocol, Self
 
-import timm
 import torch
-import torchvision
 from pydantic import Field, model_validator
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -128,9 +126,12 @@ def pretrained_names(architecture: str) -> list[str]:
     Those that are installed come first; then torchvision's (ResNet18_Weights.IMAGENET1K_V1) for its
     ResNets, whose layout is timm's too; then timm's (resnet18.a1_in1k).
     """
+    import timm  # noqa: PLC0415 - slow, and few commands need it
+    from torchvision import models  # noqa: PLC0415
+
     names = [name for name, of in INSTALLED.items() if of.architecture == architecture]
-    if architecture in torchvision.models.list_models(include="resnet*"):
-        names += [str(weights) for weights in torchvision.models.get_model_weights(architecture)]
+    if architecture in models.list_models(include="resnet*"):
+        names += [str(weights) for weights in models.get_model_weights(architecture)]
     return names + timm.list_pretrained(f"{architecture}.*")
 
 
@@ -166,6 +167,9 @@ def find_weights(name: str, architecture: str) -> Weights:
     Raises:
         BadInput: there are no such weights, or they cannot be downloaded or read.
     """
+    import timm  # noqa: PLC0415 - slow, and few commands need it
+    from torchvision import models  # noqa: PLC0415
+
     named = name_of_weights(name, architecture)
     if named is None:
         return read_weights(Path(name))
@@ -174,7 +178,7 @@ def find_weights(name: str, architecture: str) -> Weights:
     try:
         if named.startswith(f"{architecture}."):
             return timm.create_model(named, pretrained=True).state_dict()
-        return torchvision.models.get_weight(named).get_state_dict(progress=True)
+        return models.get_weight(named).get_state_dict(progress=True)
     except (OSError, RuntimeError) as error:
         rule = f"{named} could not be downloaded ({str(error).partition(chr(10))[0]})"
         here = []
@@ -199,6 +203,8 @@ def installed_weights(name: str) -> dict[str, Tensor]:
     Raises:
         BadInput: the package is not installed, or its tensors are not those of its architecture.
     """
+    import timm  # noqa: PLC0415 - slow, and few commands need it
+
     of, path = INSTALLED[name], installed_file(name)
     state = read_weights(path)
     with torch.device("meta"):
