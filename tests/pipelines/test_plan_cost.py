@@ -96,6 +96,14 @@ def test_flops_of_convolutions_are_those_of_the_formula():
     assert step.flops == 2 * first + 3 * second
 
 
+def test_people_of_both_kinds_in_one_pass_are_seen_by_its_network():
+    """Ours learns from labeled and hard people in one batch."""
+    method = blank_method(MethodConfig.model_validate({"kind": "many_view"}), SMALL, K, CODEC)
+    step = step_cost(method, blank_batch(B, K, (64, 32), CODEC, unlabeled=True, stored=True))
+    assert (step.forwards, step.backwards) == (2, 2)  # of the two teachers
+    assert (step.labeled_networks, step.unlabeled_networks) == (2, 2)
+
+
 def test_activations_are_what_backward_reads_once_each():
     _, step = two_layer_cost()
     images, hidden, maps = B * 3 * H * W, B * 5 * (H // 4) * (W // 4), B * K * (H // 4) * (W // 4)

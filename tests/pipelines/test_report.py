@@ -20,7 +20,7 @@ from sspcm_kedro.data.whose import whose
 from sspcm_kedro.datasets.run_record import RunRecordDataset
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.pipelines.reporting.cases import collect_cases, worth_seeing
-from sspcm_kedro.pipelines.reporting.html import duration, network_words
+from sspcm_kedro.pipelines.reporting.html import duration, facts, network_words
 from sspcm_kedro.pipelines.reporting.page import PublishedConfig, describe_run, report
 from sspcm_kedro.pose.skeleton import Skeleton
 
@@ -202,6 +202,17 @@ def test_of_many_people_some_are_shown_and_all_are_counted(people, networks, mon
 )
 def test_how_long(seconds, said):
     assert duration(seconds) == said
+
+
+def test_what_the_method_costs_is_told_beside_the_comparison():
+    """Equal steps are not equal time."""
+    said = facts({"seconds": {"method": 700.0, "comparison": 400.0}}, {})
+    assert said["Training of the method"] == (
+        "12 min (optimizer steps alone), 1.8 times the comparison's"
+    )
+    assert said["Training of the comparison"] == "7 min (optimizer steps alone)"
+    alone = facts({"seconds": {"method": 700.0, "comparison": None}}, {})
+    assert alone == {"Training of the method": "12 min (optimizer steps alone)"}
 
 
 def test_a_record_counts_people_and_seconds(people):

@@ -159,11 +159,18 @@ def step_cost(method: Method, batch: Batch, *, whole: bool = False) -> StepCost:
     """
     if {t.device for t in (*method.parameters(), batch.labeled.images)} != {META}:
         raise ValueError("a step is counted on the meta device; use blank_method and blank_batch")
-    passes, backwards, kept = Counter[tuple[str, bool]](), Counter[str](), _Kept(method)
+    passes, backwards, kept = Counter[str](), Counter[str](), _Kept(method)
+    seen = set[tuple[str, bool]]()
+    unlabeled = 0 if batch.unlabeled is None else len(batch.unlabeled.images)
+    most = max(len(batch.labeled.images), unlabeled)
 
     def watch(name: str, net: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def passed(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            passes[name, inputs[0] is batch.labeled.images] += 1
+            kinds = [inputs[0] is batch.labeled.images]
+            if len(inputs[0]) > most:  # a batch of both kinds in one pass
+                kinds = [True, False]
+            seen.update((name, labeled) for labeled in kinds)
+            passes[name] += 1
             if output.requires_grad:
                 output.register_hook(lambda gradient: backwards.update([name]))
 
@@ -194,9 +201,9 @@ def step_cost(method: Method, batch: Batch, *, whole: bool = False) -> StepCost:
     method.zero_grad(set_to_none=True)
     return StepCost(
         labeled=len(batch.labeled.images),
-        unlabeled=0 if batch.unlabeled is None else len(batch.unlabeled.images),
-        labeled_networks=len({name for name, labeled in passes if labeled}),
-        unlabeled_networks=len({name for name, labeled in passes if not labeled}),
+        unlabeled=unlabeled,
+        labeled_networks=len({name for name, labeled in seen if labeled}),
+        unlabeled_networks=len({name for name, labeled in seen if not labeled}),
         forwards=passes.total(),
         backwards=backwards.total(),
         forward_flops=step.get_total_flops() - sum(backward_flops),

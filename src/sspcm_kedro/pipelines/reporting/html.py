@@ -155,6 +155,10 @@ def facts(record: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, s
         if seconds is not None:
             which = "Training of the method" if name == "method" else "Training of the comparison"
             found[which] = f"{duration(seconds)} (optimizer steps alone)"
+    of = record.get("seconds", {})
+    if of.get("method") and of.get("comparison"):
+        share = of["method"] / of["comparison"]
+        found["Training of the method"] += f", {share:.1f} times the comparison's"
     return found
 
 
