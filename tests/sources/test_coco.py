@@ -104,7 +104,7 @@ def test_segmentations_do_not_stay_in_memory(tmp_path, parts):
     assert all("segmentation" not in record for record in content["annotations"])
 
 
-def test_a_bare_folder_is_one_person_an_image(tmp_path, parts):
+def test_a_bare_folder_is_one_person_an_image(tmp_path, parts, caplog):
     """Images of the other parts are no new ones."""
     record = write_coco(tmp_path, *parts)
     del record["test"]
@@ -116,6 +116,10 @@ def test_a_bare_folder_is_one_person_an_image(tmp_path, parts):
     assert source.unlabeled.boxes[-1].tolist() == [0, 0, width - 1, height - 1]
     assert source.unlabeled.keypoints.shape == (6, 17, 2)
     assert not source.unlabeled.visibility.any() and source.hidden_truth is None
+    boxes = source.annotated.boxes
+    sides = (boxes[:, 2:] - boxes[:, :2]) / (source.annotated.image_hw[:, ::-1] - 1)
+    filled = np.median(sides.prod(axis=1))
+    assert f"labeled people fill {100 * filled:.0f} % of theirs (median)" in caplog.text
 
 
 def test_videos_are_unlabeled_people_too(tmp_path, parts):

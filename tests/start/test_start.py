@@ -234,6 +234,27 @@ def test_images_beside_labeled_ones_are_learned_from(tmp_path, caplog):
     assert "unlabeled_includes_labeled" not in decisions["split"]
 
 
+def test_lists_that_lie_beside_their_images_are_found(tmp_path):
+    """As Roboflow writes them: a folder a part, with its list and its images."""
+    folder = tmp_path / "p"
+    formats.write_coco(folder, TWELVE, SIX)
+    for part, old in (("train", "train2017"), ("valid", "val2017")):
+        shutil.move(folder / "images" / old, folder / part)
+        old_list = folder / "annotations" / f"person_keypoints_{old}.json"
+        shutil.move(old_list, folder / part / "_annotations.coco.json")
+    (folder / "each").mkdir()
+    for number in range(30):  # no lists: one of an image each, as labelme has them
+        (folder / "each" / f"{number}.json").write_text('{"shapes": []}')
+    found = find_project(folder)
+    assert found.kind == "coco"
+    assert {name: part for name, (part, _) in found.settings.items()} == {
+        "train": {"annotations": "train/_annotations.coco.json", "images": "train"},
+        "validation": {"annotations": "valid/_annotations.coco.json", "images": "valid"},
+    }
+    people = read_project(folder, found, {}).people
+    assert (len(people.annotated), len(people.validation)) == (12, 6)
+
+
 def test_images_beside_people_in_boxes_are_said_to_need_boxes(tmp_path, caplog):
     source = coco_beside(tmp_path / "p", {"extra": 2}, whole=False)
     assert "unlabeled" not in source

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from sspcm_kedro.data.instances import Instances
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.data.video import SUFFIXES
@@ -14,7 +16,7 @@ from sspcm_kedro.sources.base import BaseSource, assemble, copy_labels
 from sspcm_kedro.sources.coco_checks import need_lists
 from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
 from sspcm_kedro.sources.coco_parts import CocoPart, DetectedPart, UnlabeledPart
-from sspcm_kedro.sources.labeled import frame_boxes, to_instances
+from sspcm_kedro.sources.labeled import frame_boxes, shares_of_images, to_instances
 from sspcm_kedro.sources.project import frame_images, further_images, videos_in
 from sspcm_kedro.sources.video_frames import VideoFrames
 
@@ -206,8 +208,11 @@ class CocoSource(BaseSource):
             raise BadInput("parameter source.unlabeled", rule, "Name a folder of images")
         else:
             pool = frame_images(made_folder, k)
-        logger.warning("%d images without labels have no boxes: each was taken as one person",
-                       len(pool))  # fmt: skip
+        share = float(np.median(shares_of_images(known[0])))
+        logger.warning(
+            "%d images without labels have no boxes: each was taken as one person who fills it, "
+            "and labeled people fill %.0f %% of theirs (median)", len(pool), 100 * share,
+        )  # fmt: skip
         return to_instances(pool, frame_boxes(pool)) if pool else None
 
     def _boxed(

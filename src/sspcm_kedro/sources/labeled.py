@@ -123,6 +123,13 @@ def frame_boxes(people: Sequence[Labeled]) -> np.ndarray:
                      for height, width in (person.image_hw for person in people)])  # fmt: skip
 
 
+def shares_of_images(people: Instances) -> np.ndarray:
+    """The share of its image that each person's box has (n): 1 for a whole image."""
+    width, height = (people.boxes[:, 2:] - people.boxes[:, :2]).astype(float).T
+    image_height, image_width = np.maximum(people.image_hw - 1, 1).T
+    return width * height / (image_width * image_height)
+
+
 def keypoint_boxes(people: Sequence[Labeled], margin: float) -> tuple[list[Labeled], np.ndarray]:
     """Those whose labeled points span a box, and these boxes (n, 4), cut at the image.
 

@@ -21,6 +21,9 @@ KNOWN = (
     "(data.yaml with kpt_shape), CVAT (XML), Label Studio (JSON), COCO (JSON), LSP (joints.mat)"
 )  # fmt: skip
 
+FEW = 20
+"""JSON files in a folder that are looked into."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -130,7 +133,7 @@ def _cvat(folder: Path) -> Found | None:
 def _json(folder: Path) -> Found | None:
     """Label Studio's list of tasks, or COCO's lists of images and annotations."""
     parts: dict[str, tuple[Path, Any]] = {}
-    for file in sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")]):
+    for file in _json_files(folder):
         try:
             content = json.loads(file.read_bytes())
         except (ValueError, RecursionError):
@@ -141,7 +144,7 @@ def _json(folder: Path) -> Found | None:
                 settings = {"labels": (labels, "found"), "images": _image_folder(folder)}
                 return Found("label_studio", f"{labels} is Label Studio's export", settings)
         elif _has_keypoints(content):
-            name = file.stem.lower()
+            name = file.relative_to(folder).as_posix().lower()
             part = "validation" if "val" in name else "test" if "test" in name else "train"
             first, _ = parts.setdefault(part, (file, content))
             if first != file:
@@ -157,6 +160,13 @@ def _json(folder: Path) -> Found | None:
     return Found("coco", f"{parts['train'][0].name} is COCO's form, with keypoints", settings)
 
 
+def _json_files(folder: Path) -> list[Path]:
+    """Of the folder and of those in it; where one has many, each is of one image, and no list."""
+    inside = [sorted(each.glob("*.json")) for each in _folders(folder)]
+    few = [file for files in inside if len(files) <= FEW for file in files]
+    return [*sorted(folder.glob("*.json")), *few]
+
+
 def _has_keypoints(content: Any) -> bool:
     if not isinstance(content, dict):
         return False
@@ -167,10 +177,10 @@ def _has_keypoints(content: Any) -> bool:
 
 
 def _coco_part(folder: Path, file: Path, content: Any) -> tuple[Any, str]:
-    """The annotations and the folder in which their first image lies."""
+    """The annotations and the folder in which their first image lies, theirs before others."""
     first = content["images"][0]
     name = str(first.get("file_name", "")) if isinstance(first, dict) else ""
-    places = [folder / "images", folder, *_folders(folder),
+    places = [file.parent, folder / "images", folder, *_folders(folder),
               *(inner for outer in _folders(folder) for inner in _folders(outer))]  # fmt: skip
     for place in places:
         if name and (place / name).is_file():

@@ -9,6 +9,7 @@ import numpy as np
 
 from sspcm_kedro.data.source import Source
 from sspcm_kedro.sources.image_folder import is_image
+from sspcm_kedro.sources.labeled import shares_of_images
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def find_unlabeled(folder: Path, kind: str, people: Source) -> tuple[Any, str] |
     count = _count_further(folder, people) if kind in KINDS else Counter()
     if not count:
         return None
-    shares = _shares_of_images(people)
+    shares = shares_of_images(people.annotated)
     share = float(np.median(shares))
     filled = share >= FILLED if kind == "coco" else bool((shares >= 1).all())
     if not filled:
@@ -61,11 +62,3 @@ def _count_further(folder: Path, people: Source) -> Counter[str]:
         if is_image(inside) and file not in known and file.is_file():
             count[inside.parts[0] if len(inside.parts) > 1 else "."] += 1
     return count
-
-
-def _shares_of_images(people: Source) -> np.ndarray:
-    """The share of its image that each labeled person's box has (n)."""
-    boxes = people.annotated.boxes.astype(float)
-    width, height = (boxes[:, 2:] - boxes[:, :2]).T
-    height_image, width_image = np.maximum(people.annotated.image_hw - 1, 1).T
-    return width * height / (width_image * height_image)
