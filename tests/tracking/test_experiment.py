@@ -318,4 +318,4 @@ def test_what_was_not_trained_is_not_recorded(staged, tracking_on, caplog):
     before = counts(staged)
     staged.project.run("reporting", **SHORT, split={"labeled": 11})
     assert counts(staged) == before
-    assert "MLflow has no run of the training" in caplog.text
+    assert "MLflow has no run of a training of these settings" in caplog.text

@@ -53,6 +53,8 @@ def read_project(folder: Path, found: Found, given: Mapping[str, Any]) -> Projec
     Raises:
         BadInput: a file breaks a rule of the reader, or a given setting is none.
     """
+    if found.kind == "coco" and isinstance(further := given.get("unlabeled"), str):
+        given = {**given, "unlabeled": {"images": further}}  # a folder, as all others have it
     source: dict[str, tuple[Any, str]] = {
         "kind": (found.kind, found.reason), "root": (str(folder), "the folder you named"),
         **found.settings, **{key: (value, "you said so") for key, value in given.items()},
@@ -64,8 +66,8 @@ def read_project(folder: Path, found: Found, given: Mapping[str, Any]) -> Projec
     elif found.kind in WITH_VIDEOS and isinstance(given["frames"], int):
         frames = given["frames"]
     people = _read(_config({**_values(source), **_no_frames(found.kind)}))
-    if "unlabeled" not in given and (further := find_unlabeled(folder, found.kind, people)):
-        source["unlabeled"] = further
+    if "unlabeled" not in given and (found_too := find_unlabeled(folder, found.kind, people)):
+        source["unlabeled"] = found_too
         people = _read(_config(_values(source)))
     if "flip_pairs" in KINDS[found.kind].model_fields and not people.skeleton.flip_pairs:
         why = "no name tells left from right; of some that do, set view.weak.flip_probability too"

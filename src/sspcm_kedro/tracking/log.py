@@ -166,8 +166,9 @@ class Log:
         if run.identity.key not in self._unknown:
             self._unknown.add(run.identity.key)
             logger.warning(
-                "MLflow has no run of the training that this was made with (%s, today's code): "
-                "nothing is recorded", run.identity.name,
+                "MLflow has no run of a training of these settings and today's code (%s), and "
+                "nothing is recorded. Where the training had --params, give them again",
+                run.identity.name,
             )  # fmt: skip
         return False
 
