@@ -126,11 +126,15 @@ def count_text(values: Sequence[int]) -> str:
 
 
 def gain_sentence(curve: Curve) -> str:
-    """The gain as labels: "500 labels and 3,000 unlabeled images are worth N labels"."""
+    """The gain as labels: "500 labels and 3,000 unlabeled images are worth N labels", and what
+    it is with each seed."""
     point, worth = curve.points[curve.own], curve.worth(curve.own)
     have = mean(point.labels)
     text = f"{count_text(point.labels)} labels and {count_text(point.unlabeled_images)} unlabeled "
     text += f"images are worth {worth} labels"
+    each = [str(curve.worth_of_seed(curve.own, place)) for place in range(len(curve.seeds))]
+    if set(each) != {str(worth)}:
+        text += f" ({'; '.join(each)} by seed)"
     if worth.beyond:
         return text
     more = round(worth.labels) - round(have)

@@ -126,7 +126,7 @@ def test_the_table_has_mean_and_spread_and_the_gain_of_each_seed():
     student = "0.375 (0.250 to 0.500) | +0.125 | 32 labels | 64; 16"
     assert lines[2] == f"| 16 | 30 | 0.250 (0.250 to 0.250) | {student} |"
     assert lines[4] == "| all (about 1,050) |  | 1.000 (1.000 to 1.000) |  |  |  |  |"
-    assert lines[6] == "16 labels and 30 unlabeled images are worth 32 labels."
+    assert lines[6] == "16 labels and 30 unlabeled images are worth 32 labels (64; 16 by seed)."
 
 
 def arrows_of(ax) -> list:

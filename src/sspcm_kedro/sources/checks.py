@@ -273,8 +273,8 @@ def _refuse_images(paths: Sequence[str], rule: str, remedy: str) -> None:
 
 
 _TRAITS = {
-    "turned": "have an orientation tag (EXIF), which is ignored: labels must be those of the "
-    "stored pixels",
+    "turned": "have an orientation tag (EXIF), which is ignored: labels and predictions are of the "
+    "stored pixels, on which people may lie on their side",
     "deep": "have more than 8 bits: each is stretched from its lowest to its highest value",
 }
 
