@@ -1,10 +1,12 @@
 """Stored crops: the pixels of the images, made once, whatever happens meanwhile."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from kedro.io import DatasetError
 from PIL import Image
 
 from sspcm_kedro.data import crops as crops_module
@@ -127,6 +129,31 @@ def test_another_view_or_kind_starts_anew(tmp_path, people):
     assert (Crops(people, FRAME, border=BORDER, stored=stored)[EVERYONE]).equal(read(people))
     assert store(tmp_path, people, "jpeg").load().kind == "jpeg"
     assert (tmp_path / "crops" / "index.bin").stat().st_size == 6 * 32
+
+
+def test_crops_that_do_not_fit_are_refused_before_any_is_cut(tmp_path, people, opened, monkeypatch):
+    """What is thrown away makes room; what is there already needs none."""
+    few = people.take([0, 1])
+    store(tmp_path, few)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "crops").iterdir()}
+    opened.clear()
+
+    def leave(free: int) -> None:
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr(crop_cache.shutil, "disk_usage", lambda folder: usage)
+
+    leave(4 * SIZE - 1)
+    with pytest.raises(DatasetError, match=rf"\({4 * SIZE} bytes\), and {4 * SIZE - 1} are free"):
+        store(tmp_path, people)
+    with pytest.raises(DatasetError, match=r"Make room, store JPEG"):
+        store(tmp_path, people, frame=CropFrame((64, 48), padding=1.5))
+    assert {f.name: f.read_bytes() for f in (tmp_path / "crops").iterdir()} == before
+    assert not opened
+    leave(0)
+    store(tmp_path, few)
+    store(tmp_path, few, "jpeg")  # in the room of what it replaces
+    leave(6 * SIZE)
+    assert read(people, store(tmp_path, people).load()).equal(read(people))
 
 
 def test_what_a_kill_leaves_is_gone_on_from(tmp_path, people, opened, monkeypatch):

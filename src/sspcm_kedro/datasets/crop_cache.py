@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -16,7 +17,14 @@ from kedro.io import AbstractDataset
 from sspcm_kedro.data.ahead import read_ahead
 from sspcm_kedro.data.crops import Crops
 from sspcm_kedro.data.progress import show_progress
-from sspcm_kedro.data.stored_crops import ENTRY, CropsToStore, StoredCrops, crop_keys, encode
+from sspcm_kedro.data.stored_crops import (
+    ENTRY,
+    CropsToStore,
+    StoredCrops,
+    crop_keys,
+    encode,
+    stored_bytes,
+)
 from sspcm_kedro.datasets.whole import explain_full_disk, replace_file
 from sspcm_kedro.errors import BadInput
 
@@ -40,7 +48,11 @@ class CropCacheDataset(AbstractDataset[CropsToStore, StoredCrops]):
         self.metadata = metadata
 
     def save(self, data: CropsToStore) -> None:
-        """Make the crops that are missing, with a bar."""
+        """Make the crops that are missing, with a bar.
+
+        Raises:
+            BadInput: they do not fit on the disk.
+        """
         keys = crop_keys(data.people, data.frame, data.border, data.kind)
         with explain_full_disk(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -50,10 +62,14 @@ class CropCacheDataset(AbstractDataset[CropsToStore, StoredCrops]):
             stale = len(wanted) < len(set(keys)) and 2 * len(wanted) < len(known)
             if self._noted() != data.kind or stale:
                 entries, known = entries[:0], set()
+            rows = {key: row for row, key in enumerate(keys) if key not in known}
+            end = int((entries["offset"] + entries["size"]).max(initial=0))
+            each = stored_bytes(data.kind, data.frame, data.border)
+            self._refuse_full_disk(end, len(rows) * each)
+            if not known:
                 with replace_file(self._about) as file:
                     file.write_text(json.dumps({"kind": data.kind}))
-            rows = {key: row for row, key in enumerate(keys) if key not in known}
-            self._add(data, entries, rows)
+            self._add(data, entries, rows, end)
 
     def load(self) -> StoredCrops:
         """The stored crops."""
@@ -63,13 +79,14 @@ class CropCacheDataset(AbstractDataset[CropsToStore, StoredCrops]):
             raise BadInput(self._folder, rule, "Store them: kedro run --pipelines ingestion")
         return StoredCrops(self._pixels, self._entries(), kind)
 
-    def _add(self, data: CropsToStore, entries: np.ndarray, rows: dict[bytes, int]) -> None:
+    def _add(
+        self, data: CropsToStore, entries: np.ndarray, rows: dict[bytes, int], end: int
+    ) -> None:
         """Write the crops of some people, by their keys, behind those of the entries."""
         by_image = sorted(rows, key=lambda key: str(data.people.paths[rows[key]]))
         parts = [by_image[i : i + BATCH] for i in range(0, len(by_image), BATCH)]
         crops = Crops(data.people, data.frame, border=data.border, workers=data.workers, memory=0)
         reads = ([crops.read(torch.tensor([rows[key] for key in part]))] for part in parts)
-        end = int((entries["offset"] + entries["size"]).max(initial=0))
         with (
             _cut_off(self._pixels, end) as pixels,
             _cut_off(self._index, entries.nbytes) as index,
@@ -91,6 +108,15 @@ class CropCacheDataset(AbstractDataset[CropsToStore, StoredCrops]):
                 index.flush()
             for file in (pixels, index):
                 os.fsync(file.fileno())
+
+    def _refuse_full_disk(self, end: int, need: int) -> None:
+        """All that is to be written must fit behind what is kept, before hours of cutting."""
+        old = self._pixels.stat().st_size - end if self._pixels.exists() else 0
+        free = shutil.disk_usage(self._folder).free + old
+        if need > free:
+            rule = f"the crops need {need / 1e9:.2f} GB ({need} bytes), and {free} are free"
+            remedy = "Make room, store JPEG (machine.crop_cache=jpeg) or none (none)"
+            raise BadInput(self._folder, rule, remedy)
 
     @property
     def _pixels(self) -> Path:
