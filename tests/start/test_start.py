@@ -255,6 +255,33 @@ def test_lists_that_lie_beside_their_images_are_found(tmp_path):
     assert (len(people.annotated), len(people.validation)) == (12, 6)
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("annotations/person_keypoints_val2017.json", "validation"),
+        ("valid/_annotations.coco.json", "validation"),
+        ("poses-Val.json", "validation"),
+        ("test/_annotations.coco.json", "test"),
+        ("latest/train.json", "train"),
+        ("trainval.json", "train"),
+        ("intervals.json", "train"),
+    ],
+)
+def test_a_list_is_of_the_part_that_its_name_says(name, part, tmp_path):
+    formats.write_coco(tmp_path, TWELVE, SIX)
+    content = (tmp_path / "annotations" / "person_keypoints_train2017.json").read_text()
+    shutil.rmtree(tmp_path / "annotations")
+    for file in ("other.json", name):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        if file != "other.json" or part != "train":
+            (tmp_path / file).write_text(content)
+    named = {
+        key: value["annotations"] for key, (value, _) in find_project(tmp_path).settings.items()
+    }
+    assert (named.get(part) == name) == (part != "test")
+    assert named["train"] == (name if part == "train" else "other.json")
+
+
 def test_images_beside_people_in_boxes_are_said_to_need_boxes(tmp_path, caplog):
     source = coco_beside(tmp_path / "p", {"extra": 2}, whole=False)
     assert "unlabeled" not in source

@@ -144,8 +144,7 @@ def _json(folder: Path) -> Found | None:
                 settings = {"labels": (labels, "found"), "images": _image_folder(folder)}
                 return Found("label_studio", f"{labels} is Label Studio's export", settings)
         elif _has_keypoints(content):
-            name = file.relative_to(folder).as_posix().lower()
-            part = "validation" if "val" in name else "test" if "test" in name else "train"
+            part = _part_of(file.relative_to(folder).as_posix())
             first, _ = parts.setdefault(part, (file, content))
             if first != file:
                 logger.warning("%s has keypoints, too, and is not read beside %s: join them into "
@@ -158,6 +157,13 @@ def _json(folder: Path) -> Found | None:
     settings = {name: _coco_part(folder, *parts[name]) for name in ("train", "validation")
                 if name in parts}  # fmt: skip
     return Found("coco", f"{parts['train'][0].name} is COCO's form, with keypoints", settings)
+
+
+def _part_of(name: str) -> str:
+    """Of a list of COCO, by the beginning of a word in its name or its folder's: "latest" is no
+    test."""
+    words = {"validation": r"(?<![A-Za-z])val|Val|VAL", "test": r"(?<![A-Za-z])test|Test|TEST"}
+    return next((part for part, word in words.items() if re.search(word, name)), "train")
 
 
 def _json_files(folder: Path) -> list[Path]:
