@@ -126,15 +126,11 @@ def count_text(values: Sequence[int]) -> str:
 
 
 def gain_sentence(curve: Curve) -> str:
-    """The gain as labels: "500 labels and 3,000 unlabeled images are worth N labels", and what
-    it is with each seed."""
+    """The gain as labels: "500 labels and 3,000 unlabeled images are worth N labels"."""
     point, worth = curve.points[curve.own], curve.worth(curve.own)
     have = mean(point.labels)
     text = f"{count_text(point.labels)} labels and {count_text(point.unlabeled_images)} unlabeled "
     text += f"images are worth {worth} labels"
-    each = [str(curve.worth_of_seed(curve.own, place)) for place in range(len(curve.seeds))]
-    if set(each) != {str(worth)}:
-        text += f" ({'; '.join(each)} by seed)"
     if worth.beyond:
         return text
     more = round(worth.labels) - round(have)
@@ -155,12 +151,16 @@ def markdown(curve: Curve) -> str:
         cells = [_labels_text(point), "", _spread(point.baseline), "", "", "", ""]
         if point.student:
             gain = mean(point.student) - mean(point.baseline)
-            each = [str(curve.worth_of_seed(place, i)) for i in range(len(curve.seeds))]
             cells[1] = count_text(point.unlabeled_images)
             cells[3:] = _spread(point.student), f"{gain:+.3f}", f"{curve.worth(place)} labels", \
-                "; ".join(each)  # fmt: skip
+                _each_seed(curve, place)  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"{gain_sentence(curve)}.", ""])
+
+
+def _each_seed(curve: Curve, place: int) -> str:
+    """What the student of a point is worth with each seed, of which the mean is made."""
+    return "; ".join(str(curve.worth_of_seed(place, seed)) for seed in range(len(curve.seeds)))
 
 
 def _labels_text(point: Point) -> str:
@@ -189,7 +189,8 @@ def label_figure(curve: Curve) -> Figure:
     title = fill(gain_sentence(curve), TITLE_WIDTH)
     figure.suptitle(title, x=0.01, ha="left", fontsize=14, fontweight="bold")
     each = ", ".join(map(str, curve.seeds))
-    spread = f"mean of seeds {each}; band: smallest to largest"
+    spread = f"mean of seeds {each} ({_each_seed(curve, curve.own)} labels); "
+    spread += "band: smallest to largest"
     ax.set_title(
         f"{curve.people}, {spread if len(curve.seeds) > 1 else f'seed {each}'}",
         loc="left", fontsize=11, color="#555555",

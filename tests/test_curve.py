@@ -126,7 +126,7 @@ def test_the_table_has_mean_and_spread_and_the_gain_of_each_seed():
     student = "0.375 (0.250 to 0.500) | +0.125 | 32 labels | 64; 16"
     assert lines[2] == f"| 16 | 30 | 0.250 (0.250 to 0.250) | {student} |"
     assert lines[4] == "| all (about 1,050) |  | 1.000 (1.000 to 1.000) |  |  |  |  |"
-    assert lines[6] == "16 labels and 30 unlabeled images are worth 32 labels (64; 16 by seed)."
+    assert lines[6] == "16 labels and 30 unlabeled images are worth 32 labels."
 
 
 def arrows_of(ax) -> list:
@@ -170,7 +170,8 @@ def test_all_labels_stand_on_a_line_of_their_own_and_the_bands_are_the_spread():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["16", "64", "\nall: about 1,050"]
     band = ax.collections[1].get_paths()[0].get_extents()
     assert (band.x0, band.x1, band.y0, band.y1) == (16, 64, 0.25, 1.0)
-    assert ax.get_title("left") == "Drawn people, mean of seeds 0, 1; band: smallest to largest"
+    told = "Drawn people, mean of seeds 0, 1 (64; 16 labels); band: smallest to largest"
+    assert ax.get_title("left") == told
 
 
 SKELETON = Skeleton(names=("a", "b", "c"))
