@@ -140,10 +140,12 @@ def test_crops_that_do_not_fit_are_refused_before_any_is_cut(tmp_path, people, o
 
     def leave(free: int) -> None:
         usage = SimpleNamespace(free=free)
-        monkeypatch.setattr(crop_cache.shutil, "disk_usage", lambda folder: usage)
+        monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
 
     leave(4 * SIZE - 1)
-    with pytest.raises(DatasetError, match=rf"\({4 * SIZE} bytes\), and {4 * SIZE - 1} are free"):
+    with pytest.raises(
+        DatasetError, match=rf"\({4 * SIZE} bytes\), and {4 * SIZE - 1} bytes are free"
+    ):
         store(tmp_path, people)
     with pytest.raises(DatasetError, match=r"Make room, store JPEG"):
         store(tmp_path, people, frame=CropFrame((64, 48), padding=1.5))

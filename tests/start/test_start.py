@@ -255,6 +255,13 @@ def test_lists_that_lie_beside_their_images_are_found(tmp_path):
     assert (len(people.annotated), len(people.validation)) == (12, 6)
 
 
+def test_all_files_of_annotations_are_looked_into(tmp_path):
+    formats.write_coco(tmp_path, TWELVE, SIX)
+    for number in range(30):
+        (tmp_path / "annotations" / f"captions_{number}.json").write_text("{}")
+    assert set(find_project(tmp_path).settings) == {"train", "validation"}
+
+
 @pytest.mark.parametrize(
     ("name", "part"),
     [

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -25,11 +24,12 @@ from sspcm_kedro.data.stored_crops import (
     encode,
     stored_bytes,
 )
-from sspcm_kedro.datasets.whole import explain_full_disk, replace_file
+from sspcm_kedro.datasets.whole import explain_full_disk, need_room, replace_file
 from sspcm_kedro.errors import BadInput
 
 BATCH = 128
 """Crops that are written at once; a kill loses no more."""
+MAKE_ROOM = "Make room, store JPEG (machine.crop_cache=jpeg) or none (none)"
 
 
 class CropCacheDataset(AbstractDataset[CropsToStore, StoredCrops]):
@@ -65,7 +65,8 @@ class CropCacheDataset(AbstractDataset[CropsToStore, StoredCrops]):
             rows = {key: row for row, key in enumerate(keys) if key not in known}
             end = int((entries["offset"] + entries["size"]).max(initial=0))
             each = stored_bytes(data.kind, data.frame, data.border)
-            self._refuse_full_disk(end, len(rows) * each)
+            old = self._pixels.stat().st_size - end if self._pixels.exists() else 0
+            need_room(self._folder, len(rows) * each, "storing the crops", MAKE_ROOM, freed=old)
             if not known:
                 with replace_file(self._about) as file:
                     file.write_text(json.dumps({"kind": data.kind}))
@@ -108,15 +109,6 @@ class CropCacheDataset(AbstractDataset[CropsToStore, StoredCrops]):
                 index.flush()
             for file in (pixels, index):
                 os.fsync(file.fileno())
-
-    def _refuse_full_disk(self, end: int, need: int) -> None:
-        """All that is to be written must fit behind what is kept, before hours of cutting."""
-        old = self._pixels.stat().st_size - end if self._pixels.exists() else 0
-        free = shutil.disk_usage(self._folder).free + old
-        if need > free:
-            rule = f"the crops need {need / 1e9:.2f} GB ({need} bytes), and {free} are free"
-            remedy = "Make room, store JPEG (machine.crop_cache=jpeg) or none (none)"
-            raise BadInput(self._folder, rule, remedy)
 
     @property
     def _pixels(self) -> Path:

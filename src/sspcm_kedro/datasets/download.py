@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from sspcm_kedro.datasets.file import REMEDY, FileDataset
 from sspcm_kedro.datasets.seal import with_blanks, without_blanks
-from sspcm_kedro.datasets.whole import replace_file
+from sspcm_kedro.datasets.whole import need_room, replace_file
 from sspcm_kedro.downloads.fetch import Patience, fetch, open_session, remote_size, verify
 from sspcm_kedro.downloads.published import Archive, Download
 from sspcm_kedro.downloads.unpack import unpack, unpacked_bytes
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 WORK = ".download"
 """In the set's folder: parts, archives, and a note of each archive that is unpacked."""
+MAKE_ROOM = "Make room, choose fewer download.parts or another disk"
 
 
 class DownloadDataset(FileDataset[Download, dict[str, Any]]):
@@ -107,7 +108,7 @@ def _unpack(root: Path, archive: Archive, file: Path) -> None:
     """First beside, then into place; the note tells how far that came."""
     need = unpacked_bytes(file)
     if need is not None:
-        _refuse_less(root, need, f"unpacking {archive.name}")
+        need_room(root, need, f"unpacking {archive.name}", MAKE_ROOM)
     fresh = root / WORK / f"{archive.name}.unpacked"
     shutil.rmtree(fresh, ignore_errors=True)  # of a run that was killed
     counts = unpack(file, fresh, archive.places)
@@ -178,14 +179,7 @@ def _refuse_full_disk(data: Download, pending: Sequence[tuple[Archive, int]]) ->
         need = max(need, kept + rest + unpacked)
         kept += unpacked + (rest if data.keep_archives else 0)
     if pending:
-        _refuse_less(data.root, need, f"fetching and unpacking {data.name}")
-
-
-def _refuse_less(root: Path, need: int, what: str) -> None:
-    free = shutil.disk_usage(root).free
-    if need > free:
-        rule = f"{what} needs {need / 1e9:.2f} GB ({need} bytes), and {free} bytes are free"
-        raise BadInput(root, rule, "Make room, choose fewer download.parts or another disk")
+        need_room(data.root, need, f"fetching and unpacking {data.name}", MAKE_ROOM)
 
 
 def _report(data: Download) -> dict[str, Any]:

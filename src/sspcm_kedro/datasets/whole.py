@@ -110,6 +110,25 @@ def explain_full_disk(path: Path) -> Iterator[None]:
         raise BadInput(path, rule, remedy) from error
 
 
+def need_room(folder: Path, need: int, what: str, remedy: str, *, freed: int = 0) -> None:
+    """Refuse what would not fit on a folder's disk, before any of it is made.
+
+    Args:
+        folder: that is there.
+        need: bytes.
+        what: needs them, for the message.
+        remedy: what to do.
+        freed: bytes of the folder that it replaces.
+
+    Raises:
+        BadInput: fewer are free.
+    """
+    free = shutil.disk_usage(folder).free + freed
+    if need > free:
+        rule = f"{what} needs {need / 1e9:.2f} GB ({need} bytes), and {free} bytes are free"
+        raise BadInput(folder, rule, remedy)
+
+
 def is_full_disk(error: BaseException | None) -> bool:
     """Whether the error, or one that it came from, is of a full disk."""
     while error is not None:

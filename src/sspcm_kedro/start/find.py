@@ -167,10 +167,14 @@ def _part_of(name: str) -> str:
 
 
 def _json_files(folder: Path) -> list[Path]:
-    """Of the folder and of those in it; where one has many, each is of one image, and no list."""
-    inside = [sorted(each.glob("*.json")) for each in _folders(folder)]
-    few = [file for files in inside if len(files) <= FEW for file in files]
-    return [*sorted(folder.glob("*.json")), *few]
+    """Of the folder, its annotations/, and others in it; where one of these has many, each is of
+    one image, and no list."""
+    found = sorted(folder.glob("*.json"))
+    for inside in _folders(folder):
+        files = sorted(inside.glob("*.json"))
+        if inside.name == "annotations" or len(files) <= FEW:
+            found += files
+    return found
 
 
 def _has_keypoints(content: Any) -> bool:

@@ -166,10 +166,9 @@ def step_cost(method: Method, batch: Batch, *, whole: bool = False) -> StepCost:
 
     def watch(name: str, net: nn.Module) -> torch.utils.hooks.RemovableHandle:
         def passed(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            kinds = [inputs[0] is batch.labeled.images]
-            if len(inputs[0]) > most:  # a batch of both kinds in one pass
-                kinds = [True, False]
-            seen.update((name, labeled) for labeled in kinds)
+            both = len(inputs[0]) > most  # labeled and unlabeled people in one pass
+            seen.update((name, labeled) for labeled in (True, False)
+                        if both or labeled == (inputs[0] is batch.labeled.images))  # fmt: skip
             passes[name] += 1
             if output.requires_grad:
                 output.register_hook(lambda gradient: backwards.update([name]))

@@ -151,13 +151,13 @@ def facts(record: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, s
         found["Code"] = f"commit {revision['commit'][:12]} on {revision['branch']}{changes}"
     elif "revision" in record:
         found["Code"] = "no Git commit"
-    for name, seconds in record.get("seconds", {}).items():
+    trained = record.get("seconds", {})
+    for name, seconds in trained.items():
         if seconds is not None:
             which = "Training of the method" if name == "method" else "Training of the comparison"
             found[which] = f"{duration(seconds)} (optimizer steps alone)"
-    of = record.get("seconds", {})
-    if of.get("method") and of.get("comparison"):
-        share = of["method"] / of["comparison"]
+    if trained.get("method") and trained.get("comparison"):
+        share = trained["method"] / trained["comparison"]
         found["Training of the method"] += f", {share:.1f} times the comparison's"
     return found
 
