@@ -88,4 +88,12 @@ def test_a_command_starts_without_what_only_networks_need():
     )
     modules = set(loaded.stdout.split())
     assert "torch" in modules
-    assert not modules & {"timm", "torchvision", "sklearn", "scipy.stats", "torch._dynamo"}
+    assert not modules & {
+        "timm",
+        "torchvision",
+        "sklearn",
+        "scipy.stats",
+        "scipy.optimize",
+        "torch._dynamo",
+        "triton",
+    }

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int, Real
-from scipy.optimize import linear_sum_assignment
 
 MEMORY = 15
 """Frames after which somebody who was not seen is somebody new."""
@@ -59,6 +58,8 @@ class Tracker:
         self, keypoints: Real[np.ndarray, "n k 2"], boxes: Real[np.ndarray, "n 4"]
     ) -> Int[np.ndarray, " n"]:
         """The track id of each person of the next frame, all in image pixels."""
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - slow, and few commands need it
+
         self._frame += 1
         alive = [t for t, seen in self._seen.items() if self._frame - seen <= MEMORY]
         tracks = np.full(len(keypoints), -1)

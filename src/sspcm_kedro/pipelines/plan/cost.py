@@ -10,11 +10,11 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from sspcm_kedro.augment.draws import Undrawn
 from sspcm_kedro.augment.occlude import Donors
@@ -24,7 +24,17 @@ from sspcm_kedro.methods.base import Method, total_loss
 from sspcm_kedro.nets import ROLES, NetworkConfig
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
+
 META = torch.device("meta")
+
+
+def flop_counter() -> "FlopCounterMode":
+    """Counts within its ``with``."""
+    from torch.utils import flop_counter as torchs  # noqa: PLC0415 - slow, and few commands need it
+
+    return torchs.FlopCounterMode(display=False)
 
 
 @dataclass(frozen=True)
@@ -182,13 +192,13 @@ def step_cost(method: Method, batch: Batch, *, whole: bool = False) -> StepCost:
     backward_flops: list[int] = []
 
     def backward(loss: Tensor) -> None:
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             loss.backward()
         backward_flops.append(counter.get_total_flops())
 
     method.backward = None if whole else backward
     with (
-        FlopCounterMode(display=False) as step,
+        flop_counter() as step,
         saved_tensors_hooks(kept.keep, lambda tensor: tensor),
     ):
         rest = total_loss(method.training_step(batch, Undrawn()))
@@ -240,7 +250,7 @@ class _Kept:
 
 def prediction_flops(network: nn.Module, input_hw: tuple[int, int]) -> int:
     """FLOPs of one image through a network on the meta device, without flip test."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter() as counter:
         network.eval()(torch.empty(1, 3, *input_hw, device=META))
     return counter.get_total_flops()
 
