@@ -66,6 +66,6 @@ clean:  ## delete everything that runs have made
 .venv/ready: requirements.lock pyproject.toml
 	@echo "Installing into .venv what requirements.lock lists: with CUDA (Linux) 7.3 GiB; docs/start/install.md has the smaller way for a CPU. It ends with a silent while after 'Installing collected packages'."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.lock # Python compiles what it imports
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
