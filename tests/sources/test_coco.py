@@ -104,11 +104,12 @@ def test_segmentations_do_not_stay_in_memory(tmp_path, parts):
     assert all("segmentation" not in record for record in content["annotations"])
 
 
-def test_a_bare_folder_is_one_person_an_image(tmp_path, parts, caplog):
+@pytest.mark.parametrize("named", ["images", {"images": "images"}])
+def test_a_bare_folder_is_one_person_an_image(tmp_path, parts, caplog, named):
     """Images of the other parts are no new ones."""
     record = write_coco(tmp_path, *parts)
     del record["test"]
-    record["unlabeled"] = {"images": "images"}
+    record["unlabeled"] = named
     source = read(record).read()
     folders = {path.split("/")[-2] for path in source.unlabeled.paths}
     assert folders == {"unlabeled2017", "test2017"} and len(source.unlabeled) == 6
@@ -127,7 +128,7 @@ def test_videos_are_unlabeled_people_too(tmp_path, parts):
     frames = [np.asarray(shown.image) for shown in pictures(4, seed=6)]
     save_video(tmp_path / "clips" / "a.avi", [*frames, frames[0]])
     record["unlabeled"] = {"videos": "clips", "frames": 8}
-    assert has_videos(record) and not has_videos({**record, "unlabeled": {"images": "images"}})
+    assert has_videos(record) and not has_videos({**record, "unlabeled": "clips"})
     source = read(record)
     VideoFramesDataset(filepath=str(tmp_path / "made")).save(source.video_frames())
     people = source.read(tmp_path / "made").unlabeled

@@ -300,7 +300,7 @@ def test_what_the_user_says_of_unlabeled_images_comes_first(tmp_path):
     coco_beside(tmp_path / "p", {"extra": 2, "new": 1}, whole=True)
     given = {"unlabeled": "new"}  # --source unlabeled=new
     project = read_project(tmp_path / "p", find_project(tmp_path / "p"), given)
-    assert project.source["unlabeled"] == ({"images": "new"}, "you said so")
+    assert project.source["unlabeled"] == ("new", "you said so")
     assert project.unlabeled == 1
 
 

@@ -15,7 +15,12 @@ from sspcm_kedro.pose.skeleton import COCO, Skeleton
 from sspcm_kedro.sources.base import BaseSource, assemble, copy_labels
 from sspcm_kedro.sources.coco_checks import need_lists
 from sspcm_kedro.sources.coco_format import parse_ignored, read_coco, read_coco_json
-from sspcm_kedro.sources.coco_parts import CocoPart, DetectedPart, UnlabeledPart
+from sspcm_kedro.sources.coco_parts import (
+    CocoPart,
+    DetectedPart,
+    UnlabeledFolderOrPart,
+    UnlabeledPart,
+)
 from sspcm_kedro.sources.labeled import frame_boxes, shares_of_images, to_instances
 from sspcm_kedro.sources.project import frame_images, further_images, videos_in
 from sspcm_kedro.sources.video_frames import VideoFrames
@@ -105,7 +110,7 @@ class CocoSource(BaseSource):
         root: the folder that all other paths are relative to.
         train: the annotated part.
         validation: an annotated part to validate on; without it, ``split`` holds some people out.
-        unlabeled: further people without labels; a bare folder of images or of videos serves, too.
+        unlabeled: further people without labels; a folder alone is of images, one person in each.
         test: people to hand in predictions for: a list of images and a detector's result list.
         sigmas: OKS sigmas, where the keypoints are not COCO's.
         flip_pairs: index pairs, from 0, where left/right in the names does not tell them.
@@ -124,7 +129,7 @@ class CocoSource(BaseSource):
     root: Path
     train: CocoPart
     validation: CocoPart | None = None
-    unlabeled: UnlabeledPart | None = None
+    unlabeled: UnlabeledFolderOrPart = None
     test: DetectedPart | None = None
     sigmas: tuple[float, ...] | None = None
     flip_pairs: tuple[tuple[int, int], ...] | None = None

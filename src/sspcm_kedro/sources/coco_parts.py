@@ -1,9 +1,9 @@
 """The parts of a COCO source: which files they are."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sspcm_kedro.config import Settings
 
@@ -70,3 +70,14 @@ class UnlabeledPart(Settings):
         return DetectedPart(
             annotations=self.annotations, images=self.images, detections=self.detections
         )
+
+
+def _of_folder(given: Any) -> Any:
+    return {"images": given} if isinstance(given, str | Path) else given
+
+
+UnlabeledFolderOrPart = Annotated[
+    UnlabeledPart | None,
+    BeforeValidator(_of_folder, json_schema_input_type=UnlabeledPart | Path | None),
+]
+"""A folder alone is that of the images, as all other sources of images have it."""

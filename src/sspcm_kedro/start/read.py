@@ -53,8 +53,6 @@ def read_project(folder: Path, found: Found, given: Mapping[str, Any]) -> Projec
     Raises:
         BadInput: a file breaks a rule of the reader, or a given setting is none.
     """
-    if found.kind == "coco" and isinstance(further := given.get("unlabeled"), str):
-        given = {**given, "unlabeled": {"images": further}}  # a folder, as all others have it
     source: dict[str, tuple[Any, str]] = {
         "kind": (found.kind, found.reason), "root": (str(folder), "the folder you named"),
         **found.settings, **{key: (value, "you said so") for key, value in given.items()},
