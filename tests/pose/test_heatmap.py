@@ -245,22 +245,42 @@ def test_peaks_are_x_then_y_and_ties_go_to_the_first():
     torch.testing.assert_close(values, torch.tensor([[0.7, 0.5]]))
 
 
-def test_flip_back_undoes_a_mirrored_image_within_a_quarter_cell():
+@pytest.mark.parametrize("stride", [1, 2, 4, 8])
+def test_unmirror_undoes_a_mirrored_image(stride):
     """An ideal network: it draws, in the mirrored image, Gaussians about the mirrored keypoints."""
+    codec = HeatmapCodec(stride, sigma=1.5, sub_cell=True, refinement="parabola")
+    order, hw = (1, 0, 2), (64, 48)
+    keypoints = torch.tensor([[[14.0, 30.5], [33.3, 22.0], [23.0, 37.9]]])  # (x, y) of 48x64
+    mirrored = torch.stack([47 - keypoints[..., 0], keypoints[..., 1]], dim=-1)[:, list(order)]
+    labeled = torch.ones(1, 3)
+    plain = codec.encode(keypoints, labeled, hw)[0]
+    back = codec.unmirror(codec.encode(mirrored, labeled, hw)[0], order)
+    for seen in (back, (plain + back) / 2):
+        decoded, _ = codec.decode(seen)
+        torch.testing.assert_close(decoded, keypoints, atol=0.03 * stride, rtol=0)
+
+
+def test_where_cells_are_rounded_unmirror_moves_by_a_whole_cell_as_published():
+    """Which is a cell's part of one input pixel too far."""
+    codec = HeatmapCodec(stride=4, sub_cell=False)
     order = (1, 0, 2)
     joints = [(14.0, 30.0), (37.0, 22.0), (23.0, 41.0)]  # input pixels of 64x48
     mirrored = [(47 - joints[j][0], joints[j][1]) for j in order]
     seen = torch.stack([gaussian(x / 4, y / 4) for x, y in mirrored])[None]
-    back = flip_back(seen, order)
+    back = codec.unmirror(seen, order)
     apart = (back - torch.stack([gaussian(x / 4 + 0.25, y / 4) for x, y in joints])).abs()
     assert apart[..., 1:].max() < 1e-12, "a quarter of a cell to the right, and no more"
 
 
-def test_flip_back_keeps_the_first_column_and_moves_by_one():
+def test_flip_back_keeps_the_first_column_and_moves_by_a_part_of_a_cell():
     heatmap = torch.arange(12.0).reshape(1, 2, 2, 3)
-    assert flip_back(heatmap, (1, 0)).tolist() == [
+    assert flip_back(heatmap, (1, 0), 1.0).tolist() == [
         [[[8, 8, 7], [11, 11, 10]], [[2, 2, 1], [5, 5, 4]]]
     ]
+    assert flip_back(heatmap, (1, 0), 0.75).tolist() == [
+        [[[8, 7.75, 6.75], [11, 10.75, 9.75]], [[2, 1.75, 0.75], [5, 4.75, 3.75]]]
+    ]
+    assert flip_back(heatmap, (1, 0), 0.0).tolist() == heatmap.flip(3)[:, [1, 0]].tolist()
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.0, 2.0])

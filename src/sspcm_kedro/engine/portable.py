@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from sspcm_kedro.data.views import ViewConfig, normalize
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.pose.geometry import CropFrame
-from sspcm_kedro.pose.heatmap import flip_back
 
 OPSET = 17
 """Of the ONNX standard, of 2022: runtimes of today all have it."""
@@ -63,7 +62,7 @@ class PortableModel(nn.Module):
             return self.network(views)
         both = self.network(torch.cat([views, views.flip(3)]))  # so that the graph has it once
         plain, mirrored = both[: views.shape[0]], both[views.shape[0] :]
-        return (plain + flip_back(mirrored, self.skeleton.flip_order)) / 2
+        return (plain + self.view.codec.unmirror(mirrored, self.skeleton.flip_order)) / 2
 
 
 def crop_origin(

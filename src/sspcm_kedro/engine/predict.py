@@ -18,7 +18,7 @@ from sspcm_kedro.data.views import plain_view, weak_view
 from sspcm_kedro.engine.determinism import explain_nondeterminism
 from sspcm_kedro.methods.base import eval_mode
 from sspcm_kedro.pose.geometry import CropFrame, crop_matrix, invert, move_points
-from sspcm_kedro.pose.heatmap import HeatmapCodec, flip_back
+from sspcm_kedro.pose.heatmap import HeatmapCodec
 from sspcm_kedro.pose.skeleton import Skeleton
 
 ON_CPU = 16
@@ -88,7 +88,7 @@ def locate(
     """
     heatmaps = net(images)
     if flip_test:
-        heatmaps = (heatmaps + flip_back(net(images.flip(3)), skeleton.flip_order)) / 2
+        heatmaps = (heatmaps + codec.unmirror(net(images.flip(3)), skeleton.flip_order)) / 2
     return codec.decode(heatmaps.float())
 
 

@@ -60,6 +60,19 @@ class HeatmapCodec:
         refinement, blur = self.refinement, self.kernel
         return decode_heatmaps(heatmaps, stride=self.stride, refinement=refinement, blur=blur)
 
+    def unmirror(
+        self, heatmaps: Float[Tensor, "b k h w"], flip_order: tuple[int, ...]
+    ) -> Float[Tensor, "b k h w"]:
+        """Heatmaps of mirrored images, as those of the images themselves (``flip_back``).
+
+        Mirroring pixels puts x at W - 1 - x, mirroring cells at stride * (w - 1) - x: the map lies
+        (stride - 1) / stride cells too far to the left. Where Gaussians are rounded to cells, as
+        published, it moves by a whole cell, as published, which leaves the mean of both views half
+        an input pixel too far to the right.
+        """
+        shift = (self.stride - 1) / self.stride if self.sub_cell else 1.0
+        return flip_back(heatmaps, flip_order, shift)
+
     def peaks(self, heatmaps: Float[Tensor, "b k h w"]) -> Int[Tensor, "b k 2"]:
         """Centers of the highest cells, in whole input pixels: where augmentation aims."""
         return peaks(heatmaps)[0] * self.stride
@@ -240,14 +253,18 @@ def _blur(heatmaps: Float[Tensor, "b k h w"], size: int) -> Float[Tensor, "b k h
 
 
 def flip_back(
-    heatmaps: Float[Tensor, "b k h w"], flip_order: tuple[int, ...]
+    heatmaps: Float[Tensor, "b k h w"], flip_order: tuple[int, ...], shift: float
 ) -> Float[Tensor, "b k h w"]:
     """Heatmaps of mirrored images, in the frame and with the channels of the unmirrored ones.
 
-    Mirroring pixels puts x at W - 1 - x, mirroring cells at stride * (w - 1) - x: the map lies
-    (stride - 1) / stride cells to the left, so it moves right by one, its first column kept.
+    Args:
+        heatmaps: of the mirrored images.
+        flip_order: which keypoint each one is in a mirrored image.
+        shift: cells to the right, at most 1, interpolated; the first column is kept.
 
-    Source: ``SHIFT_HEATMAP`` of SimpleBaseline and HRNet.
+    Source: ``SHIFT_HEATMAP`` of SimpleBaseline and HRNet, by a whole cell; why that is too far: the
+    unbiased data processing of Huang et al., CVPR 2020.
     """
     mirrored = in_order(heatmaps.flip(3), flip_order)
-    return torch.cat([mirrored[..., :1], mirrored[..., :-1]], dim=3)
+    right = torch.cat([mirrored[..., :1], mirrored[..., :-1]], dim=3)
+    return shift * right + (1 - shift) * mirrored
