@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sspcm_kedro.data.instances import Instances
+from sspcm_kedro.data.instances import Instances, evenly_spaced
 
 
 def same(first: Instances, second: Instances) -> None:
@@ -60,3 +60,9 @@ def test_rows_and_channels(known):
 def test_columns_of_one_length(known):
     with pytest.raises(ValueError, match="one length"):
         replace(known, source_ids=np.array(["a"], object))
+
+
+def test_rows_are_evenly_spaced_and_no_more_than_there_are():
+    assert evenly_spaced(9, 3).tolist() == [0, 4, 8]
+    assert evenly_spaced(9, 1).tolist() == [0]
+    assert evenly_spaced(4, 10**15).tolist() == [0, 1, 2, 3]  # without an array of so many

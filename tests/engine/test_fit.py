@@ -158,6 +158,18 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_same_bits(batches, method,
         assert rest[0].step == (begun.epoch + 1) * STEPS
 
 
+def test_an_epoch_goes_on_where_another_kind_of_device_has_begun_it(batches, caplog):
+    """A CUDA generator's state has 16 bytes; what it would draw next, no other one knows."""
+    method, schedule = build("supervised"), StepDecay(2e-3, (), STEPS)
+    optimizer = adam(method, 2e-3)
+    settings = {"epochs": range(1), "steps": STEPS, "seed": SEED}
+    part = next(fit(method, batches.epoch, optimizer, schedule, interval=0.0, **settings))
+    moved = replace(part, generators=[torch.zeros(16, dtype=torch.uint8)])
+    (report,) = fit(method, batches.epoch, optimizer, schedule, begun=moved, **settings)
+    assert (report.epoch, report.step) == (0, STEPS)
+    assert caplog.text.count("begun on another kind of device") == 1
+
+
 @pytest.mark.parametrize("method", ["pose_dual", "sspcm", "sspcm, snapshots"])
 def test_hidden_labels_change_no_weight(method, batches):
     """A whole epoch on poisoned labels of the unlabeled people ends in identical weights."""

@@ -159,14 +159,18 @@ def test_an_unknown_number_of_people_is_said_and_not_guessed(make_project, capsy
 
 
 def test_a_cpu_is_measured_where_it_is_asked_for(make_project, capsys):
+    """With as many people of each kind to one of the other as a step of a round has."""
     project = make_project("probed")
-    project.run("plan", plan={"probe": True}, machine={"device": "cpu"})
+    sizes = {"round_batch": {"labeled": 8, "unlabeled": 24}}
+    project.run("plan", plan={"probe": True}, machine={"device": "cpu"}, training=sizes)
     plan = read_plan(project.data)
     seen = plan["throughput"]
-    assert (seen["measured"], seen["device"], seen["batch"]) == (True, "cpu", 2)
+    assert (seen["measured"], seen["device"]) == (True, "cpu")
+    assert (seen["labeled"], seen["unlabeled"]) == (2, 6)
     total = plan["method"]["flops"]["total"]
     assert plan["method"]["hours"] == pytest.approx(total / seen["tflops"] / 3.6e15)
-    assert "Measured:" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "in steps of 2 people with labels and 6 without, on noise" in printed
 
 
 def test_a_step_that_does_not_fit_is_an_error_that_says_what_to_do(make_project, monkeypatch):

@@ -27,7 +27,7 @@ from sspcm_kedro.pipelines.plan.cost import (
     prediction_flops,
     step_cost,
 )
-from sspcm_kedro.pipelines.plan.probe import measure, timed_step
+from sspcm_kedro.pipelines.plan.probe import Throughput, measure, timed_step
 from sspcm_kedro.pose.heatmap import HeatmapCodec
 
 B, K, H, W = 3, 7, 32, 24
@@ -243,10 +243,11 @@ def test_a_probe_divides_the_counted_flops_by_the_time_of_real_steps(monkeypatch
     monkeypatch.setattr("sspcm_kedro.pipelines.plan.probe.time.perf_counter", lambda: next(ticks))
     seen = measure(
         config("rounds"), SMALL, K, ViewConfig(input_hw=(64, 32)), TrainingConfig(),
-        MachineConfig(device="cpu"), size=2, flops=5 * 10**12, repeat=1,
+        MachineConfig(device="cpu"), labeled=2, unlabeled=6, repeat=1,
     )  # fmt: skip
-
-    assert (seen.tflops, seen.device, seen.batch) == (5.0, "cpu", 2)
+    batch = blank_batch(2, K, (64, 32), CODEC, unlabeled=True, stored=True, others=6)
+    counted = step_cost(blank_method(config("rounds"), SMALL, K, CODEC), batch).flops
+    assert seen == Throughput(counted / 1e12, "cpu", labeled=2, unlabeled=6)
 
 
 def test_one_backward_pass_through_all_keeps_what_every_network_needs():

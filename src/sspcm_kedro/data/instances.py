@@ -188,4 +188,4 @@ COLUMNS = tuple(field.name for field in fields(Instances) if field.name != "unit
 
 def evenly_spaced(count: int, most: int) -> np.ndarray:
     """Up to ``most`` row numbers, evenly over ``count`` rows, always the same."""
-    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))

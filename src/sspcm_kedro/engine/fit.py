@@ -1,5 +1,6 @@
 """The training loop: a generator that knows no files, trackers or stopping rules."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,8 @@ from sspcm_kedro.engine.optimizer import StepDecay
 from sspcm_kedro.errors import Diverged
 from sspcm_kedro.methods.base import Method, freeze_statistics
 from sspcm_kedro.seeds import Stream, place_of, stream_seed
+
+logger = logging.getLogger(__name__)
 
 CHECKS = 64
 """How often in an epoch several processes agree on whether to tell where it stands."""
@@ -131,7 +134,12 @@ def fit(
             first, people, before = begun.steps, begun.people // ranks.world(), begun.seconds
             for shard, rng, own in zip(mine, rngs, sums, strict=True):
                 own |= {name: value.to(device) for name, value in begun.sums[shard].items()}
-                rng.set_state(begun.generators[shard])
+                if rng.get_state().shape == begun.generators[shard].shape:
+                    rng.set_state(begun.generators[shard])
+                    continue
+                logger.warning("The epoch was begun on another kind of device, whose random "
+                               "numbers cannot be gone on with: new ones are drawn.")  # fmt: skip
+                rng.manual_seed(stream_seed(seed, Stream.STEPS, epoch, shard, first))
         began = told = time.perf_counter()
         shares = [batches(epoch, shard, first) for shard in mine]
         for i, parts in enumerate(zip(*shares, strict=True), start=first):

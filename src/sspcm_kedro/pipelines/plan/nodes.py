@@ -37,7 +37,8 @@ from sspcm_kedro.sources import SourceConfig
 from sspcm_kedro.sources.project import ProjectSource
 
 CPU_BATCH = 2
-"""People of each kind in a step that is timed on a CPU: a whole batch could take minutes."""
+"""The fewer of both kinds of people in a step that is timed on a CPU: a whole batch could take
+minutes."""
 
 
 class PeopleFacts(Settings):
@@ -109,8 +110,7 @@ def count_cost(
         )
         for name, config in (("method", method), ("comparison", comparison))
     }  # fmt: skip
-    step = trainings["method"]["step"]["rest"]["flops"]
-    throughput = _throughput(plan, method, network, keypoints, view, training, machine, step)
+    throughput = _throughput(plan, method, network, keypoints, view, training, machine)
     for entry in trainings.values():
         total, tflops = entry["flops"]["total"], throughput["tflops"]
         entry["hours_per_tflops"] = hours(total, 1)
@@ -241,7 +241,7 @@ def _total(parts: Mapping[str, float | None]) -> float:
 
 def _throughput(
     plan: PlanConfig, method: MethodConfig, network: NetworkConfig, keypoints: int,
-    view: ViewConfig, training: TrainingConfig, machine: MachineConfig, flops: int,
+    view: ViewConfig, training: TrainingConfig, machine: MachineConfig,
 ) -> dict[str, Any]:  # fmt: skip
     """What is given, or measured on the machine's device, or nothing."""
     if plan.tflops is not None:
@@ -249,12 +249,15 @@ def _throughput(
     device = machine.pick()
     if device.type == "cpu" and not plan.probe:
         return {"tflops": None, "measured": False}
-    size = CPU_BATCH if device.type == "cpu" else training.batch // training.shards
-    flops = flops * size // training.batch
+    labeled, unlabeled = (size // training.shards for size in training.sizes)
+    if device.type == "cpu":
+        share = CPU_BATCH / min(labeled, unlabeled)
+        labeled, unlabeled = round(share * labeled), round(share * unlabeled)
     try:
         measured = measure(
-            method, network, keypoints, view, training, machine, size=size, flops=flops
-        )
+            method, network, keypoints, view, training, machine,
+            labeled=labeled, unlabeled=unlabeled,
+        )  # fmt: skip
     except torch.OutOfMemoryError as error:
         rule = f"a step must fit into the memory of {device}, and does not"
         remedy = "Lower it, or set plan.tflops to plan for another device"

@@ -16,7 +16,7 @@ from sspcm_kedro.engine.precision import allow_tf32, set_precision
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.methods import MethodConfig
 from sspcm_kedro.nets import NetworkConfig
-from sspcm_kedro.pipelines.plan.cost import blank_batch, blank_method
+from sspcm_kedro.pipelines.plan.cost import META, blank_batch, blank_method, step_cost
 
 
 @dataclass(frozen=True)
@@ -26,35 +26,44 @@ class Throughput:
     Attributes:
         tflops: 10^12 counted FLOPs per second of whole training steps.
         device: as torch calls it.
-        batch: people of each kind in the steps that were timed.
+        labeled: people with labels in the steps that were timed.
+        unlabeled: people without.
     """
 
     tflops: float
     device: str
-    batch: int
+    labeled: int
+    unlabeled: int
 
 
 def measure(
     config: MethodConfig, network: NetworkConfig, keypoints: int, view: ViewConfig,
-    training: TrainingConfig, machine: MachineConfig, *, size: int, flops: int, repeat: int = 5,
+    training: TrainingConfig, machine: MachineConfig, *, labeled: int, unlabeled: int,
+    repeat: int = 5,
 ) -> Throughput:  # fmt: skip
     """Time real steps of a method on noise, its optimizer included; the median counts.
 
     Args:
         config: the method; it is given stored predictions, as in a round.
         network, keypoints, view, training, machine: of ``timed_step``.
-        size: people of each kind in a batch.
-        flops: what one such step was counted to be.
+        labeled: people with labels in a batch.
+        unlabeled: people without.
         repeat: steps that are timed; two go before, for the device to settle.
     """
+
+    def batch(device: torch.device) -> Batch:
+        return blank_batch(
+            labeled, keypoints, view.input_hw, view.codec, unlabeled=True, stored=True,
+            mirrors=view.mirrors, others=unlabeled, device=device,
+        )  # fmt: skip
+
+    method = blank_method(config, network, keypoints, view.codec, META, training.average_decay)
+    counted = step_cost(method, batch(META), whole=machine.compile in ("step", "graph"))
     device = machine.pick()
-    step = timed_step(config, network, keypoints, view, training, machine)
-    batch = blank_batch(
-        size, keypoints, view.input_hw, view.codec, unlabeled=True, stored=True,
-        mirrors=view.mirrors, device=device,
-    )  # fmt: skip
-    seconds = [step(batch) for _ in range(repeat + 2)]
-    return Throughput(flops / statistics.median(seconds[2:]) / 1e12, str(device), size)
+    step, given = timed_step(config, network, keypoints, view, training, machine), batch(device)
+    seconds = [step(given) for _ in range(repeat + 2)]
+    tflops = counted.flops / statistics.median(seconds[2:]) / 1e12
+    return Throughput(tflops, str(device), labeled, unlabeled)
 
 
 def timed_step(
