@@ -73,6 +73,25 @@ def test_a_bright_spot_lands_where_the_matrix_says(box, point, sigma, border):
     assert np.abs(center_of_mass(plane) - expected).max() < 0.5
 
 
+def test_a_window_of_too_many_pixels_is_cut_from_the_image_shrunk(monkeypatch):
+    """Points stay where they are; what is seen is as good as the same."""
+    image, box = blob(77.0, 160.0, (260, 200), 12), (7, 20, 187, 240)
+    whole, matrix = cropped(image, box)
+    monkeypatch.setattr("sspcm_kedro.data.crops.MOST_PIXELS", 260 * 200 / 2)
+    shrunk, _ = cropped(image, box)
+    assert not np.array_equal(whole, shrunk)
+    np.testing.assert_allclose(whole, shrunk, atol=12)
+    expected = matrix @ [77.0, 160.0, 1]
+    np.testing.assert_allclose(center_of_mass(shrunk), expected, atol=0.05)
+
+
+def test_a_panorama_is_cut_though_its_window_has_more_pixels_than_pillow_opens():
+    image = Image.new("RGB", (13000, 100), (90, 90, 90))
+    seen, matrix = cropped(image, (0, 0, 12999, 99))
+    assert seen.sum() == pytest.approx(90 * 13000 * 100 * matrix[0, 0] ** 2, rel=0.1)
+    assert not seen[:30].any() and not seen[34:].any()  # a thin line in the middle
+
+
 def test_outside_of_the_image_is_black_and_inside_is_untouched():
     """Every pixel whose source lies more than the filter's width from the edge."""
     white = Image.new("RGB", (50, 40), (255, 255, 255))

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 AT_ONCE = 16
 """Stored crops that a thread reads before it asks for more to do."""
+MOST_PIXELS = 89_000_000
+"""Of an image's window, black parts included; a larger one is cut from the image shrunk. Pillow
+warns from 89.5 million on and refuses twice as many, and a process needs three bytes for each."""
 
 
 class Crops:
@@ -148,6 +151,12 @@ def cut(image: Image.Image, matrix: np.ndarray, out_hw: tuple[int, int], border:
     # Pixel indices are centers, Pillow's boxes are edges: half a pixel on either side.
     left, top = ((-border - 0.5 - matrix[:, 2]) / factor + 0.5).tolist()
     right, bottom = left + out_hw[1] / factor, top + out_hw[0] / factor
+    if (excess := (right - left) * (bottom - top) / MOST_PIXELS) > 1:
+        shrink = int(
+            np.ceil(np.sqrt(excess))
+        )  # of whole blocks' means, which the filter shrinks on
+        image = image.reduce(shrink)
+        left, top, right, bottom = (edge / shrink for edge in (left, top, right, bottom))
     # Image.crop fills with black what lies outside; cutting first keeps large photographs cheap.
     x, y = int(np.floor(left)), int(np.floor(top))
     window = image.crop((x, y, int(np.ceil(right)), int(np.ceil(bottom))))
