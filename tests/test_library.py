@@ -73,6 +73,26 @@ def test_pixels_a_file_and_a_pillow_image_give_the_same(stored, tmp_path):
         np.testing.assert_array_equal(again.boxes, BOXES)
 
 
+def test_boxes_are_one_table_for_all_images_or_one_for_each(stored, tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels(1)).save(tmp_path / name)
+    model = sspcm_kedro.load(stored[1], device="cpu")
+    each = np.array([[[1, 2, 30, 40]], [[5, 6, 50, 60]]], np.float32)
+    for given in (each, list(each), each.tolist()):
+        assert model.predict(tmp_path, given).boxes.tolist() == [[1, 2, 30, 40], [5, 6, 50, 60]]
+    assert len(model.predict(tmp_path, each[0])) == 2
+    for wrong in ([[1, 2, 30, 40, 5, 6, 50, 60]], [[1, 2], [30, 40]]):
+        with pytest.raises(BadInput, match="must be a list of boxes"):
+            model.predict(tmp_path, wrong)
+
+
+def test_a_model_is_read_as_it_was_evaluated_also_without_a_measured_confidence(stored, tmp_path):
+    own = tmp_path / "trained_model.safetensors"
+    TrainedModelDataset(filepath=str(own)).save(replace(stored[0], flip_test=True))
+    assert sspcm_kedro.load(own, device="cpu").flip_test is True
+    assert sspcm_kedro.load(own, device="cpu", flip_test=False).flip_test is False
+
+
 def test_a_model_says_which_network_it_is_and_why(stored, tmp_path):
     trained, file = stored
     assert sspcm_kedro.load(file, device="cpu").choice == {}

@@ -145,7 +145,7 @@ def load(where: str | Path, *, flip_test: bool | None = None, device: str | None
         model, logged = served.model, served.flip_test
     else:
         model = _read_file(path)
-        logged = model.confidence is not None and model.confidence.flip_test
+        logged = model.flip_test
     mirrored = logged if flip_test is None else flip_test
     if mirrored and not model.view.mirrors:
         rule = "averages with the mirrored view, and training has mirrored nobody"
@@ -178,9 +178,9 @@ def _read(images: Any) -> Iterator[tuple[str, int, np.ndarray]]:
 
 def _boxes_of(boxes: Any, image: int) -> Any:
     """The boxes of one image, of all that were given."""
-    if boxes is None or isinstance(boxes, np.ndarray):
+    if boxes is None or (isinstance(boxes, np.ndarray) and boxes.ndim < 3):
         return boxes
-    given: Sequence[Any] = boxes
+    given: Sequence[Any] = list(boxes)
     if given and np.ndim(given[0]) == 1:  # one table as lists
         return given
     if image >= len(given):

@@ -132,11 +132,13 @@ def as_boxes(value: Any, image: np.ndarray, where: str) -> np.ndarray:
         return np.array([[0, 0, image.shape[1] - 1, image.shape[0] - 1]], np.float32)
     try:
         rows: Any = value
-        boxes = np.array([list(box) for box in rows], np.float32).reshape(-1, 4)
+        boxes = np.array([list(box) for box in rows], np.float32)
+        if boxes.size and boxes.shape[1:] != (4,):
+            raise ValueError("four numbers make a box")
     except (TypeError, ValueError) as error:
         rule = f"must be a list of boxes, found {shown(value)}"
         raise BadInput(where, rule, "Give each person [x0, y0, x1, y1] in pixels") from error
-    return boxes
+    return boxes.reshape(-1, 4)
 
 
 def read_logged(folder: Path) -> ServedModel:

@@ -35,15 +35,15 @@ def test_a_model_and_back(model, tmp_path):
     assert not found.network.training
 
 
-def test_the_file_holds_weights_three_texts_and_its_digest(model, tmp_path):
+def test_the_file_holds_weights_four_texts_and_its_digest(model, tmp_path):
     file = tmp_path / "model.safetensors"
     TrainedModelDataset(str(file)).save(model)
     with safe_open(file, framework="pt") as opened:
         assert set(opened.keys()) == set(model.network.state_dict())
-        assert set(opened.metadata()) == {"skeleton", "network", "view", "seal"}
+        assert set(opened.metadata()) == {"skeleton", "network", "view", "flip_test", "seal"}
         assert json.loads(opened.metadata()["network"])["kind"] == "small_baseline"
     shown = json.loads(str(TrainedModelDataset(str(file)).preview()))
-    assert set(shown) == {*model.network.state_dict(), "skeleton", "network", "view"}
+    assert set(shown) == {*model.network.state_dict(), "skeleton", "network", "view", "flip_test"}
 
 
 def test_a_file_of_something_else_is_refused_by_name(tmp_path):

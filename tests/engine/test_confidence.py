@@ -98,7 +98,9 @@ def test_probabilities_rise_with_scores_from_the_lowest_on():
 def model_of(confidence: Confidence | None) -> TrainedModel:
     torch.manual_seed(0)
     config = NetworkConfig.model_validate({"kind": "small_baseline"}).bare()
-    return TrainedModel(config.build(3).eval(), config, SKELETON, ViewConfig(), {}, confidence)
+    mirrored = confidence is not None and confidence.flip_test
+    network = config.build(3).eval()
+    return TrainedModel(network, config, SKELETON, ViewConfig(), {}, confidence, mirrored)
 
 
 def image() -> np.ndarray:
@@ -146,3 +148,6 @@ def test_a_model_without_it_tells_nothing_and_a_damaged_one_is_refused():
         TrainedModel.from_tensors(damaged, "model")
     sure = replace(bare, confidence=Confidence(1, 0, 0.1, "box", False))
     assert TrainedModel.from_tensors(sure.to_tensors(), "model").confidence == sure.confidence
+    before = model_of(Confidence(1, 0, 0.1, "box", True)).to_tensors()
+    del before["flip_test"]  # a file of before: as its confidence was measured
+    assert TrainedModel.from_tensors(before, "model").flip_test is True

@@ -264,15 +264,20 @@ def test_bars_are_the_scores():
 
 def test_quality_is_a_line_each_and_bars_for_the_share():
     rounds = [
-        {"teacher_a": 0.5, "teacher_b": 0.4, "mean": 0.55, "corrected": 0.7, "kept": 0.6},
-        {"teacher_a": 0.6, "teacher_b": 0.5, "mean": 0.65, "corrected": 0.8, "kept": 0.7},
-    ]
+        {"teacher_a": 0.5, "teacher_b": 0.4, "mean": 0.55, "corrected": 0.7, "kept": 0.6,
+         "kept_corrected": 0.9, "rejected": 0.3},
+        {"teacher_a": 0.6, "teacher_b": 0.5, "mean": 0.65, "corrected": 0.8, "kept": 0.7,
+         "kept_corrected": 0.95, "rejected": 0.4},
+    ]  # fmt: skip
     figure = charts.pseudo_label_quality(rounds)
     drawn(figure)
     (ax,) = figure.axes
     lines = lines_of(ax)
-    assert set(lines) == {"teacher a", "teacher b", "mean", "corrected (kept keypoints)"}
-    assert lines["corrected (kept keypoints)"].get_ydata().tolist() == [0.7, 0.8]
+    assert set(lines) == {"teacher a", "teacher b", "mean", "corrected", "corrected, kept",
+                          "corrected, not kept"}  # fmt: skip
+    assert lines["corrected"].get_ydata().tolist() == [0.7, 0.8]
+    assert lines["corrected, kept"].get_ydata().tolist() == [0.9, 0.95]
+    assert lines["corrected, not kept"].get_ydata().tolist() == [0.3, 0.4]
     assert [bar.get_height() for bar in ax.patches] == [0.6, 0.7]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2"]
     with pytest.raises(ValueError, match="at least one round"):

@@ -264,7 +264,7 @@ def test_a_network_is_stored_with_all_that_is_needed_to_use_it(record):
     checkpoint = learner.state({"fingerprint": "abc"})
     stored = TrainedModel.from_checkpoint(checkpoint, SKELETON, VIEW, network).to_tensors()
     expected = learner.method.networks["student"].state_dict()
-    assert set(stored) == {*expected, "skeleton", "network", "view"}
+    assert set(stored) == {*expected, "skeleton", "network", "view", "flip_test"}
     assert all(torch.equal(stored[key], value) for key, value in expected.items())
     assert Skeleton.from_dict(json.loads(stored["skeleton"])) == SKELETON
     assert NetworkConfig.model_validate_json(stored["network"]).model_dump() == {
@@ -327,7 +327,7 @@ def test_the_better_network_is_exported_and_says_why(people, better, average_dec
     assert measured["people"] == N and measured["labels"] == 3 * N
     assert measured["right"] == 1  # the other's are not
     of_both = (checkpoints["student"], checkpoints["baseline"], choice)
-    model = export(*of_both, *both, SKELETON, VIEW, network)
+    model = export(*of_both, *both, SKELETON, VIEW, network, unmirrored)
     tensors = model.to_tensors()
     assert model.confidence is not None
     assert model.confidence.to_dict() == json.loads(tensors["confidence"]) == measured["confidence"]
@@ -343,7 +343,10 @@ def test_the_better_network_is_exported_and_says_why(people, better, average_dec
     assert TrainedModel.from_tensors(tensors, "model").choice == {}
     blank = replace(people, visibility=np.zeros_like(people.visibility))
     assert measure_deployed(pair[0], blank, SKELETON, VIEW, unmirrored) == {}
-    assert export(*of_both, {}, {}, SKELETON, VIEW, network).confidence is None
+    mirrored = EVALUATION.model_copy(update={"flip_test": True})
+    model = export(*of_both, {}, {}, SKELETON, VIEW, network, mirrored)
+    again = TrainedModel.from_tensors(model.to_tensors(), "model")
+    assert (again.confidence, again.flip_test) == (None, True)
 
 
 def test_predictions_of_other_people_choose_nothing(people):

@@ -73,7 +73,7 @@ class CutOcclude:
         Args:
             images: normalized crops.
             keypoints: where limbs are, (x, y) in input pixels.
-            weights: only keypoints of weight above 0 are covered.
+            weights: keypoints of weight above 0 are covered, and any of a person without one.
             donors: where patches are cut, of the same size as the images.
             rng: draws keypoints, donors, centers and sizes.
         """
@@ -121,7 +121,7 @@ class JointCutout:
         Args:
             images: normalized crops, so that 0 is the mean color.
             keypoints: where limbs are, (x, y) in input pixels.
-            weights: only keypoints of weight above 0 are covered.
+            weights: keypoints of weight above 0 are covered, and any of a person without one.
             rng: draws keypoints, centers and sizes.
         """
         b, _, height, width = images.shape

@@ -32,6 +32,7 @@ class TrainedModel:
         choice: which network it is and why it is shipped, as ``engine.choice.Choice.to_dict`` says
             it; empty where nothing was compared.
         confidence: how likely its keypoints are right; None where that was not measured.
+        flip_test: whether it was evaluated as the mean with the mirrored view.
     """
 
     network: nn.Module
@@ -40,11 +41,13 @@ class TrainedModel:
     view: ViewConfig
     choice: dict[str, Any] = field(default_factory=dict)
     confidence: Confidence | None = None
+    flip_test: bool = False
 
     @classmethod
     def from_checkpoint(
         cls, checkpoint: State, skeleton: Skeleton, view: ViewConfig, network: NetworkConfig,
         choice: dict[str, Any] | None = None, confidence: Confidence | None = None,
+        flip_test: bool = False,
     ) -> "TrainedModel":  # fmt: skip
         """The network that a checkpoint deploys.
 
@@ -55,11 +58,12 @@ class TrainedModel:
             network: the networks of the run.
             choice: why it is shipped, if it was compared with another.
             confidence: how likely its keypoints are right, if that was measured.
+            flip_test: whether it was evaluated as the mean with the mirrored view.
         """
         name = checkpoint["deployed"]
         net = networks_of(checkpoint, network, skeleton.size, stride=view.stride)[name]
         own = NetworkConfig(network.of(name).bare())
-        return cls(net, own, skeleton, view, choice or {}, confidence)
+        return cls(net, own, skeleton, view, choice or {}, confidence, flip_test)
 
     @classmethod
     def from_tensors(cls, saved: dict[str, Any], where: object) -> "TrainedModel":
@@ -78,6 +82,8 @@ class TrainedModel:
             choice = json.loads(saved.get("choice", "{}"))
             sure = saved.get("confidence")
             confidence = None if sure is None else Confidence.from_dict(json.loads(sure))
+            of_before = confidence is not None and confidence.flip_test
+            flip_test = json.loads(saved["flip_test"]) if "flip_test" in saved else of_before
             config = NetworkConfig.model_validate_json(saved["network"]).bare()
             network = config.build(skeleton.size, stride=view.stride)
             network.load_state_dict({k: v for k, v in saved.items() if isinstance(v, Tensor)})
@@ -87,17 +93,18 @@ class TrainedModel:
             remedy = "Use the file that this project's evaluation writes"
             raise BadInput(where, f"{rule} ({cause})", remedy) from error
         network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        return cls(network.eval(), config, skeleton, view, choice, confidence)
+        return cls(network.eval(), config, skeleton, view, choice, confidence, flip_test)
 
     def to_tensors(self) -> dict[str, Any]:
         """The weights by name; and as JSON, what the network, its view and its keypoints are, and
-        where there are such, why it is shipped and how likely it is right."""
+        where there are such, why it is shipped and how likely it is right; and ``flip_test``."""
         sure = self.confidence
         return {
             **self.network.state_dict(),
             "skeleton": json.dumps(self.skeleton.to_dict()),
             "network": self.config.model_dump_json(),
             "view": self.view.model_dump_json(),
+            "flip_test": json.dumps(self.flip_test),
             **({"choice": json.dumps(self.choice)} if self.choice else {}),
             **({"confidence": json.dumps(sure.to_dict())} if sure else {}),
         }

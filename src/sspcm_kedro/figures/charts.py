@@ -15,7 +15,9 @@ from sspcm_kedro.engine.evaluate import HEADLINES
 from sspcm_kedro.figures.style import SPARE_COLORS, color_of, legend_below, readable
 
 _LINE_STYLES = ("-", "--", ":", "-.")
-_QUALITIES = ("teacher_a", "teacher_b", "mean", "corrected", "rejected")
+_QUALITIES = ("teacher_a", "teacher_b", "mean", "corrected", "kept_corrected", "rejected")
+_PARTS = {"kept_corrected": "corrected, kept", "rejected": "corrected, not kept"}
+_PART_LINES = {"kept_corrected": ":", "rejected": "--"}
 _FEW_POINTS = 40
 _MANY_STAGES = 8
 
@@ -196,8 +198,9 @@ def pseudo_label_quality(
 
     Args:
         rounds: one record a round: accuracy (PCK, 0 to 1) under ``teacher_a``, ``teacher_b``,
-            ``mean``, ``corrected`` (of the keypoints kept) and ``rejected``; the share under
-            ``kept``; its number or name under ``round`` (default: 1, 2, ...). Missing is nan.
+            ``mean``, ``corrected``, and of the corrected labels ``kept_corrected`` and
+            ``rejected``; the share under ``kept``; its number or name under ``round`` (default:
+            1, 2, ...). Missing is nan.
         pck_unit: what PCK measures by, to be named beside it.
 
     Raises:
@@ -212,8 +215,8 @@ def pseudo_label_quality(
         if np.isfinite(values).any():
             ax.plot(
                 places, values, marker="o", color=color_of(quality),
-                linestyle="--" if quality == "rejected" else "-",
-                label={"corrected": "corrected (kept keypoints)"}.get(quality, readable(quality)),
+                label=_PARTS.get(quality, readable(quality)),
+                linestyle=_PART_LINES.get(quality, "-"),
             )  # fmt: skip
     kept = np.array([row.get("kept", np.nan) for row in rounds], dtype=np.float64)
     ax.bar(places, kept, 0.5, color="#dddddd", zorder=0, label="share of keypoints kept")

@@ -12,6 +12,7 @@ NETWORK_COLORS = {
     "baseline": "#555555",
     "mean": "#009988",
     "corrected": "#228833",
+    "kept_corrected": "#228833",
     "rejected": "#cc3311",
 }
 """One color a network or kind of pseudo-label, the same in every figure."""

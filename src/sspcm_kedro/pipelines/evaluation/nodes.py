@@ -230,6 +230,7 @@ def export(
     skeleton: Skeleton,
     view: ViewConfig,
     network: NetworkConfig,
+    evaluation: EvaluationConfig,
 ) -> TrainedModel:
     """The network that is shipped, why, and how likely it is right.
 
@@ -242,6 +243,7 @@ def export(
         skeleton: what both were trained on.
         view: how people were shown to them.
         network: the networks of the run.
+        evaluation: how its predictions were read.
     """
     ships, measured = (
         (checkpoint, reliability)
@@ -249,7 +251,9 @@ def export(
         else (comparison, comparison_reliability)
     )
     confidence = Confidence.in_report(measured)
-    return TrainedModel.from_checkpoint(ships, skeleton, view, network, choice, confidence)
+    return TrainedModel.from_checkpoint(
+        ships, skeleton, view, network, choice, confidence, evaluation.averages_mirrored(view)
+    )
 
 
 def collect(

@@ -55,7 +55,7 @@ def create_pipeline(rounds: int) -> Pipeline:
         Node(measure_deployed, {**MEASURE, "predictions": "validation_predictions"},
              "network_reliability", name="measure_network"),
         Node(export,
-             NETWORK | last | by_name("choice", "comparison_reliability",
+             NETWORK | last | by_name("choice", "comparison_reliability", "params:evaluation",
                                       comparison="comparison_checkpoint",
                                       reliability="network_reliability"),
              "trained_model", name="export"),

@@ -19,10 +19,11 @@ WEB = files("sspcm_kedro.pipelines.reporting") / "web"
 FIGURES = {
     "learning_curves": (
         "Learning curves",
-        "Scores on validation people after each epoch of training, what training minimizes (loss, "
-        "without a unit, less is better), and the share of pseudo-labels that were kept. Across: "
-        "optimizer steps. Solid lines are the method's networks, dashed ones the comparison. A "
-        "gray line marks the first epoch of a stage.",
+        "Scores on some of the validation people (monitor.people) after each epoch of training, "
+        "without the mirrored view unless monitor.flip_test says so; what training minimizes "
+        "(loss, without a unit, less is better), and the share of pseudo-labels that were kept. "
+        "Across: optimizer steps. Solid lines are the method's networks, dashed ones the "
+        "comparison. A gray line marks the first epoch of a stage.",
     ),
     "per_keypoint_pck": (
         "Found keypoints of every network",
@@ -39,8 +40,9 @@ FIGURES = {
         "Some unlabeled people of the last round, evenly taken. Before: what the labeling networks "
         "see. After: the one label made of it. Green dots are kept, red crosses are not: most "
         "methods that learn from stored labels learn from kept ones alone; many_view learns from "
-        "each, as high as it is likely to be right, and pastes limbs over kept ones alone. White "
-        "lines are the truth, where it is known; training never saw it.",
+        "each, as high as it is likely to be right, and pastes limbs over kept ones, or over any "
+        "of a person who has none. White lines are the truth, where it is known; training never "
+        "saw it.",
     ),
     "reliability_diagram": (
         "Do the probabilities hold?",
