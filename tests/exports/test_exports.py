@@ -67,6 +67,29 @@ def test_tables_of_one_animal_have_three_rows_of_head_and_a_row_a_frame(kind, na
     np.testing.assert_allclose(walk.loc[1].to_numpy().reshape(3, 3), together[2])
 
 
+@pytest.mark.parametrize(
+    ("videos", "names"),
+    [(("a/run.mp4", "b/walk.avi"), ["run", "walk"]),
+     (("day1/cam.mp4", "day2/cam.mp4"), ["day1/cam", "day2/cam"]),
+     (("film.mp4", "film.avi"), ["film.mp4", "film.avi"]),
+     (("day1/cam.mp4", "day1/cam.avi", "day2/cam.mp4", "cam.mov", "run.mp4"),
+      ["day1/cam.mp4", "day1/cam.avi", "day2/cam", "cam", "run"]),
+     (("film.mp4", "film.avi", "film.mp4.avi"), ["film.mp4", "film.avi", "film.mp4.avi"])],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "end"), [("deeplabcut", "DLC_sspcm.csv"), ("lightning_pose", ".csv")]
+)
+def test_no_video_takes_the_table_of_another(videos, names, kind, end):
+    n = len(videos)
+    points = np.arange(n * 6, dtype=float).reshape(n, 3, 2)
+    made = Predictions(SKELETON, points, np.full((n, 3), 0.5), videos, np.full((n, 2), 99),
+                       frames=np.zeros(n, int), frame_counts=dict.fromkeys(videos, 1))  # fmt: skip
+    files = export_predictions(kind, made)
+    assert list(files) == [f"{name}{end}" for name in names]
+    tables = [read_table(content).xs("x", axis=1, level="coords") for content in files.values()]
+    assert [table.to_numpy().tolist() for table in tables] == points[:, None, :, 0].tolist()
+
+
 def test_sleap_io_reads_the_labels_of_several_animals_as_deeplabcut_has_them(tmp_path):
     (content,) = export_drafts("deeplabcut", on_images()).values()
     table = read_table(content, 4)

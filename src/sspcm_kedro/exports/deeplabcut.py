@@ -1,6 +1,6 @@
 """DeepLabCut's CSV: a file a video, or one for all images."""
 
-from sspcm_kedro.exports.predictions import Predictions, stem
+from sspcm_kedro.exports.predictions import Predictions
 from sspcm_kedro.exports.table import rows_of, write_table
 
 SCORER = "DLC_sspcm"
@@ -9,15 +9,15 @@ SCORER = "DLC_sspcm"
 def export_deeplabcut(predictions: Predictions) -> dict[str, bytes]:
     """A table for each video, ``<video>DLC_sspcm.csv``, or ``imagesDLC_sspcm.csv``.
 
+    Names of videos that would be the same keep the folder, or the suffix (``short_names``).
+
     Three rows of head (scorer, bodyparts, coords), with several animals on an image a fourth
     (individuals); then a row a frame with x, y and likelihood; cells of what is not there are NaN.
     """
-    files = [None] if predictions.frames is None else list(dict.fromkeys(
-        [*predictions.files, *predictions.frame_counts]))  # fmt: skip
     tables = {}
-    for file in files:
+    for file, name in predictions.tables().items():
         text = write_table(predictions, *rows_of(predictions, file), SCORER)
-        tables[f"{stem(file) if file else 'images'}{SCORER}.csv"] = text.encode()
+        tables[f"{name or 'images'}{SCORER}.csv"] = text.encode()
     return tables
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.exports.predictions import Predictions, stem
+from sspcm_kedro.exports.predictions import Predictions
 from sspcm_kedro.exports.table import rows_of, write_table
 
 SCORER = "heatmap_tracker"
@@ -12,17 +12,17 @@ SCORER = "heatmap_tracker"
 def export_lightning_pose(predictions: Predictions) -> dict[str, bytes]:
     """A table for each video, ``<video>.csv``, or ``predictions.csv`` for images.
 
+    Names of videos that would be the same keep the folder, or the suffix (``short_names``).
+
     Raises:
         BadInput: several are on one image.
     """
-    files = [None] if predictions.frames is None else list(dict.fromkeys(
-        [*predictions.files, *predictions.frame_counts]))  # fmt: skip
     tables = {}
-    for file in files:
+    for file, name in predictions.tables().items():
         names, rows = rows_of(predictions, file)
         _need_one(names, rows)
         text = write_table(predictions, names, rows, SCORER)
-        tables[f"{stem(file) if file else 'predictions'}.csv"] = text.encode()
+        tables[f"{name or 'predictions'}.csv"] = text.encode()
     return tables
 
 

@@ -1,6 +1,7 @@
 """Predicted keypoints as arrays, which every format is written from."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -45,6 +46,12 @@ class Predictions:
             if value is not None and np.shape(value) != shape:
                 raise ValueError(f"{name} must be {shape}, got {np.shape(value)}")
 
+    def tables(self) -> dict[str | None, str]:
+        """The videos that get a table each, and what it is called; of images None, once."""
+        if self.frames is None:
+            return {None: ""}
+        return {**short_names([*self.files, *self.frame_counts])}
+
     def present(self) -> np.ndarray:
         """(n, k) which keypoints there are."""
         return np.asarray(np.isfinite(self.keypoints).all(axis=-1))
@@ -73,6 +80,17 @@ class Predictions:
         return np.where(present.any(axis=1), boxes, 0.0)
 
 
-def stem(file: str) -> str:
-    """The name of a file without folders and suffix."""
-    return PurePath(file).stem
+def short_names(files: Iterable[str]) -> dict[str, str]:
+    """What tables of files are called: without folders and suffix; with folders where several
+    would be called the same, and where those still are, with the suffix too."""
+    paths = {file: PurePath(file) for file in files}
+    forms = {file: (path.stem, path.with_suffix("").as_posix(), file)
+             for file, path in paths.items()}  # fmt: skip
+    chosen = dict.fromkeys(forms, 0)
+    while True:
+        names = {file: forms[file][form] for file, form in chosen.items()}
+        count = Counter(names.values())
+        shared = [file for file, form in chosen.items() if form < 2 and count[names[file]] > 1]
+        if not shared:
+            return names
+        chosen |= {file: chosen[file] + 1 for file in shared}
