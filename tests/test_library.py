@@ -119,6 +119,24 @@ def test_a_folder_gives_its_images_by_name(stored, tmp_path):
         model.predict(tmp_path, [BOXES])
 
 
+def test_orientation_tags_are_ignored_with_a_warning(stored, tmp_path, caplog):
+    model, tags = sspcm_kedro.load(stored[1], device="cpu"), Image.Exif()
+    tags[0x0112] = 6
+    Image.fromarray(pixels(0)).save(tmp_path / "a.jpeg")
+    for name in ("b.jpeg", "c.jpeg"):
+        Image.fromarray(pixels(1)).save(tmp_path / name, exif=tags)
+    model.predict(tmp_path / "a.jpeg")
+    assert not caplog.records
+    turned = tmp_path / "b.jpeg"
+    assert model.predict(turned).boxes.tolist() == [[0, 0, 69, 89]]
+    model.predict(tmp_path)
+    model.predict(Image.open(turned))
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    rule = "images have an orientation tag (EXIF), which is ignored: labels and predictions are of"
+    for count, first, line in zip((1, 2, 1), (turned, turned, "a Pillow image"), said, strict=True):
+        assert line.startswith(f"{count} {rule}") and line.endswith(f"(the first: {first})")
+
+
 def test_a_video_gives_its_frames_in_order(stored, tmp_path):
     trained, file = stored
     frames = (VideoFrame(i, i / 10, pixels(i, (48, 64))) for i in range(3))

@@ -11,7 +11,7 @@ from kedro.io import DatasetError
 from PIL import Image
 
 from sspcm_kedro.data import video
-from sspcm_kedro.data.image_file import read_rgb
+from sspcm_kedro.data.image_file import is_shown_turned, is_turned, read_rgb
 from sspcm_kedro.data.video_stream import stream_video
 from sspcm_kedro.datasets.trained_model import TrainedModelDataset
 from sspcm_kedro.engine.confidence import Confidence
@@ -19,6 +19,7 @@ from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frames import predict_frames
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.serving import WEIGHTS, as_boxes, read_logged
+from sspcm_kedro.sources.checks import warn_of
 from sspcm_kedro.sources.image_folder import read_image_folder
 
 
@@ -82,6 +83,8 @@ class Model:
 
     def predict(self, images: Any, boxes: Any = None) -> Poses:
         """The keypoints of everybody in images.
+
+        Orientation tags (EXIF) are ignored, with a warning: places are those of the stored pixels.
 
         Args:
             images: a file, a folder (its images by name, also of folders in it) or a video; or
@@ -165,14 +168,18 @@ def _read(images: Any) -> Iterator[tuple[str, int, np.ndarray]]:
     if isinstance(images, np.ndarray):
         yield "", 0, images
     elif isinstance(images, Image.Image):
+        warn_of("turned", ["a Pillow image"] * is_turned(images))
         yield "", 0, np.asarray(images.convert("RGB"))
     elif Path(images).is_dir():
-        for number, path in enumerate(read_image_folder(Path(images)).paths):
+        paths = read_image_folder(Path(images)).paths.tolist()
+        warn_of("turned", [path for path in paths if is_shown_turned(path)])
+        for number, path in enumerate(paths):
             yield str(path), number, np.asarray(read_rgb(path))
     elif Path(images).suffix.lower() in video.SUFFIXES:
         for frame in stream_video(Path(images)):
             yield str(images), frame.index, frame.image
     else:
+        warn_of("turned", [str(images)] * is_shown_turned(images))
         yield str(images), 0, np.asarray(read_rgb(images))
 
 

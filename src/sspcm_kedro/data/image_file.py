@@ -107,6 +107,15 @@ def is_turned(image: Image.Image) -> bool:
         return False
 
 
+def is_shown_turned(path: str | Path) -> bool:
+    """The same of an image file, from its header; TIFF files are turned as they are opened.
+
+    Raises:
+        UnreadableImage: as ``stored_hw``.
+    """
+    return _opened(path, lambda image: "exif" in image.info and is_turned(image))
+
+
 def _opened(path: str | Path, use: Callable[[Image.Image], T], content: bytes | None = None) -> T:
     """What ``use`` makes of an image file, of which the content may have been read already."""
     try:

@@ -22,6 +22,7 @@ from sspcm_kedro.data.image_file import (
     DEEP_MODES,
     UnreadableImage,
     decode,
+    is_shown_turned,
     is_turned,
     stored_hw,
 )
@@ -250,10 +251,8 @@ def check_images(
         rule += f"{(one.height, one.width)}"
         remedy = "Annotate the size of the stored pixels; orientation tags (EXIF) are ignored"
         _refuse_images(resized, rule, remedy)
-    for trait, meaning in _TRAITS.items():
-        having = [path for path, one in seen.items() if getattr(one, trait)]
-        if having:
-            logger.warning("%d images %s (the first: %s)", len(having), meaning, having[0])
+    for trait in _TRAITS:
+        warn_of(trait, [path for path, one in seen.items() if getattr(one, trait)])
     checksums = np.array([seen[path].crc32 for path in instances.paths], np.int64)
     table = pd.DataFrame(sorted(set(seen.values())), columns=list(LEDGER))
     return replace(instances, checksums=checksums), table
@@ -270,6 +269,40 @@ def _refuse_images(paths: Sequence[str], rule: str, remedy: str) -> None:
         rest = f" and {more} others" if more > 0 else ""
         rule += f" (and {len(names)} more like it: {', '.join(names[:NAMED])}{rest})"
     raise BadInput(Path(paths[0]), rule, remedy)
+
+
+_UPRIGHT = (
+    "Write them as they are shown: exiftran -ai FILE, or Pillow's ImageOps.exif_transpose. Labels "
+    "that were placed on them as they are shown fit then; place others again"
+)
+
+
+def refuse_turned(paths: Iterable[Path]) -> None:
+    """Refuse labeled images that are shown turned, of tools that label them as they are shown.
+
+    Raises:
+        BadInput: images have an orientation tag (EXIF).
+    """
+    distinct = [str(path) for path in dict.fromkeys(paths)]
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        turned = [path for path, is_so in zip(distinct, pool.map(_is_turned, distinct), strict=True)
+                  if is_so]  # fmt: skip
+    if turned:
+        rule = "the image must lie in its file as the tool shows it, and an orientation tag (EXIF) "
+        _refuse_images(turned, f"{rule}turns it: labels are of other pixels", _UPRIGHT)
+
+
+def _is_turned(path: str) -> bool:
+    try:
+        return is_shown_turned(path)
+    except UnreadableImage:  # that it is broken is said of all such images, as they are decoded
+        return False
+
+
+def warn_of(trait: str, paths: Sequence[str]) -> None:
+    """Log that these images are "turned" (EXIF) or "deep", and what that means."""
+    if paths:
+        logger.warning("%d images %s (the first: %s)", len(paths), _TRAITS[trait], paths[0])
 
 
 _TRAITS = {

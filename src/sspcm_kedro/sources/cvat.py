@@ -55,6 +55,7 @@ class CvatSource(ProjectSource):
                 rest.append(name)
                 continue
             people += _people(f"{file}, image {name}", image, names, found[name], name)
+        checks.refuse_turned(person.path for person in people)
         pool = unlabeled_images([found[name] for name in rest], rest, skeleton.size)
         return self.source_of(file, skeleton, people, pool)
 

@@ -60,6 +60,7 @@ class LabelStudioSource(ProjectSource):
                 rest.append(image)
             else:
                 people += _people(where, result, names, found[image], image)
+        checks.refuse_turned(person.path for person in people)
         pool = unlabeled_images([found[image] for image in rest], rest, skeleton.size)
         return self.source_of(file, skeleton, people, pool)
 

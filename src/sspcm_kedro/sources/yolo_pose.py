@@ -84,6 +84,7 @@ class YoloPoseSource(ProjectSource):
         people: list[Labeled] = []
         for path, (height, width) in zip(with_file, sizes, strict=True):
             people += _people(path, self._name(path), (height, width), skeleton.size, dims)
+        checks.refuse_turned(person.path for person in people)
         names = [self._name(path) for path in others]
         return people, unlabeled_images(others, names, skeleton.size)
 
