@@ -119,6 +119,34 @@ def test_tracks_are_individuals_of_the_table():
         export_predictions("deeplabcut", twice)
 
 
+@pytest.mark.parametrize("kind", ["deeplabcut", "lightning_pose"])
+def test_one_animal_whom_the_tracker_has_lost_is_one(kind):
+    """As frame 1 without anybody, after which it has another track."""
+    lost = predictions(files=("run.mp4",) * 3, frames=np.array([0, 2, 3]), frame_counts={},
+                       tracks=np.array([0, 1, 1]))  # fmt: skip
+    ((_, content),) = export_predictions(kind, lost).items()
+    assert [line.split(b",")[0] for line in content.splitlines()] == [
+        b"scorer", b"bodyparts", b"coords", b"0", b"1", b"2", b"3"]  # fmt: skip
+    nose = read_table(content).xs("x", axis=1, level="coords").xs("nose", axis=1, level="bodyparts")
+    np.testing.assert_array_equal(nose.to_numpy()[:, 0], [10.5, np.nan, 11.5, 1])
+
+
+def test_individuals_of_a_table_are_those_of_its_own_video():
+    both = predictions(files=("a.mp4", "b.mp4", "b.mp4"), frames=np.array([0, 0, 0]),
+                       frame_counts={"c.mp4": 1}, tracks=np.array([4, 3, 1]))  # fmt: skip
+    files = export_predictions("deeplabcut", both)
+    heads = {name: [line.split(b",")[0].decode() for line in content.splitlines()][:-1]
+             for name, content in files.items()}  # fmt: skip
+    one = ["scorer", "bodyparts", "coords"]
+    several = ["scorer", "individuals", "bodyparts", "coords"]
+    assert heads == {"aDLC_sspcm.csv": one, "bDLC_sspcm.csv": several, "cDLC_sspcm.csv": one}
+    table = read_table(files["bDLC_sspcm.csv"], 4)
+    assert table.columns.get_level_values("individuals").unique().tolist() == ["animal2", "animal4"]
+    nose = table.xs("x", axis=1, level="coords").xs("nose", axis=1, level="bodyparts")
+    assert nose.to_numpy().tolist() == [[1.0, 11.5]]
+    assert read_table(files["cDLC_sspcm.csv"]).shape == (1, 9)
+
+
 def test_lightning_pose_has_one_animal_an_image():
     with pytest.raises(BadInput, match=r"a b\.png: lightning-pose's tables have one animal"):
         export_drafts("lightning_pose", on_images())

@@ -32,27 +32,30 @@ def rows_of(predictions: Predictions, file: str | None) -> tuple[list[str], np.n
 def columns_of(predictions: Predictions, rows: np.ndarray) -> tuple[list[str], np.ndarray]:
     """What the individuals are called, and the individual (n) of each instance.
 
-    They are the tracks where those are known, else the first, second, ... of an image.
+    They are the table's tracks where those are known, else the first, second, ... of an image.
+    Where never two are on an image there is one: a tracker calls it anew after it had lost it.
 
     Raises:
         BadInput: a track is twice on one image.
     """
-    here = rows >= 0
+    here, columns = rows >= 0, np.zeros(len(rows), np.int64)
+    if np.unique(rows[here]).size == here.sum():
+        return ["animal1"], columns
     tracks = predictions.tracks
     if tracks is not None and (tracks[here] >= 0).all():
-        known, columns = np.unique(tracks, return_inverse=True)
+        known, columns[here] = np.unique(tracks[here], return_inverse=True)
         pairs = Counter(zip(rows[here].tolist(), columns[here].tolist(), strict=True))
         twice = next((pair for pair, count in pairs.items() if count > 1), None)
         if twice:
             rule = f"a track must be on an image once, and {known[twice[1]]} is there again"
             raise BadInput(f"predictions, row {twice[0]}", rule, "Write them without tracks")
         return [f"animal{track + 1}" for track in known.tolist()], columns
-    columns, seen = np.zeros(len(rows), np.int64), dict[int, int]()
+    seen = dict[int, int]()
     for place, row in enumerate(rows.tolist()):
         if row >= 0:
             columns[place] = seen.get(row, 0)
             seen[row] = int(columns[place]) + 1
-    return [f"animal{number + 1}" for number in range(max(seen.values(), default=1))], columns
+    return [f"animal{number + 1}" for number in range(max(seen.values()))], columns
 
 
 def write_table(
