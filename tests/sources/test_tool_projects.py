@@ -57,6 +57,17 @@ def test_yolo_pose(tmp_path):
     assert read.unlabeled is None  # it has no box
 
 
+def test_companions_that_macos_makes_of_files_are_none_of_a_yolo_set(tmp_path):
+    record = formats.write_yolo_pose(tmp_path, SHOWN, pictures(1, seed=4))
+    for name in ("images/train/._train0.jpg", "labels/train/._train0.txt",
+                 "images/train/._train1.jpg", "images/val/__MACOSX/._val0.jpg"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7" + b"\xff" * 100)
+    read = source(record).read()
+    the_same(read.annotated, SHOWN)
+    assert read.validation is not None and len(read.validation) == 1
+
+
 def test_label_studio(tmp_path):
     record = formats.write_label_studio(tmp_path, SHOWN)
     read = source(record).read()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.sources import checks
-from sspcm_kedro.sources.image_folder import SUFFIXES
+from sspcm_kedro.sources.image_folder import is_image
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 """What Label Studio puts before the names of uploaded files."""
@@ -24,7 +24,7 @@ def find_moved_images(file: Path, names: Iterable[str], folder: Path) -> dict[st
     checks.need_folder(folder)
     of_name: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
+        if is_image(path.relative_to(folder)) and path.is_file():
             of_name[path.name].append(path)
     found, absent = {}, []
     for name in dict.fromkeys(names):

@@ -10,7 +10,7 @@ from sspcm_kedro.data.source import Source
 from sspcm_kedro.errors import BadInput, shown
 from sspcm_kedro.pose.skeleton import COCO, Skeleton
 from sspcm_kedro.sources import checks
-from sspcm_kedro.sources.image_folder import SUFFIXES
+from sspcm_kedro.sources.image_folder import is_image
 from sspcm_kedro.sources.labeled import Labeled, unlabeled_images
 from sspcm_kedro.sources.moved_files import find_moved_folder
 from sspcm_kedro.sources.project import ProjectSource
@@ -76,7 +76,7 @@ class YoloPoseSource(ProjectSource):
                 rule = f"must name a folder of images in {self.root}, found {shown(place)}"
                 raise BadInput(f"{file}, {part}", rule, "Copy the images there, or correct it")
             images += [path for path in sorted(folder.rglob("*"))
-                       if path.suffix.lower() in SUFFIXES and path.is_file()]  # fmt: skip
+                       if is_image(path.relative_to(folder)) and path.is_file()]  # fmt: skip
         labels = [_label_file(path) for path in images]
         with_file = [path for path, label in zip(images, labels, strict=True) if label.is_file()]
         others = [path for path, label in zip(images, labels, strict=True) if not label.is_file()]
