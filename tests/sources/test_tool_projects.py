@@ -83,6 +83,28 @@ def test_cvat(tmp_path):
     assert read.skeleton.limbs == ((1, 0),)
 
 
+def test_frames_of_a_cvat_video_task_are_named_without_suffix(tmp_path):
+    record = formats.write_cvat(tmp_path, SHOWN)
+    file = tmp_path / "annotations.xml"
+    text = file.read_text()
+    for place in (0, 1):
+        text = text.replace(f"day 1\\{place}.jpg", f"frame.{place:06d}")
+        frame = tmp_path / f"images/frame.{place:06d}.PNG"
+        (tmp_path / f"images/{place}.jpg").rename(frame)
+    file.write_text(text)
+    read = source(record).read()
+    the_same(read.annotated, SHOWN)
+    assert [Path(path).name for path in read.annotated.paths] == [
+        "frame.000000.PNG", "frame.000000.PNG", "frame.000001.PNG", "frame.000001.PNG"]  # fmt: skip
+    Image.new("RGB", (8, 6)).save(tmp_path / "images/frame.000001.jpg")
+    with pytest.raises(BadInput, match=r"frame\.000001: the image may be .*01\.PNG or .*01\.jpg"):
+        source(record).read()
+    for path in (tmp_path / "images").glob("frame.000001.*"):
+        path.unlink()
+    with pytest.raises(BadInput, match=r"image frame\.000001: the image must be in .*images"):
+        source(record).read()
+
+
 def test_one_on_each_image_has_the_whole_image_and_the_others_are_unlabeled(tmp_path):
     one = pictures(2, seed=3)
     record = formats.write_cvat(tmp_path, one)

@@ -16,21 +16,26 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 def find_moved_images(file: Path, names: Iterable[str], folder: Path) -> dict[str, Path]:
     """The image below the folder for each name: the one whose path has the longest end in common.
 
-    Names may be those of another computer, with either separator.
+    Names may be those of another computer, with either separator. One without an image's suffix
+    (CVAT's frame_000000 of a video) is of the image that is called so but for the suffix.
 
     Raises:
         BadInput: no image has a name's last part, or several share as much with it.
     """
     checks.need_folder(folder)
     of_name: dict[str, list[Path]] = defaultdict(list)
+    of_stem: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):
         if is_image(path.relative_to(folder)) and path.is_file():
             of_name[path.name].append(path)
+            of_stem[path.stem].append(path)
     found, absent = {}, []
     for name in dict.fromkeys(names):
         parts = parts_of(name)
         last = parts[-1] if parts else ""
         candidates = of_name.get(last) or of_name.get(_UPLOADED.sub("", last)) or []
+        if not candidates and not is_image(Path(last)):
+            candidates = of_stem.get(last, [])
         shared = [_shared_end(path.parts[:-1], parts[:-1]) for path in candidates]
         best = [path for path, many in zip(candidates, shared, strict=True) if many == max(shared)]
         if len(best) > 1:
