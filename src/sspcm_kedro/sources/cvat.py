@@ -41,10 +41,9 @@ class CvatSource(ProjectSource):
 
     def read(self, made_folder: Path | None = None) -> Source:
         file = self.root / self.labels
-        top = _parse(file)
+        top, found = self._parsed()
         images = top.findall("image")
-        listed = [image.get("name", "") for image in images]
-        found = find_moved_images(file, listed, self.root / self.images)
+        listed = [_name_of(image) for image in images]
         drawn = [label for image in images for label in _labels_of(image)]
         names = self.names or tuple(dict.fromkeys([*_listed_names(top, drawn), *drawn]))
         skeleton = self.own_skeleton(file, names, _limbs(top, names), category="person")
@@ -57,7 +56,18 @@ class CvatSource(ProjectSource):
             people += _people(f"{file}, image {name}", image, names, found[name], name)
         checks.refuse_turned(person.path for person in people)
         pool = unlabeled_images([found[name] for name in rest], rest, skeleton.size)
-        return self.source_of(file, skeleton, people, pool)
+        return self.source_of(file, skeleton, people, pool, listed=found.values())
+
+    def listed_images(self) -> set[Path]:
+        """The images that the file names, whoever is on them."""
+        return set(self._parsed()[1].values())
+
+    def _parsed(self) -> tuple[Element, dict[str, Path]]:
+        """The file's content, and where the images lie that it names."""
+        file = self.root / self.labels
+        top = _parse(file)
+        names = map(_name_of, top.findall("image"))
+        return top, find_moved_images(file, names, self.root / self.images)
 
 
 def _parse(file: Path) -> Element:
@@ -73,6 +83,10 @@ def _parse(file: Path) -> Element:
         rule = f"must be <annotations> with an <image> each, found {tracks}"
         raise BadInput(file, rule, _EXPORT)
     return top
+
+
+def _name_of(image: Element) -> str:
+    return image.get("name", "")
 
 
 def _labels_of(image: Element) -> list[str]:

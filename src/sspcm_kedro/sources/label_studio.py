@@ -43,10 +43,7 @@ class LabelStudioSource(ProjectSource):
 
     def read(self, made_folder: Path | None = None) -> Source:
         file = self.root / self.labels
-        tasks = checks.read_records(file, "the export", _EXPORT)
-        checks.need_keys(file, "task", tasks, ("data", "annotations"))
-        images = [_image_of(file, row, task) for row, task in enumerate(tasks)]
-        found = find_moved_images(file, images, self.root / self.images)
+        tasks, images, found = self._tasks()
         results = [self._result(f"{file}, {checks.name_of('task', row, task)}", task)
                    for row, task in enumerate(tasks)]  # fmt: skip
         names = self.names or tuple(dict.fromkeys(
@@ -62,7 +59,19 @@ class LabelStudioSource(ProjectSource):
                 people += _people(where, result, names, found[image], image)
         checks.refuse_turned(person.path for person in people)
         pool = unlabeled_images([found[image] for image in rest], rest, skeleton.size)
-        return self.source_of(file, skeleton, people, pool)
+        return self.source_of(file, skeleton, people, pool, listed=found.values())
+
+    def listed_images(self) -> set[Path]:
+        """The images of all tasks, also of those in which somebody has found nobody."""
+        return set(self._tasks()[2].values())
+
+    def _tasks(self) -> tuple[list[Record], list[str], dict[str, Path]]:
+        """The tasks, the name of each one's image, and where the images lie."""
+        file = self.root / self.labels
+        tasks = checks.read_records(file, "the export", _EXPORT)
+        checks.need_keys(file, "task", tasks, ("data", "annotations"))
+        images = [_image_of(file, row, task) for row, task in enumerate(tasks)]
+        return tasks, images, find_moved_images(file, images, self.root / self.images)
 
     def _result(self, where: str, task: Record) -> "list[Region] | None":
         """The regions of the annotation that counts; None where nobody has annotated."""

@@ -1,7 +1,7 @@
 """What sources have in common that are projects of a labeling tool, with keypoints of their own."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,7 +88,7 @@ class ProjectSource(BaseSource):
     def source_of(
         self, file: Path, skeleton: Skeleton, labeled: Sequence[Labeled],
         unlabeled: Sequence[Labeled] = (), validation: Sequence[Labeled] = (),
-        box: BoxKind | None = None,
+        box: BoxKind | None = None, listed: Collection[Path] = (),
     ) -> Source:  # fmt: skip
         """The people in their boxes, and the images without labels.
 
@@ -99,18 +99,19 @@ class ProjectSource(BaseSource):
             unlabeled: images that nobody has labeled, besides those of the settings.
             validation: those with labels to validate on.
             box: the kind of box, where the settings do not say; None: the usual one.
+            listed: images that the project knows, some of nobody: these are no further ones.
 
         Raises:
             BadInput: nobody has a label, a box is none, or images without labels have no box.
         """
+        known = {person.path for part in (labeled, unlabeled, validation) for person in part}
         labeled, held_out = drop_points_outside(labeled), drop_points_outside(validation)
         if not labeled:
             rule = "at least one image must have a labeled keypoint, and none has"
             raise BadInput(file, rule, "Label images with the tool, and export them again")
         kind = self.box or box or usual_box([*labeled, *held_out])
         annotated = self._boxed(file, labeled, kind)
-        known = {person.path for person in (*labeled, *held_out)}
-        pool = [*unlabeled, *self._further_images(skeleton.size, known)]
+        pool = [*unlabeled, *self._further_images(skeleton.size, known.union(listed))]
         if kind != "frame" and self.unlabeled is not None:
             rule = "images without labels can have no box but the whole image"
             remedy = "Set source.box=frame, or leave source.unlabeled out"

@@ -63,8 +63,9 @@ def read_project(folder: Path, found: Found, given: Mapping[str, Any]) -> Projec
         source["frames"] = (frames, reason)
     elif found.kind in WITH_VIDEOS and isinstance(given["frames"], int):
         frames = given["frames"]
-    people = _read(_config({**_values(source), **_no_frames(found.kind)}))
-    if "unlabeled" not in given and (found_too := find_unlabeled(folder, found.kind, people)):
+    config = _config({**_values(source), **_no_frames(found.kind)})
+    people = _read(config)
+    if "unlabeled" not in given and (found_too := find_unlabeled(folder, config.root, people)):
         source["unlabeled"] = found_too
         people = _read(_config(_values(source)))
     if "flip_pairs" in KINDS[found.kind].model_fields and not people.skeleton.flip_pairs:

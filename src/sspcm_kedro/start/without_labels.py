@@ -8,31 +8,38 @@ from typing import Any
 import numpy as np
 
 from sspcm_kedro.data.source import Source
+from sspcm_kedro.sources.base import BaseSource
+from sspcm_kedro.sources.coco import CocoSource
+from sspcm_kedro.sources.cvat import CvatSource
 from sspcm_kedro.sources.image_folder import is_image
+from sspcm_kedro.sources.label_studio import LabelStudioSource
 from sspcm_kedro.sources.labeled import shares_of_images
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("coco", "cvat", "label_studio")
+WithFolder = CocoSource | CvatSource | LabelStudioSource
 """Sources that read images without labels from a folder which the settings name."""
 FILLED = 0.5
 """The share of its image that a labeled person's box has, at least, in the median, where an image
 without labels may be taken as one person who fills it."""
 
 
-def find_unlabeled(folder: Path, kind: str, people: Source) -> tuple[Any, str] | None:
+def find_unlabeled(folder: Path, source: BaseSource, people: Source) -> tuple[Any, str] | None:
     """``source.unlabeled`` with its reason, where the folder holds images without labels.
 
     They are those of one folder in it, the one with the most; the log says which are left out.
 
     Args:
         folder: the project's.
-        kind: of its source.
+        source: that reads it.
         people: as read without them.
     """
-    count = _count_further(folder, people) if kind in KINDS else Counter()
+    if not isinstance(source, WithFolder):
+        return None
+    count = _count_further(folder, source, people)
     if not count:
         return None
+    kind = source.kind
     shares = shares_of_images(people.annotated)
     share = float(np.median(shares))
     filled = share >= FILLED if kind == "coco" else bool((shares >= 1).all())
@@ -52,10 +59,12 @@ def find_unlabeled(folder: Path, kind: str, people: Source) -> tuple[Any, str] |
     return ({"images": best} if kind == "coco" else best), reason
 
 
-def _count_further(folder: Path, people: Source) -> Counter[str]:
-    """How many images without a labeled person each folder of the project holds, itself as "."."""
-    parts = (people.annotated, people.validation)
+def _count_further(folder: Path, source: WithFolder, people: Source) -> Counter[str]:
+    """How many images that are not in use yet each folder of the project holds, itself as "."."""
+    parts = (people.annotated, people.validation, people.unlabeled)
     known = {Path(path) for part in parts if part is not None for path in part.paths}
+    if not isinstance(source, CocoSource):
+        known |= source.listed_images()
     count: Counter[str] = Counter()
     for file in folder.rglob("*"):
         inside = file.relative_to(folder)
