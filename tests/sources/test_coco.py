@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from formats import pictures, save_video, write_coco
 from sspcm_kedro.datasets.video_frames import VideoFramesDataset
@@ -154,3 +155,20 @@ def test_unlabeled_people_are_of_one_kind(part, text):
     record = {"kind": "coco", "root": "x", "train": {"annotations": "a", "images": "b"}}
     with pytest.raises(ValueError, match=text):
         read({**record, "unlabeled": part})
+
+
+@pytest.mark.parametrize("key", ["train", "validation", "test"])
+def test_an_image_of_nobody_is_no_new_one(tmp_path, parts, key):
+    """Somebody has looked at it, or is to be tested on it: a bare folder does not add it."""
+    record = write_coco(tmp_path, *parts)
+    record["unlabeled"] = "images"
+    file = tmp_path / record[key]["annotations"]
+    content = json.loads(file.read_text())
+    shown = {**content["images"][0], "id": 9999, "file_name": "nobody's.jpg"}
+    content["images"].append(shown)
+    file.write_text(json.dumps(content))
+    size = (shown["width"], shown["height"])
+    Image.new("RGB", size).save(tmp_path / record[key]["images"] / "nobody's.jpg")
+    people = read(record).read()
+    assert {path.split("/")[-2] for path in people.unlabeled.paths} == {"unlabeled2017"}
+    assert len(people.unlabeled) == 3

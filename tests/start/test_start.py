@@ -289,6 +289,12 @@ def test_a_list_is_of_the_part_that_its_name_says(name, part, tmp_path):
     assert named["train"] == (name if part == "train" else "other.json")
 
 
+def test_what_is_learned_from_is_shown(conf, tmp_path):
+    coco_beside(tmp_path / "p", {"extra": 2}, whole=True)
+    done = start(str(tmp_path / "p"), "--name", "mine")
+    assert re.search(r"source\.unlabeled\W+\{'images': 'extra'\}\W+2 images in it", done.output)
+
+
 def test_images_beside_people_in_boxes_are_said_to_need_boxes(tmp_path, caplog):
     source = coco_beside(tmp_path / "p", {"extra": 2}, whole=False)
     assert "unlabeled" not in source

@@ -21,6 +21,7 @@ from sspcm_kedro.sources.coco_parts import (
     UnlabeledFolderOrPart,
     UnlabeledPart,
 )
+from sspcm_kedro.sources.coco_records import find_listed
 from sspcm_kedro.sources.labeled import frame_boxes, shares_of_images, to_instances
 from sspcm_kedro.sources.project import frame_images, further_images, videos_in
 from sspcm_kedro.sources.video_frames import VideoFrames
@@ -148,8 +149,7 @@ class CocoSource(BaseSource):
         validation = None
         if self.validation:
             validation, _, ignored = self._labeled(self.validation, skeleton, True)
-        known = [annotated] if validation is None else [annotated, validation]
-        unlabeled, truth = self._unlabeled(skeleton, known, made_folder)
+        unlabeled, truth = self._unlabeled(skeleton, annotated, made_folder)
         test = self._boxed(self.test, skeleton).without_labels() if self.test else None
         return assemble(skeleton, annotated, validation, unlabeled, truth, test, ignored)
 
@@ -183,16 +183,15 @@ class CocoSource(BaseSource):
         return VideoFrames(dict.fromkeys(videos, ()), part.frames)
 
     def _unlabeled(
-        self, skeleton: Skeleton, known: list[Instances], made_folder: Path | None
+        self, skeleton: Skeleton, annotated: Instances, made_folder: Path | None
     ) -> tuple[Instances | None, Instances | None]:
-        """The people without labels, and the truth of them; known images are left out of a bare
-        folder."""
+        """The people without labels, and the truth of them."""
         part = self.unlabeled
         if part is None:
             return None, None
         boxed = part.boxed
         if boxed is None:
-            return self._whole_images(part, skeleton.size, known, made_folder), None
+            return self._whole_images(part, skeleton.size, annotated, made_folder), None
         people = self._boxed(boxed, skeleton, part.min_box_score)
         truth = people if people.visibility.any() else None
         if part.truth:
@@ -203,22 +202,31 @@ class CocoSource(BaseSource):
         return people.without_labels(), truth
 
     def _whole_images(
-        self, part: UnlabeledPart, k: int, known: list[Instances], made_folder: Path | None
+        self, part: UnlabeledPart, k: int, annotated: Instances, made_folder: Path | None
     ) -> Instances | None:
         if part.images is not None:
-            paths = {Path(path) for people in known for path in people.paths}
-            pool = further_images(self.root / part.images, k, paths)
+            pool = further_images(self.root / part.images, k, self.listed_images())
         elif made_folder is None:
             rule = "can be of videos where node 'choose_frames' chooses frames, not in a union"
             raise BadInput("parameter source.unlabeled", rule, "Name a folder of images")
         else:
             pool = frame_images(made_folder, k)
-        share = float(np.median(shares_of_images(known[0])))
+        share = float(np.median(shares_of_images(annotated)))
         logger.warning(
             "%d images without labels have no boxes: each was taken as one person who fills it, "
             "and labeled people fill %.0f %% of theirs (median)", len(pool), 100 * share,
         )  # fmt: skip
         return to_instances(pool, frame_boxes(pool)) if pool else None
+
+    def listed_images(self) -> set[Path]:
+        """The images of all other parts, also those of nobody: a bare folder's are none of them."""
+        found: set[Path] = set()
+        for part in (self.train, self.validation, self.test):
+            if part is not None:
+                file = self.root / part.annotations
+                images = read_coco_json(file, ("images",))["images"]
+                found |= find_listed(file, images, self.root / part.images)
+        return found
 
     def _boxed(
         self, part: DetectedPart, skeleton: Skeleton, min_box_score: float | None = None

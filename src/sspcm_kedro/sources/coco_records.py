@@ -1,6 +1,8 @@
 """The records of a COCO file: its images, its people and a detector's finds, checked."""
 
 import logging
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -155,6 +157,21 @@ def drop_repeated(file: Path, people: list[Record], images: dict[int, Record]) -
         logger.warning("%s: %d people are there twice, on images that are listed twice, and are "
                        "kept once", file, len(people) - len(kept))  # fmt: skip
     return kept
+
+
+def find_listed(file: Path, images: Iterable[Any], folder: Path) -> set[Path]:
+    """Where images of a list, labeled or not, lie in the folder; those that do not are left out."""
+    found = (find_image(file, image, folder) for image in images)
+    return {path for path in found if path is not None}
+
+
+def find_image(file: Path, image: Any, folder: Path) -> Path | None:
+    """Where an image of a list lies in the folder; None where it does not, or has no such name."""
+    name: Any = image.get("file_name") if isinstance(image, dict) else None
+    with suppress(BadInput):
+        checks.need_names_inside(file, [("image", name)])
+        return folder / checks.find_images(file, [name], folder)[name]
+    return None
 
 
 def find_image_files(

@@ -3,13 +3,14 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sspcm_kedro.data.video import SUFFIXES as VIDEOS
 from sspcm_kedro.errors import BadInput
+from sspcm_kedro.sources.coco_records import find_image, find_listed
 from sspcm_kedro.sources.image_folder import SUFFIXES as IMAGES
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,14 @@ class Found:
         kind: the ``source.kind`` that reads it.
         reason: by what it was told.
         settings: what else ``source`` must say, each with a reason.
+        unread: images that are of a test set or a second validation, or labeled by a file that is
+            not read.
     """
 
     kind: str
     reason: str
     settings: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    unread: frozenset[Path] = frozenset()
 
 
 def find_project(folder: Path) -> Found:
@@ -133,6 +137,7 @@ def _cvat(folder: Path) -> Found | None:
 def _json(folder: Path) -> Found | None:
     """Label Studio's list of tasks, or COCO's lists of images and annotations."""
     parts: dict[str, tuple[Path, Any]] = {}
+    lists: dict[Path, list[Any]] = {}
     for file in _json_files(folder):
         try:
             content = json.loads(file.read_bytes())
@@ -143,8 +148,12 @@ def _json(folder: Path) -> Found | None:
                 labels = file.relative_to(folder).as_posix()
                 settings = {"labels": (labels, "found"), "images": _image_folder(folder)}
                 return Found("label_studio", f"{labels} is Label Studio's export", settings)
-        elif _has_keypoints(content):
-            part = _part_of(file.relative_to(folder).as_posix())
+            continue
+        part = _part_of(file.relative_to(folder).as_posix())
+        labeled, images = _has_keypoints(content), _images_of(content)
+        if labeled or (part != "train" and images):
+            lists[file] = images
+        if labeled:
             first, _ = parts.setdefault(part, (file, content))
             if first != file:
                 logger.warning("%s has keypoints, too, and is not read beside %s: join them into "
@@ -156,7 +165,12 @@ def _json(folder: Path) -> Found | None:
         return None
     settings = {name: _coco_part(folder, *parts[name]) for name in ("train", "validation")
                 if name in parts}  # fmt: skip
-    return Found("coco", f"{parts['train'][0].name} is COCO's form, with keypoints", settings)
+    for name in settings:
+        del lists[parts[name][0]]
+    unread = frozenset(path for file, images in lists.items()
+                       for path in _wherever(folder, file, images))  # fmt: skip
+    reason = f"{parts['train'][0].name} is COCO's form, with keypoints"
+    return Found("coco", reason, settings, unread)
 
 
 def _part_of(name: str) -> str:
@@ -177,28 +191,41 @@ def _json_files(folder: Path) -> list[Path]:
     return found
 
 
+def _images_of(content: Any) -> list[Any]:
+    images = content.get("images") if isinstance(content, dict) else None
+    return images if isinstance(images, list) else []
+
+
 def _has_keypoints(content: Any) -> bool:
-    if not isinstance(content, dict):
-        return False
-    images, people = content.get("images"), content.get("annotations")
-    if not isinstance(people, list) or not isinstance(images, list) or not images:
-        return False
-    return any(isinstance(person, dict) and "keypoints" in person for person in people)
+    people = content.get("annotations") if _images_of(content) else None
+    return isinstance(people, list) and any(
+        isinstance(person, dict) and "keypoints" in person for person in people)  # fmt: skip
 
 
 def _coco_part(folder: Path, file: Path, content: Any) -> tuple[Any, str]:
     """The annotations and the folder in which their first image lies, theirs before others."""
     first = content["images"][0]
     name = str(first.get("file_name", "")) if isinstance(first, dict) else ""
-    places = [file.parent, folder / "images", folder, *_folders(folder),
-              *(inner for outer in _folders(folder) for inner in _folders(outer))]  # fmt: skip
-    for place in places:
+    for place in _places(folder, file):
         if name and (place / name).is_file():
             images = place.relative_to(folder).as_posix()
             part = {"annotations": file.relative_to(folder).as_posix(), "images": images}
             return part, f"its first image lies in {'the folder' if images == '.' else images}"
     rule = f"its first image, {name or 'which has no file_name'}, must lie in {folder}"
     raise BadInput(file, rule, "Copy the images there, in a folder images")
+
+
+def _places(folder: Path, file: Path) -> list[Path]:
+    """The folders that the images of a list may be in, its own before others."""
+    return [file.parent, folder / "images", folder, *_folders(folder),
+            *(inner for outer in _folders(folder) for inner in _folders(outer))]  # fmt: skip
+
+
+def _wherever(folder: Path, file: Path, images: Sequence[Any]) -> set[Path]:
+    """All images that a list may mean: those of every folder that has one of its first ones."""
+    places = [place for place in dict.fromkeys(_places(folder, file))
+              if any(find_image(file, image, place) for image in images[:FEW])]  # fmt: skip
+    return set().union(*(find_listed(file, images, place) for place in places))
 
 
 def _image_folder(folder: Path) -> tuple[str, str]:

@@ -65,9 +65,11 @@ def read_project(folder: Path, found: Found, given: Mapping[str, Any]) -> Projec
         frames = given["frames"]
     config = _config({**_values(source), **_no_frames(found.kind)})
     people = _read(config)
-    if "unlabeled" not in given and (found_too := find_unlabeled(folder, config.root, people)):
-        source["unlabeled"] = found_too
-        people = _read(_config(_values(source)))
+    if "unlabeled" not in given:
+        found_too = find_unlabeled(folder, config.root, people, found.unread)
+        if found_too is not None:
+            source["unlabeled"] = found_too
+            people = _read(_config(_values(source)))
     if "flip_pairs" in KINDS[found.kind].model_fields and not people.skeleton.flip_pairs:
         why = "no name tells left from right; of some that do, set view.weak.flip_probability too"
         source.setdefault("flip_pairs", ([], why))

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ FILLED = 0.5
 without labels may be taken as one person who fills it."""
 
 
-def find_unlabeled(folder: Path, source: BaseSource, people: Source) -> tuple[Any, str] | None:
+def find_unlabeled(
+    folder: Path, source: BaseSource, people: Source, unread: Set[Path]
+) -> tuple[Any, str] | None:
     """``source.unlabeled`` with its reason, where the folder holds images without labels.
 
     They are those of one folder in it, the one with the most; the log says which are left out.
@@ -33,10 +36,12 @@ def find_unlabeled(folder: Path, source: BaseSource, people: Source) -> tuple[An
         folder: the project's.
         source: that reads it.
         people: as read without them.
+        unread: images that some file lists which the source does not read, as of a test set. They
+            are not learned from, and so no folder is that holds one of them.
     """
     if not isinstance(source, WithFolder):
         return None
-    count = _count_further(folder, source, people)
+    count = _count_further(folder, source, unread)
     if not count:
         return None
     kind = source.kind
@@ -51,6 +56,8 @@ def find_unlabeled(folder: Path, source: BaseSource, people: Source) -> tuple[An
         )  # fmt: skip
         return None
     (best, many), *others = count.most_common()
+    if best == ".":
+        many, others = count.total(), []  # all folders are in this one
     if others:
         left = ", ".join(f"{number} in {name}" for name, number in others)
         logger.warning("further images without labels are not learned from (%s): one folder can be",
@@ -59,15 +66,29 @@ def find_unlabeled(folder: Path, source: BaseSource, people: Source) -> tuple[An
     return ({"images": best} if kind == "coco" else best), reason
 
 
-def _count_further(folder: Path, source: WithFolder, people: Source) -> Counter[str]:
-    """How many images that are not in use yet each folder of the project holds, itself as "."."""
-    parts = (people.annotated, people.validation, people.unlabeled)
-    known = {Path(path) for part in parts if part is not None for path in part.paths}
-    if not isinstance(source, CocoSource):
-        known |= source.listed_images()
+def _count_further(folder: Path, source: WithFolder, unread: Set[Path]) -> Counter[str]:
+    """How many images that no file lists are in each folder that may be read as a whole.
+
+    That is a folder of the project, or one in it, without an unread image; "." is the project's.
+    """
+    known = source.listed_images()
+    unread = unread - known
+    closed = {above for path in unread for above in path.parents}
     count: Counter[str] = Counter()
+    beside = 0
     for file in folder.rglob("*"):
         inside = file.relative_to(folder)
-        if is_image(inside) and file not in known and file.is_file():
-            count[inside.parts[0] if len(inside.parts) > 1 else "."] += 1
+        if file in known or file in unread or not is_image(inside) or not file.is_file():
+            continue
+        within = [*reversed(inside.parents)][1:] or [Path(".")]
+        place = next((place for place in within if folder / place not in closed), None)
+        if place is None:
+            beside += 1
+        else:
+            count[place.as_posix()] += 1
+    if beside:
+        logger.warning(
+            "%d images without labels lie beside those of a list that is not read, such as a test "
+            "set, and are not learned from: move them to a folder of their own", beside,
+        )  # fmt: skip
     return count
