@@ -64,6 +64,8 @@ def test_a_project_becomes_settings_that_a_run_takes(kind, conf, tmp_path):
     done = start(str(tmp_path / "project"), "--name", "mine")
     assert done.exit_code == 0, done.output
     assert "Now type:    sspcm-kedro run --env mine" in done.output
+    if kind in ("cvat", "label_studio", "lightning_pose"):
+        assert re.search(r"source\.labels\W+\w+\.(xml|json|csv)", done.output)
     text = (conf / "mine" / "parameters.yml").read_text()
     settings = yaml.safe_load(text)  # and typed: the command has loaded them as a run does
     assert settings["source"]["kind"] == kind == written["kind"]

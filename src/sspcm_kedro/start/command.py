@@ -31,8 +31,8 @@ from sspcm_kedro.start.find import find_project
 from sspcm_kedro.start.read import Project, read_project
 
 PACKAGE = "sspcm_kedro"
-SHOWN = ("kind", "unlabeled", "frames", "torso", "labeled", "validation", "input_hw", "padding",
-         "weak", "batch", "steps", "rounds", "pck_threshold")  # fmt: skip
+SHOWN = ("kind", "labels", "unlabeled", "frames", "torso", "labeled", "validation", "input_hw",
+         "padding", "weak", "batch", "steps", "rounds", "pck_threshold")  # fmt: skip
 """The values of the table; all others are in the file."""
 
 

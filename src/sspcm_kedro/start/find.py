@@ -101,11 +101,11 @@ def _sleap(folder: Path) -> Found | None:
     files = sorted(path for path in folder.glob("*.slp") if ".predictions" not in path.name)
     if not files:
         return None
-    best = next((path for path in files if path.name.endswith(".pkg.slp")), files[0])
-    also = ", ".join(path.name for path in files if path != best)
-    why = "with its images inside" if best.name.endswith(".pkg.slp") else "found"
-    settings = {"labels": (best.name, f"{why}; not {also}" if also else why)}
-    return Found("sleap", f"{best.name} is SLEAP's", settings)
+    packages = [path for path in files if path.name.endswith(".pkg.slp")]
+    if packages and not any(path.suffix.lower() in VIDEOS | IMAGES for path in _files(folder, 3)):
+        files = packages  # only these have their images, and others could not be read
+    best, why = _newest(folder, files)
+    return Found("sleap", f"{best} is SLEAP's", {"labels": (best, why)})
 
 
 def _yolo_pose(folder: Path) -> Found | None:
@@ -125,19 +125,40 @@ def _lsp(folder: Path) -> Found | None:
 
 
 def _cvat(folder: Path) -> Found | None:
-    for file in sorted(folder.glob("*.xml")):
+    files = []
+    for file in folder.glob("*.xml"):
         with file.open("rb") as opened:
             start = opened.read(4096)
         if b"<annotations" in start and b"<version>1.1" in start:
-            settings = {"labels": (file.name, "found"), "images": _image_folder(folder)}
-            return Found("cvat", f"{file.name} is CVAT's for images 1.1", settings)
-    return None
+            files.append(file)
+    if not files:
+        return None
+    best, why = _newest(folder, files)
+    settings = {"labels": (best, why), "images": _image_folder(folder)}
+    return Found("cvat", f"{best} is CVAT's for images 1.1", settings)
+
+
+def _newest(folder: Path, files: Sequence[Path]) -> tuple[str, str]:
+    """The file that was changed last, by its path in the folder, and why it is read.
+
+    Of equal times, as a copy of a folder may have them, it is the last name: tools number versions
+    and exports, or put the date in their names. A warning names the others.
+    """
+    by_age = sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name), reverse=True)
+    best, *others = (file.relative_to(folder).as_posix() for file in by_age)
+    if not others:
+        return best, "found"
+    names = ", ".join(others)
+    logger.warning("%s holds several files of labels. The newest is taken, %s; not read: %s. Join "
+                   "them, or say which: --source labels=FILE", folder, best, names)  # fmt: skip
+    return best, f"the newest; not {names}"
 
 
 def _json(folder: Path) -> Found | None:
     """Label Studio's list of tasks, or COCO's lists of images and annotations."""
     parts: dict[str, tuple[Path, Any]] = {}
     lists: dict[Path, list[Any]] = {}
+    exports: list[Path] = []
     for file in _json_files(folder):
         try:
             content = json.loads(file.read_bytes())
@@ -145,9 +166,7 @@ def _json(folder: Path) -> Found | None:
             continue
         if isinstance(content, list) and content and isinstance(content[0], dict):
             if {"data", "annotations"} <= content[0].keys():
-                labels = file.relative_to(folder).as_posix()
-                settings = {"labels": (labels, "found"), "images": _image_folder(folder)}
-                return Found("label_studio", f"{labels} is Label Studio's export", settings)
+                exports.append(file)
             continue
         part = _part_of(file.relative_to(folder).as_posix())
         labeled, images = _has_keypoints(content), _images_of(content)
@@ -158,6 +177,10 @@ def _json(folder: Path) -> Found | None:
             if first != file:
                 logger.warning("%s has keypoints, too, and is not read beside %s: join them into "
                                "one file", file, first.name)  # fmt: skip
+    if exports:
+        labels, why = _newest(folder, exports)
+        settings = {"labels": (labels, why), "images": _image_folder(folder)}
+        return Found("label_studio", f"{labels} is Label Studio's export", settings)
     for only in ("validation", "test"):
         if "train" not in parts and only in parts:
             parts["train"] = parts.pop(only)
