@@ -257,6 +257,39 @@ def test_lists_that_lie_beside_their_images_are_found(tmp_path):
     assert (len(people.annotated), len(people.validation)) == (12, 6)
 
 
+def of_windows(folder: Path, file: Path, content: dict) -> str:
+    for image in content["images"]:
+        image["file_name"] = "images\\train2017\\" + image["file_name"]
+    return "."
+
+
+def of_macos(folder: Path, file: Path, content: dict) -> str:
+    """Its files have the one form of an umlaut, and its list the other."""
+    for image in content["images"]:
+        old = folder / "images/train2017" / image["file_name"]
+        old.rename(old.with_name(f"m\u00e4use{old.name}"))
+        image["file_name"] = f"ma\u0308use{old.name}"
+    return "images/train2017"
+
+
+def without_the_first(folder: Path, file: Path, content: dict) -> str:
+    """Nobody is on it, and it has been deleted."""
+    content["images"].insert(0, {**content["images"][0], "id": 77_777, "file_name": "gone.jpg"})
+    return "images/train2017"
+
+
+@pytest.mark.parametrize("write", [of_windows, of_macos, without_the_first])
+def test_images_are_found_by_the_names_that_ingestion_takes(write, tmp_path):
+    formats.write_coco(tmp_path, TWELVE, SIX)
+    file = tmp_path / "annotations/person_keypoints_train2017.json"
+    content = json.loads(file.read_text())
+    place = write(tmp_path, file, content)
+    file.write_text(json.dumps(content))
+    found = find_project(tmp_path)
+    assert found.settings["train"][0]["images"] == place
+    assert len(read_project(tmp_path, found, {}).people.annotated) == 12
+
+
 def test_all_files_of_annotations_are_looked_into(tmp_path):
     formats.write_coco(tmp_path, TWELVE, SIX)
     for number in range(30):

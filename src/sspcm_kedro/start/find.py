@@ -226,11 +226,15 @@ def _has_keypoints(content: Any) -> bool:
 
 
 def _coco_part(folder: Path, file: Path, content: Any) -> tuple[Any, str]:
-    """The annotations and the folder in which their first image lies, theirs before others."""
-    first = content["images"][0]
-    name = str(first.get("file_name", "")) if isinstance(first, dict) else ""
+    """The annotations and the folder in which the first image lies that has one, theirs before
+    others. Images of nobody may have been deleted."""
+    people = [person for person in content["annotations"] if isinstance(person, dict)]
+    shown = {str(person.get("image_id")) for person in people}
+    images = [image for image in content["images"] if isinstance(image, dict)]
+    first = next((image for image in images if str(image.get("id")) in shown), None)
+    name = "" if first is None else str(first.get("file_name", ""))
     for place in _places(folder, file):
-        if name and (place / name).is_file():
+        if find_image(file, first, place):
             images = place.relative_to(folder).as_posix()
             part = {"annotations": file.relative_to(folder).as_posix(), "images": images}
             return part, f"its first image lies in {'the folder' if images == '.' else images}"
