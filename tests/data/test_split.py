@@ -62,6 +62,33 @@ def test_caps_keep_the_first(source):
     assert (ids(parts.unlabeled), ids(parts.validation)) == ([2, 3], [11])
 
 
+def test_seeded_caps_take_people_from_anywhere_in_a_part(make_people):
+    """Files are often sorted by video: the first of them are the first video's."""
+    names = "ghijklmnopqrstuvwxyz"
+    source = Source(
+        SKELETON, make_people("abc"), make_people(names, first_id=101),
+        make_people(names.upper(), first_id=201, labeled=False),
+    )  # fmt: skip
+    config = SplitConfig(labeled=2, validation=8, unlabeled=9, order="seeded")
+    chosen = [split(source, config, seed) for seed in range(4)]
+    for parts in chosen:
+        people = ids(parts.validation)
+        assert people == sorted(people) and len(set(people)) == 8 and max(people) > 108
+        rest, *wild = ids(parts.unlabeled)
+        assert rest in (1, 2, 3) and wild == sorted(wild) and len(set(wild)) == 8
+        assert max(wild) > 208
+    assert len({tuple(ids(parts.validation)) for parts in chosen}) == 4
+    assert ids(split(source, config, 0).validation) == ids(chosen[0].validation)
+    whole = replace_config(config, validation=20, unlabeled=None)
+    assert ids(split(source, whole, 0).validation) == list(range(101, 121))
+    with pytest.raises(BadInput, match="21 people were asked for, and the source has 20"):
+        split(source, replace_config(config, validation=21), 0)
+
+
+def replace_config(config: SplitConfig, **changes) -> SplitConfig:
+    return config.model_copy(update=changes)
+
+
 def test_all_labels(make_people):
     wild = make_people("xy", first_id=21, labeled=False)
     source = Source(SKELETON, make_people("abcc"), make_people("v", first_id=9), wild)

@@ -66,14 +66,18 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
         rest = rest[~np.isin(rest, held_out)]
         validation = source.annotated.take(held_out)
     else:
-        validation = _first("validation", source.validation, config.validation)
+        validation = _some("validation", source.validation, config.validation, config.order, seed)
 
     pool = np.concatenate([labeled, rest]) if config.unlabeled_includes_labeled else rest
     truth = [source.annotated.take(pool)] if len(pool) else []
     if source.unlabeled is not None:
         known = source.hidden_truth or source.unlabeled
         apart = ~pd.Series(known.paths).isin(validation.paths).to_numpy(bool)
-        truth += [known.take(apart)] if apart.any() else []
+        further = known.take(apart)
+        if config.unlabeled is not None:
+            room = max(0, min(config.unlabeled - len(pool), len(further)))
+            further = _some("unlabeled", further, room, config.order, seed)
+        truth += [further] if len(further) else []
     if not truth:
         rule = "at least one person must remain unlabeled, and none does"
         remedy = "Ask for fewer labeled or validation people, give images without labels "
@@ -118,6 +122,14 @@ def _last_images(
     _refuse_fewer("validation", count, len(free), "people on unlabeled images")
     last = image[free[-count:]]
     return free[np.isin(image[free], last)]
+
+
+def _some(name: str, people: Instances, count: int | None, order: str, seed: int) -> Instances:
+    """So many people, by images in this order: the first of a file are often one video's."""
+    if count is None or not len(people):
+        return people
+    _refuse_fewer(name, count, len(people), "people for it")
+    return people.take(np.sort(_image_order(people, order, seed)[:count]))
 
 
 def _first(name: str, people: Instances, count: int | None) -> Instances:

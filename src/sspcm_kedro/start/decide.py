@@ -96,7 +96,11 @@ def _split(project: Project) -> Reasoned:
             share = f"half of {count}" if held == count // 2 else f"so that {FEWEST} remain"
         if held < TRUSTED:
             share += f"; fewer than {TRUSTED} tell no small gain"
-        chosen["labeled"] = (count - held - others, f"all of {count} that are not held out")
+        kept = f"all of {count} that are not held out"
+        if others:
+            kept = (f"of {count}, less those held out and {others} more, who learn without labels: "
+                    f"an image is on one side only, and one has {crowd} people")  # fmt: skip
+        chosen["labeled"] = (count - held - others, kept)
         chosen["validation"] = (held, f"held out to measure on: {share}")
     if not project.unlabeled:
         chosen["unlabeled_includes_labeled"] = (
@@ -152,7 +156,7 @@ def _view(people: Instances, mirrored: bool, right: float, device: str) -> Reaso
         "border": (border, "a sixth of the shorter side, which rotation may turn into view"),
         "stride": (4, "input pixels a heatmap cell, as published") if coarse else
                   (2, "input pixels a heatmap cell: a small input needs fine cells"),
-        "sigma": (2.0, "of a target, in cells: the default"),
+        "sigma": (2.0, "of a target, in cells, as published"),
         "color": (0.4, "brightness, contrast and saturation vary: the default"),
     }  # fmt: skip
     weak = {"scale": 0.25, "rotation": 30, "rotation_probability": 0.6}
