@@ -325,6 +325,46 @@ def test_videos_of_the_project(tmp_path, caplog):
     assert "video reach.avi of the project is not in" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("crop", "frame_hw", "expected"),
+    [("20, 84, 10, 58", (96, 128), (20, 10)),  # the images of labeled-data are 64 x 48
+     ("20, 84, 10, 58", (48, 64), None),  # the video has been cropped as well
+     ("0, 128, 0, 96", (96, 128), None),
+     ("20, 90, 10, 58", (96, 128), None),
+     (None, (96, 128), None)],
+)  # fmt: skip
+def test_frames_are_cropped_as_the_labeled_images_of_their_video(
+    tmp_path, caplog, crop, frame_hw, expected
+):
+    sets = {"C:\\Users\\ann\\reach.avi": {"crop": crop}, "D:\\other.avi": {"crop": crop}}
+    source = write(tmp_path / "p", video_sets=sets).model_copy(update={"frames": 7})
+    rng, videos = np.random.default_rng(0), tmp_path / "p/videos"
+    frames = rng.integers(0, 256, (2, *frame_hw, 3), np.uint8)
+    for name in ("reach.avi", "other.avi"):  # nobody has labeled the other one
+        save_video(videos / name, frames)
+    with caplog.at_level(logging.INFO):
+        chosen = {videos / "reach.avi": [0, 1], videos / "other.avi": [1]}
+        *found, (other, _) = source.video_frames().images(chosen)
+    x, y = expected or (0, 0)
+    height, width = (48, 64) if expected else frame_hw
+    for (image, record), pixels in zip(found, frames, strict=True):
+        np.testing.assert_array_equal(image, pixels[y : y + height, x : x + width])
+        assert (record["height"], record["width"]) == (height, width)
+    np.testing.assert_array_equal(other, frames[1])
+    assert ("2 frames were cut to x0, y0, x1, y1 = (20, 10, 84, 58)" in caplog.text) == (
+        expected is not None)  # fmt: skip
+
+
+def test_a_crop_of_frames_is_part_of_what_they_are_known_by(tmp_path):
+    save_video(tmp_path / "p/videos/reach.avi", [np.zeros((96, 128, 3), np.uint8)] * 2)
+    known = []
+    for crop in ("20, 84, 10, 58", "21, 85, 10, 58"):
+        sets = {"reach.avi": {"crop": crop}}
+        source = write(tmp_path / "p", video_sets=sets).model_copy(update={"frames": 7})
+        known.append(source.video_frames().fingerprint())
+    assert known[0] != known[1]
+
+
 def test_no_videos(tmp_path, caplog):
     source = write(tmp_path / "p").model_copy(update={"frames": 7})
     assert source.video_frames().known == {}

@@ -1,5 +1,6 @@
 """DeepLabCut projects: config.yaml, labeled-data/ and the frames of videos/."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +39,8 @@ class DeepLabCutSource(VideoProjectSource):
     def video_frames(self) -> VideoFrames:
         """What frames to choose of; those that DeepLabCut has extracted are known already.
 
+        They are cut as DeepLabCut has cut those that it has extracted.
+
         Raises:
             BadInput: there are videos, and their frames would have no boxes.
         """
@@ -45,7 +48,8 @@ class DeepLabCutSource(VideoProjectSource):
         videos = project.find_videos(self.root / self.videos) if self.frames else []
         labeled = self.root / "labeled-data"
         frames = {video: extracted_frames(labeled / video.stem) for video in videos}
-        return self.frames_of(frames, self._box_of(project))
+        crops = {video: crop for video in videos if (crop := project.crop_of(video))}
+        return replace(self.frames_of(frames, self._box_of(project)), crops=crops)
 
     def read(self, made_folder: Path | None = None) -> Source:
         project = read_project(self.root)

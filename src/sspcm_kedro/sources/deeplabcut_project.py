@@ -2,7 +2,8 @@
 
 import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from sspcm_kedro.data.video import SUFFIXES
 from sspcm_kedro.errors import BadInput, shown
 from sspcm_kedro.sources import checks
+from sspcm_kedro.sources.image_folder import is_image
+from sspcm_kedro.sources.video_frames import Crop
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class Project:
         limbs: index pairs to draw.
         several: whether it is of several animals.
         videos: file names of its videos, wherever they lay when it was made.
+        crops: the part of their frames that was asked for, by these names; mostly all of it.
     """
 
     root: Path
@@ -39,6 +43,7 @@ class Project:
     limbs: tuple[tuple[int, int], ...]
     several: bool
     videos: tuple[str, ...]
+    crops: Mapping[str, Crop] = field(default_factory=dict)
 
     def label_folders(self) -> list[Path]:
         """The folders of labeled-data, by name, but hidden ones (of editors) and those in which
@@ -64,6 +69,21 @@ class Project:
                 logger.warning("video %s of the project is not in %s: no frames of it are taken",
                                name, folder)  # fmt: skip
         return files
+
+    def crop_of(self, video: Path) -> Crop | None:
+        """What DeepLabCut has cut the extracted frames of a video to; None where it has not.
+
+        The settings have a crop of every video, which counts where all images of its folder have
+        that size: extracting frames asks whether to crop.
+        """
+        crop = self.crops.get(video.name)
+        folder = self.root / "labeled-data" / video.stem
+        if crop is None or not folder.is_dir():
+            return None
+        x0, y0, x1, y1 = crop
+        sizes = checks.stored_sizes([path for path in sorted(folder.iterdir())
+                                     if is_image(path.relative_to(folder))])  # fmt: skip
+        return crop if len(sizes) and (sizes == (y1 - y0, x1 - x0)).all() else None
 
 
 def extracted_frames(folder: Path) -> tuple[int, ...]:
@@ -92,6 +112,8 @@ def read_project(root: Path) -> Project:
     videos = config.get("video_sets")
     listed = videos if isinstance(videos, dict) else {}
     names = [re.split(r"[\\/]", str(path))[-1] for path in listed]
+    crops = {name: crop for name, about in zip(names, listed.values(), strict=True)
+             if (crop := _crop(about))}  # fmt: skip
     scorer = config.get("scorer")
     return Project(
         root,
@@ -100,7 +122,18 @@ def read_project(root: Path) -> Project:
         _limbs(config.get("skeleton"), bodyparts),
         several,
         tuple(name for name in names if Path(name).suffix.lower() in SUFFIXES),
+        crops,
     )
+
+
+def _crop(about: Any) -> Crop | None:
+    """Of a video's settings, ``crop: x0, x1, y0, y1``; None where they have none that is one."""
+    text = about.get("crop") if isinstance(about, dict) else None
+    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*", str(text))
+    if not match:
+        return None
+    x0, x1, y0, y1 = map(int, match.groups())
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
 def _names(file: Path, key: str, listed: Any) -> tuple[str, ...]:
