@@ -121,3 +121,71 @@ def test_a_broken_table_is_refused(tmp_path, old, new, message):
     assert old in TABLE
     with pytest.raises(BadInput, match=message):
         write(tmp_path, TABLE.replace(old, new)).read()
+
+
+def two_views(root: Path, ends: tuple[str, str] = ("_bot", "_top")) -> None:
+    """Two cameras, each with a table, a video and three images, of which two have rows."""
+    frames = [np.full((48, 64, 3), 20 * place, np.uint8) for place in range(6)]
+    for view, end in zip(("_bot", "_top"), ends, strict=True):
+        table = HEAD
+        for number in (1, 2, 3):
+            name = f"labeled-data/run{end}/img0000000{number}.png"
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 48)).save(root / name)
+            table += f"{name},1,2,3,4\n" if number < 3 else ""
+        (root / f"CollectedData{view}.csv").write_text(table)
+        save_video(root / f"videos/run{end}.avi", frames)
+
+
+def of_view(root: Path, labels: str, **settings: Any) -> Any:
+    record = {"kind": "lightning_pose", "root": root, "labels": labels, **settings}
+    return KINDS["lightning_pose"].model_validate(record)
+
+
+@pytest.mark.parametrize("view", ["_bot", "_top"])
+def test_one_of_several_views(tmp_path, view, caplog):
+    two_views(tmp_path)
+    labels = f"CollectedData{view}.csv"
+    read = of_view(tmp_path, labels, frames=0).read()
+    assert names_of(read) == [f"labeled-data/run{view}/img0000000{n}.png" for n in (1, 2)]
+    assert read.unlabeled is not None
+    assert read.unlabeled.source_image_ids.tolist() == [f"labeled-data/run{view}/img00000003.png"]
+    known = of_view(tmp_path, labels, frames=9).video_frames().known
+    assert known == {tmp_path / f"videos/run{view}.avi": (1, 2, 3)}
+    assert "the view of" not in caplog.text
+
+
+def test_views_that_names_do_not_tell_are_warned_of(tmp_path, caplog):
+    """Images that the other table names are left out all the same."""
+    two_views(tmp_path, ("A", "B"))
+    read = of_view(tmp_path, "CollectedData_bot.csv", frames=0).read()
+    assert read.unlabeled is not None
+    assert read.unlabeled.source_image_ids.tolist() == [
+        "labeled-data/runA/img00000003.png", "labeled-data/runB/img00000003.png"]  # fmt: skip
+    assert "no folder ends in _bot, the view of CollectedData_bot.csv" in caplog.text
+    assert len(of_view(tmp_path, "CollectedData_bot.csv", frames=9).video_frames().known) == 2
+
+
+def test_a_view_whose_name_ends_as_anothers(tmp_path):
+    two_views(tmp_path, ("_bot", "_left_bot"))
+    (tmp_path / "CollectedData_top.csv").rename(tmp_path / "CollectedData_left_bot.csv")
+    for view in ("_bot", "_left_bot"):
+        read = of_view(tmp_path, f"CollectedData{view}.csv", frames=0).read()
+        assert read.unlabeled is not None
+        assert read.unlabeled.source_image_ids.tolist() == [
+            f"labeled-data/run{view}/img00000003.png"]  # fmt: skip
+
+
+def test_a_table_of_further_videos_is_no_view(tmp_path):
+    config = write(tmp_path)
+    (tmp_path / "CollectedData_new.csv").write_text(
+        f"{HEAD}labeled-data/run/img00000004.png,1,2,3,4\n")  # fmt: skip
+    assert config.read().unlabeled is None  # the only image without a row is labeled there
+
+
+def test_another_table_that_is_none_is_warned_of(tmp_path, caplog):
+    config = write(tmp_path)
+    (tmp_path / "CollectedData_old.csv").write_text("what,is,this\n")
+    unlabeled = config.read().unlabeled
+    assert unlabeled is not None and len(unlabeled) == 1
+    assert "images that it names may count as unlabeled" in caplog.text

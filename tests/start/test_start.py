@@ -290,6 +290,23 @@ def test_images_are_found_by_the_names_that_ingestion_takes(write, tmp_path):
     assert len(read_project(tmp_path, found, {}).people.annotated) == 12
 
 
+@pytest.mark.parametrize(
+    ("tables", "labels", "validation"),
+    [
+        (["", "_new"], "", "_new"),
+        (["_ann", "_new"], "_ann", "_new"),
+        (["_bot", "_top", "_top_new"], "_bot", None),
+        (["_bot", "_top", "_bot_new", "_top_new"], "_bot", "_bot_new"),
+    ],
+)
+def test_a_view_is_validated_on_its_own_table(tables, labels, validation, tmp_path):
+    for name in tables:
+        (tmp_path / f"CollectedData{name}.csv").touch()
+    named = {key: value for key, (value, _) in find_project(tmp_path).settings.items()}
+    assert named["labels"] == f"CollectedData{labels}.csv"
+    assert named.get("validation") == (validation and f"CollectedData{validation}.csv")
+
+
 def test_all_files_of_annotations_are_looked_into(tmp_path):
     formats.write_coco(tmp_path, TWELVE, SIX)
     for number in range(30):

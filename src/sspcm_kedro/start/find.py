@@ -92,8 +92,10 @@ def _lightning_pose(folder: Path) -> Found | None:
     reason = f"{own[0].name} is lightning-pose's table of labels"
     others = f"; not {', '.join(table.name for table in own[1:])}" if own[1:] else ""
     settings: dict[str, tuple[Any, str]] = {"labels": (own[0].name, f"found{others}")}
-    if new:
-        settings["validation"] = (new[0].name, "lightning-pose's table of further videos")
+    of_view = [table for table in new if table.stem == f"{own[0].stem}_new"]
+    further = of_view or (new if len(own) == 1 else [])  # others may be of another view
+    if further:
+        settings["validation"] = (further[0].name, "lightning-pose's table of further videos")
     return Found("lightning_pose", reason, settings)
 
 
