@@ -109,7 +109,9 @@ def roboflow(root: Path, *, nobody: int = 0) -> None:
 def test_images_of_validation_and_test_are_never_learned_from(nobody, tmp_path):
     roboflow(tmp_path, nobody=nobody)
     settings, people = ingested(tmp_path)
-    assert "unlabeled" not in settings and people.unlabeled is None
+    assert settings.get("unlabeled") == ({"images": "train"} if nobody else None)
+    names = [] if people.unlabeled is None else people.unlabeled.paths.tolist()
+    assert names == [str(tmp_path / f"train/train{place}.jpg") for place in (10, 11)[:nobody]]
     assert (len(people.annotated), len(people.validation or ())) == (12 - nobody, 6 - nobody)
 
 
@@ -119,7 +121,7 @@ def test_only_folders_without_test_images_are_read_as_a_whole(tmp_path, caplog):
     for part in ("train", "valid", "test"):
         (tmp_path / "annotations").mkdir(exist_ok=True)
         (tmp_path / "images" / part / ROBOFLOW).rename(tmp_path / f"annotations/{part}.json")
-    for place, many in {"images/test": 9, "images/train": 2, "images/new/day": 3, ".": 7}.items():
+    for place, many in {"images/test": 9, "images/train": 2, "images/new/day": 5, ".": 7}.items():
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
         for number in range(many):
             BLANK.save(tmp_path / place / f"more{number}.jpg")
@@ -127,8 +129,8 @@ def test_only_folders_without_test_images_are_read_as_a_whole(tmp_path, caplog):
     assert settings["unlabeled"] == {"images": "images/new"}
     assert people.unlabeled is not None
     assert [path.removeprefix(f"{tmp_path}/") for path in people.unlabeled.paths] == [
-        f"images/new/day/more{number}.jpg" for number in range(3)]  # fmt: skip
-    assert "(2 in images/train)" in caplog.text
+        f"images/new/day/more{number}.jpg" for number in range(5)]  # fmt: skip
+    assert "(4 in images/train)" in caplog.text
     assert "16 images without labels lie beside those of a list that is not read" in caplog.text
 
 

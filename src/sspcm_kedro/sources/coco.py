@@ -205,7 +205,8 @@ class CocoSource(BaseSource):
         self, part: UnlabeledPart, k: int, annotated: Instances, made_folder: Path | None
     ) -> Instances | None:
         if part.images is not None:
-            pool = further_images(self.root / part.images, k, self.listed_images())
+            labeled = set(map(Path, annotated.paths))
+            pool = further_images(self.root / part.images, k, labeled | self.listed_images())
         elif made_folder is None:
             rule = "can be of videos where node 'choose_frames' chooses frames, not in a union"
             raise BadInput("parameter source.unlabeled", rule, "Name a folder of images")
@@ -219,9 +220,10 @@ class CocoSource(BaseSource):
         return to_instances(pool, frame_boxes(pool)) if pool else None
 
     def listed_images(self) -> set[Path]:
-        """The images of all other parts, also those of nobody: a bare folder's are none of them."""
+        """The images of validation and test, also those of nobody: a bare folder's are none of
+        them. Images of ``train`` without annotations are unlabeled: many exports list all."""
         found: set[Path] = set()
-        for part in (self.train, self.validation, self.test):
+        for part in (self.validation, self.test):
             if part is not None:
                 file = self.root / part.annotations
                 images = read_coco_json(file, ("images",))["images"]

@@ -41,7 +41,8 @@ def find_unlabeled(
     """
     if not isinstance(source, WithFolder):
         return None
-    count = _count_further(folder, source, unread)
+    known = source.listed_images() | set(map(Path, people.annotated.paths))
+    count = _count_further(folder, known, unread)
     if not count:
         return None
     kind = source.kind
@@ -66,12 +67,11 @@ def find_unlabeled(
     return ({"images": best} if kind == "coco" else best), reason
 
 
-def _count_further(folder: Path, source: WithFolder, unread: Set[Path]) -> Counter[str]:
-    """How many images that no file lists are in each folder that may be read as a whole.
+def _count_further(folder: Path, known: Set[Path], unread: Set[Path]) -> Counter[str]:
+    """How many images that are not known are in each folder that may be read as a whole.
 
     That is a folder of the project, or one in it, without an unread image; "." is the project's.
     """
-    known = source.listed_images()
     unread = unread - known
     closed = {above for path in unread for above in path.parents}
     count: Counter[str] = Counter()
