@@ -76,6 +76,19 @@ def test_label_studio(tmp_path):
     assert read.skeleton.flip_pairs == ((1, 2),)
 
 
+@pytest.mark.parametrize("about", [3, {"id": 3, "email": "ann@b.c"}])
+def test_label_studios_annotator_is_one_who_has_annotated(tmp_path, about):
+    record = formats.write_label_studio(tmp_path, SHOWN)
+    file = tmp_path / "label_studio.json"
+    tasks = json.loads(file.read_text())
+    tasks[0]["annotations"][0]["completed_by"] = about
+    file.write_text(json.dumps(tasks))
+    the_same(source(record, annotator=3).read().annotated, SHOWN[:1], covered=False)
+    rule = r"json: annotator 7 must have annotated a task, and only 1, 3 has\. Correct source\.ann"
+    with pytest.raises(BadInput, match=rule):
+        source(record, annotator=7, names=None).read()
+
+
 def test_cvat(tmp_path):
     read = source(formats.write_cvat(tmp_path, SHOWN)).read()
     the_same(read.annotated, SHOWN)

@@ -46,6 +46,7 @@ class LabelStudioSource(ProjectSource):
         tasks, images, found = self._tasks()
         results = [self._result(f"{file}, {checks.name_of('task', row, task)}", task)
                    for row, task in enumerate(tasks)]  # fmt: skip
+        self._need_annotator(file, tasks, results)
         names = self.names or tuple(dict.fromkeys(
             label for result in results for _, label, _, _ in result or [] if label))  # fmt: skip
         skeleton = self.own_skeleton(file, names, category="person")
@@ -73,6 +74,16 @@ class LabelStudioSource(ProjectSource):
         images = [_image_of(file, row, task) for row, task in enumerate(tasks)]
         return tasks, images, find_moved_images(file, images, self.root / self.images)
 
+    def _need_annotator(self, file: Path, tasks: list[Record], results: list[Any]) -> None:
+        """Refuse an annotator who has annotated nothing."""
+        if self.annotator is None or any(result is not None for result in results):
+            return
+        whose = {shown(_whose(one)) for task in tasks for one in task["annotations"]
+                 if not one.get("was_cancelled")}  # fmt: skip
+        rule = f"annotator {self.annotator} must have annotated a task, and only "
+        rule += f"{', '.join(sorted(whose)) or 'nobody'} has"
+        raise BadInput(file, rule, "Correct source.annotator, or leave it out")
+
     def _result(self, where: str, task: Record) -> "list[Region] | None":
         """The regions of the annotation that counts; None where nobody has annotated."""
         given = task["annotations"]
@@ -80,9 +91,9 @@ class LabelStudioSource(ProjectSource):
             raise BadInput(where, "'annotations' must be a list of JSON objects", _EXPORT)
         done = [one for one in given if not one.get("was_cancelled")]
         if self.annotator is not None:
-            done = [one for one in done if one.get("completed_by") == self.annotator]
+            done = [one for one in done if _whose(one) == self.annotator]
         if len(done) > 1:
-            whose = [shown(one.get("completed_by")) for one in done]
+            whose = [shown(_whose(one)) for one in done]
             rule = f"must have one annotation, found {len(done)}, of {', '.join(whose)}"
             raise BadInput(where, rule, "Say whose counts: source.annotator=NUMBER")
         if not done:
@@ -95,6 +106,12 @@ class LabelStudioSource(ProjectSource):
 
 Region = tuple[str, str, np.ndarray, tuple[int, int]]
 """Whose it is, the keypoint's label (none for a box), its place (2 or 4) and the image's size."""
+
+
+def _whose(annotation: Record) -> Any:
+    """The annotator's number; some exports have it among more about them."""
+    by = annotation.get("completed_by")
+    return by.get("id") if isinstance(by, dict) else by
 
 
 def _image_of(file: Path, row: int, task: Record) -> str:
