@@ -106,6 +106,13 @@ def test_sleap_io_reads_the_labels_of_several_animals_as_deeplabcut_has_them(tmp
     np.testing.assert_allclose(np.concatenate(found), POINTS)
 
 
+def test_a_draft_is_of_the_scorer_whom_deeplabcut_looks_for():
+    ((name, content),) = export_drafts("deeplabcut", on_images(scorer="Ann B, PhD")).items()
+    assert name == "CollectedData_Ann B, PhD.csv"
+    scorers = read_table(content, 4).columns.get_level_values("scorer")
+    assert scorers.unique().tolist() == ["Ann B, PhD"]
+
+
 def test_tracks_are_individuals_of_the_table():
     both = predictions(files=("run.mp4",) * 3, frames=np.array([0, 0, 1]), frame_counts={},
                        tracks=np.array([7, 2, 7]))  # fmt: skip

@@ -13,6 +13,7 @@ import torch
 from kedro.io import DatasetError
 from PIL import Image
 from pycocotools.coco import COCO
+from pydantic import ValidationError
 
 from sspcm_kedro.augment.affine import AffineConfig
 from sspcm_kedro.data.instances import Instances
@@ -147,6 +148,16 @@ def test_the_most_inconsistent_go_out_with_their_pseudo_labels(ingested):
         assert (image["height"], image["width"]) == (known.height, known.width)
     assert len(sheet.axes) == 4
     assert [ax.get_title()[:2] for ax in sheet.axes] == ["1 ", "2 ", "3 ", "4 "]
+
+
+def test_drafts_for_deeplabcut_are_of_the_scorer_of_the_settings(ingested):
+    config = QueueConfig(people=1, formats=("deeplabcut",), scorer="ann")
+    written, _ = ingested.queue(1, config=config)
+    (name,) = written["exports"]
+    assert name == "deeplabcut/CollectedData_ann.csv"
+    assert written["exports"][name].startswith(b"scorer,ann,ann")
+    with pytest.raises(ValidationError, match="scorer"):
+        QueueConfig(scorer="../ann")
 
 
 def test_fewer_people_than_asked_for(ingested):

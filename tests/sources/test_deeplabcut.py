@@ -264,11 +264,32 @@ def test_a_broken_table_is_refused(tmp_path, old, new, message):
         ("bodyparts", ["snout", None], "different names"),
         ("bodyparts", "snout", "different names"),
         ("multianimalproject", True, r"config\.yaml, multianimalbodyparts"),
-        ("scorer", "bob", r"CollectedData_ann\.csv: .*'bob', found ann\. .*source\.scorer=NAME"),
     ],
 )  # fmt: skip
 def test_a_broken_config_is_refused(tmp_path, key, value, message):
     refused(write(tmp_path / "p", **{key: value}), message)
+
+
+def test_the_only_table_of_a_folder_is_read_whoever_wrote_it(tmp_path, caplog):
+    """As the queue's draft beside folders of the project's scorer, which have another's too."""
+    source, folder = write(tmp_path / "p"), tmp_path / "p/labeled-data/reach"
+    (folder / "CollectedData_bob.csv").write_text(
+        TABLE.replace("ann", "bob").replace("12.25", "13.25")
+    )
+    save_image(tmp_path / "p/labeled-data/default/img0003.png")
+    draft = TABLE.replace("ann", "sspcm").replace("reach", "default").splitlines()[:4]
+    (tmp_path / "p/labeled-data/default/CollectedData_sspcm.csv").write_text("\n".join(draft))
+    with caplog.at_level(logging.INFO):
+        people = source.read().annotated
+    assert people.source_image_ids.tolist() == [
+        "labeled-data/default/img0003.png", "labeled-data/reach/img0003.png",
+        "labeled-data/reach/img0010.png"]  # fmt: skip
+    np.testing.assert_array_equal(people.keypoints, np.array(KEYPOINTS, np.float32)[[0, 0, 1]])
+    assert caplog.text.count("default: labels of sspcm, the only ones, though the project's") == 1
+    refused(source.model_copy(update={"scorer": "ann"}),
+            r"CollectedData_sspcm\.csv: .*'ann', found sspcm\. .*source\.scorer=NAME")  # fmt: skip
+    (folder / "CollectedData_ann.csv").rename(folder / "CollectedData_eve.csv")
+    refused(source, r"CollectedData_bob\.csv: .*'ann', found bob, eve\. .*source\.scorer=NAME")
 
 
 def test_of_several_scorers_the_right_one_is_read(tmp_path):

@@ -22,7 +22,7 @@ def export_deeplabcut(predictions: Predictions) -> dict[str, bytes]:
 
 
 def draft_deeplabcut(predictions: Predictions) -> dict[str, bytes]:
-    """``CollectedData_sspcm.csv``, as labels of a folder of labeled-data: x and y alone."""
+    """``CollectedData_<scorer>.csv``, as labels of a folder of labeled-data: x and y alone."""
     names, rows = rows_of(predictions, None)
-    text = write_table(predictions, names, rows, "sspcm", likelihood=False)
-    return {"CollectedData_sspcm.csv": text.encode()}
+    text = write_table(predictions, names, rows, predictions.scorer, likelihood=False)
+    return {f"CollectedData_{predictions.scorer}.csv": text.encode()}

@@ -34,7 +34,7 @@ def draft_lightning_pose(predictions: Predictions) -> dict[str, bytes]:
     """
     names, rows = rows_of(predictions, None)
     _need_one(names, rows)
-    text = write_table(predictions, names, rows, "sspcm", likelihood=False)
+    text = write_table(predictions, names, rows, predictions.scorer, likelihood=False)
     return {"CollectedData.csv": text.encode()}
 
 

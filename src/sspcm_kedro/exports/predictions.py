@@ -25,6 +25,7 @@ class Predictions:
         boxes: (n, 4) x0, y0, x1, y1 in image pixels; None: what the keypoints span.
         frame_counts: how many frames a video has, where tables are to have a row for each; without
             it they end with the last frame that has somebody.
+        scorer: whose labels drafts in tables are, which DeepLabCut looks for.
     """
 
     skeleton: Skeleton
@@ -36,6 +37,7 @@ class Predictions:
     tracks: np.ndarray | None = None
     boxes: np.ndarray | None = None
     frame_counts: Mapping[str, int] = field(default_factory=dict)
+    scorer: str = "sspcm"
 
     def __post_init__(self) -> None:
         n, k = len(self.files), self.skeleton.size

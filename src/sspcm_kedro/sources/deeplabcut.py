@@ -27,7 +27,8 @@ class DeepLabCutSource(VideoProjectSource):
 
     Attributes:
         box: "frame" or "keypoints"; an image without labels then has no box, so frames must be 0.
-        scorer: whose labels, where not those of the scorer in config.yaml.
+        scorer: whose labels, where not those of the scorer in config.yaml; without it a folder's
+            only table is read, whoever has labeled.
     """
 
     skeleton = Skeleton(("bodypart1", "bodypart2", "bodypart3", "objectA"), category="animal")
@@ -55,8 +56,7 @@ class DeepLabCutSource(VideoProjectSource):
         project = read_project(self.root)
         self.need_frames(made_folder)
         box = self._box_of(project)
-        scorer = self.scorer or project.scorer
-        animals, others = read_labels(project, scorer, one_an_image=box == "frame")
+        animals, others = read_labels(project, self.scorer, one_an_image=box == "frame")
         if not animals:
             rule = "an image must have labeled points in a table CollectedData_<scorer>.csv"
             remedy = "Label frames with DeepLabCut (a .h5 file alone is not read)"

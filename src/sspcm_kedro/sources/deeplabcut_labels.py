@@ -28,7 +28,8 @@ def read_labels(
 
     Args:
         project: whose labeled-data is read.
-        scorer: whose labels; None: of the only one who has labeled.
+        scorer: whose labels; None: those of the project's scorer, or of the only one who has
+            labeled a folder.
         one_an_image: refuse images of several animals.
 
     Raises:
@@ -39,7 +40,7 @@ def read_labels(
     blank = outside = 0
     for folder in project.label_folders():
         images = [path for path in sorted(folder.iterdir()) if _is_image(path)]
-        found = _find_table(folder, scorer)
+        found = _find_table(folder, scorer, project.scorer)
         if found is None:
             rowless += images
             continue
@@ -88,8 +89,14 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _find_table(folder: Path, scorer: str | None) -> tuple[Path, str] | None:
-    """The folder's table and whose it is; None where nobody has labeled."""
+def _find_table(folder: Path, scorer: str | None, usual: str | None) -> tuple[Path, str] | None:
+    """The folder's table and whose it is; None where nobody has labeled.
+
+    Args:
+        folder: of labeled-data.
+        scorer: whose table it must be; None: anybody's, the usual one's first.
+        usual: the project's scorer.
+    """
     tables = {path.stem.removeprefix(_PREFIX): path
               for path in sorted(folder.glob(f"{_PREFIX}*.csv"))}  # fmt: skip
     twins = [] if tables else sorted(folder.glob(f"{_PREFIX}*.h5"))
@@ -100,6 +107,10 @@ def _find_table(folder: Path, scorer: str | None) -> tuple[Path, str] | None:
         raise BadInput(twins[0], rule, remedy)
     if scorer is None and len(tables) == 1:
         scorer = next(iter(tables))
+        if usual not in (None, scorer):
+            logger.info("%s: labels of %s, the only ones, though the project's scorer is %s",
+                        folder, scorer, usual)  # fmt: skip
+    scorer = scorer or usual
     if tables and scorer not in tables:
         rule = f"the table must be of the project's scorer, {scorer!r}, found {', '.join(tables)}"
         raise BadInput(next(iter(tables.values())), rule, "Say whose it is: source.scorer=NAME")

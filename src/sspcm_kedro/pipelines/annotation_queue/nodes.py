@@ -34,11 +34,14 @@ class QueueConfig(Settings):
         people: how many at most; those whose labels are the least likely right first.
         shown: how many of them the contact sheet shows.
         formats: of other tools, besides COCO, that the drafts are written in, into ``exports``.
+        scorer: whose labels the drafts are in tables of DeepLabCut, which reads those of the scorer
+            in its config.yaml alone.
     """
 
     people: int = Field(default=50, ge=1, le=10**9)
     shown: int = Field(default=60, ge=1, le=1000)
     formats: tuple[DraftFormat, ...] = ()
+    scorer: str = Field(default="sspcm", pattern=r"^[^/\\]+$", max_length=200)
 
 
 def select_people(
@@ -100,7 +103,7 @@ def select_people(
     )  # fmt: skip
     images = {names[path]: path for path in dict.fromkeys(people.paths)}
     exports = export_queue(people, names, drafts, 1 - doubt[rows].numpy(), known, skeleton,
-                           config.formats)  # fmt: skip
+                           config.formats, config.scorer)  # fmt: skip
     shown = slice(config.shown)
     titles = [
         f"{place} ({doubtful[row]:.2f}) {names[path]}"
@@ -117,7 +120,7 @@ def select_people(
 
 def export_queue(
     people: Instances, names: Mapping[str, str], drafts: np.ndarray, scores: np.ndarray,
-    known: np.ndarray, skeleton: Skeleton, formats: Sequence[DraftFormat],
+    known: np.ndarray, skeleton: Skeleton, formats: Sequence[DraftFormat], scorer: str = "sspcm",
 ) -> dict[str, bytes]:  # fmt: skip
     """The drafts in further formats: the content of files by ``format/name``.
 
@@ -129,6 +132,7 @@ def export_queue(
         known: (k) keypoints that there are labels of.
         skeleton: the k keypoints.
         formats: of which tools.
+        scorer: whose labels they are in tables.
     """
     folder = {"sleap": "images/default/", "label_studio": ""}  # else a folder of labeled-data
     files = {}
@@ -137,7 +141,7 @@ def export_queue(
         made = Predictions(
             skeleton, np.where(known[:, None], drafts, np.nan), scores.clip(0, 1),
             tuple(start + names[path] for path in people.paths), people.image_hw,
-            boxes=people.boxes,
+            boxes=people.boxes, scorer=scorer,
         )  # fmt: skip
         files |= {f"{kind}/{name}": content
                   for name, content in export_drafts(kind, made).items()}  # fmt: skip

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -143,9 +144,10 @@ def export_videos(
             logger.error("%s", error)
     if not found:
         return {}
-    all_of = {key: np.concatenate([getattr(table, key) for table in found.values()])
-              for key in ("keypoints", "visibility", "scores", "image_hw", "frames", "tracks",
-                          "boxes")}  # fmt: skip
+    keys = ("keypoints", "visibility", "scores", "image_hw", "frames", "tracks", "boxes")
+    all_of: dict[str, Any] = {
+        key: np.concatenate([getattr(table, key) for table in found.values()]) for key in keys
+    }
     visibility = all_of.pop("visibility")
     keypoints = np.where(visibility[..., None] > 0, all_of.pop("keypoints"), np.nan)
     files = tuple(name for name, table in found.items() for _ in range(len(table)))
