@@ -152,10 +152,8 @@ def cut(image: Image.Image, matrix: np.ndarray, out_hw: tuple[int, int], border:
     left, top = ((-border - 0.5 - matrix[:, 2]) / factor + 0.5).tolist()
     right, bottom = left + out_hw[1] / factor, top + out_hw[0] / factor
     if (excess := (right - left) * (bottom - top) / MOST_PIXELS) > 1:
-        shrink = int(
-            np.ceil(np.sqrt(excess))
-        )  # of whole blocks' means, which the filter shrinks on
-        image = image.reduce(shrink)
+        shrink = int(np.ceil(np.sqrt(excess)))
+        image = image.reduce(shrink)  # to means of blocks; the filter does the rest
         left, top, right, bottom = (edge / shrink for edge in (left, top, right, bottom))
     # Image.crop fills with black what lies outside; cutting first keeps large photographs cheap.
     x, y = int(np.floor(left)), int(np.floor(top))

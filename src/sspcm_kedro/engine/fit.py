@@ -136,10 +136,12 @@ def fit(
                 own |= {name: value.to(device) for name, value in begun.sums[shard].items()}
                 if rng.get_state().shape == begun.generators[shard].shape:
                     rng.set_state(begun.generators[shard])
-                    continue
-                logger.warning("The epoch was begun on another kind of device, whose random "
-                               "numbers cannot be gone on with: new ones are drawn.")  # fmt: skip
-                rng.manual_seed(stream_seed(seed, Stream.STEPS, epoch, shard, first))
+                else:
+                    logger.warning(
+                        "The epoch was begun on another kind of device, whose random numbers "
+                        "cannot be gone on with: new ones are drawn."
+                    )
+                    rng.manual_seed(stream_seed(seed, Stream.STEPS, epoch, shard, first))
         began = told = time.perf_counter()
         shares = [batches(epoch, shard, first) for shard in mine]
         for i, parts in enumerate(zip(*shares, strict=True), start=first):

@@ -83,10 +83,8 @@ def _remarks(plan: Plan) -> list[str]:
     speed = plan["throughput"]
     if speed["measured"]:
         pace = f"Measured: {speed['tflops']:.3g} TFLOP/s on {speed['device']}, in steps of "
-        pace += (
-            f"{speed['labeled']} people with labels and {speed['unlabeled']} without, on noise; "
-        )
-        pace += "reading images is not in it."
+        pace += f"{speed['labeled']} people with labels and {speed['unlabeled']} without, "
+        pace += "on noise; reading images is not in it."
     elif speed["tflops"] is not None:
         pace = f"Hours are for {speed['tflops']:g} TFLOP/s, as given (plan.tflops)."
     else:
