@@ -83,7 +83,7 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
         remedy = "Ask for fewer labeled or validation people, give images without labels "
         remedy += "(source.unlabeled), or set split.unlabeled_includes_labeled=true"
         raise BadInput("split", rule, remedy)
-    hidden_truth = _first("unlabeled", Instances.join(truth), config.unlabeled)
+    hidden_truth = _some("unlabeled", Instances.join(truth), config.unlabeled, "first", seed)
     ignored = validation.take(slice(0)).without_labels()
     if source.ignored is not None:
         ignored = source.ignored.take(np.isin(source.ignored.image_ids, validation.image_ids))
@@ -130,13 +130,6 @@ def _some(name: str, people: Instances, count: int | None, order: str, seed: int
         return people
     _refuse_fewer(name, count, len(people), "people for it")
     return people.take(np.sort(_image_order(people, order, seed)[:count]))
-
-
-def _first(name: str, people: Instances, count: int | None) -> Instances:
-    if count is None:
-        return people
-    _refuse_fewer(name, count, len(people), "people for it")
-    return people.take(slice(count))
 
 
 def _refuse_fewer(name: str, wanted: int, there: int, what: str) -> None:
