@@ -167,3 +167,31 @@ def test_a_student_starts_as_teacher_a_if_that_is_the_same_network(differs):
     for name in ("teacher_a", "teacher_b"):
         own = before.networks[name].state_dict()
         assert all(v.equal(own[k]) for k, v in method.networks[name].state_dict().items())
+
+
+@pytest.mark.parametrize("differs", ["student", None])
+def test_the_average_of_a_student_that_starts_as_itself_counts_its_own_steps(differs):
+    """Else, after 5,000 steps of its teachers, 0.995^3 of it would be weights without a lesson; one
+    that starts as teacher A has learned, and is averaged as that is."""
+
+    def make_net(place: int):
+        torch.manual_seed(place)
+        width = 32 if ROLES[place] == differs else 16
+        return NetworkConfig.model_validate({"kind": "small_baseline", "width": width}).build(K)
+
+    method = MethodConfig.model_validate({"kind": "many_view"}).build(make_net, HeatmapCodec())
+    method.keep_averages(0.995)
+    method.begin(last=False)
+    method.begin(last=True, step=5000)
+    average = method.averages["student"]
+    wanted = {name: value.clone() for name, value in average.named_parameters()}
+    for number in (1, 2, 3):
+        with torch.no_grad():
+            for value in method.networks["student"].parameters():
+                value.add_(number)
+        method.after_step(5000 + number)
+        kept = {"student": {1: 2 / 11, 2: 3 / 12, 3: 4 / 13}[number], None: 0.995}[differs]
+        for name, value in method.networks["student"].named_parameters():
+            wanted[name] = kept * wanted[name] + (1 - kept) * value
+    for name, value in average.named_parameters():
+        torch.testing.assert_close(value, wanted[name])

@@ -536,6 +536,25 @@ def test_the_student_of_many_view_waits_for_the_last_round(people):
     assert "student/loss/supervised" in found["round_2_history"]
 
 
+def test_a_student_of_another_network_is_averaged_from_its_own_first_step_on(people):
+    """The steps of its teachers before it do not count: after its first it keeps 2 / 11."""
+    small = {"kind": "small_baseline", "width": 16}
+    network = NetworkConfig.model_validate(
+        {"kind": "teacher_student", "teacher": {**small, "width": 32}, "student": small}
+    )
+    training = TWO_ROUNDS.model_copy(update={"average_decay": 0.995})
+    found = run(people, 2, method=config("many_view"), training=training, network=network)
+    before, after = (found[f"round_{number}_checkpoint"]["method"] for number in (1, 2))
+    learned = [key for key in before if key.startswith("networks.student.head.")
+               and not before[key].equal(after[key])]  # fmt: skip
+    assert learned
+    for key in learned:
+        if before[key].is_floating_point():
+            average = f"averages.{key.removeprefix('networks.')}"
+            wanted = 2 / 11 * before[key] + 9 / 11 * after[key]
+            torch.testing.assert_close(after[average], wanted, msg=key)
+
+
 def test_a_student_that_was_killed_ends_as_one_that_was_not(people):
     """In each step of its epochs, with pseudo-labels or with labels alone, to the same bits."""
     training = SETTINGS["training"].model_copy(update={

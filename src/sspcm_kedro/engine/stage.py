@@ -197,7 +197,7 @@ def train_stage(
         check_previous(previous, stage.before, expected, stage.span(training).start)
         learner.restore(previous)
         learner.history = []
-    learner.method.begin(last=last)
+    learner.method.begin(last=last, step=stage.span(training).start * training.steps)
     if pseudo is not None and "donors" not in learner.method.reads:
         pseudo = replace(pseudo, occluders=pseudo.occluders[:0])
     if stage.number == 0:  # before hours of training, not after

@@ -75,8 +75,8 @@ class Method(nn.Module, ABC):
         """
         return tuple(self.networks)
 
-    def begin(self, *, last: bool) -> None:
-        """Called before the first step of a stage, with what the stage before left."""
+    def begin(self, *, last: bool, step: int = 0) -> None:
+        """Called before a stage's first step, with what the ``step`` steps before it left."""
 
     @abstractmethod
     def training_step(self, batch: Batch, rng: Draws) -> dict[str, Tensor]:

@@ -64,22 +64,29 @@ class ManyView(Method):
         if donors == "bank":
             self.reads = self.reads.union({"donors"})
         self.learning = TEACHERS
+        self.waited = 0
 
     def learners(self, *, last: bool) -> tuple[str, ...]:
         return (STUDENT,) if last else TEACHERS
 
-    def begin(self, *, last: bool) -> None:
-        self.learning = self.learners(last=last)
+    def begin(self, *, last: bool, step: int = 0) -> None:
+        self.learning, self.waited = self.learners(last=last), 0
         if not last:
             return
         taught = self.shipped["teacher_a"].state_dict()  # as it ships, where averages ship
         if _shapes(taught) != _shapes(self.networks[STUDENT].state_dict()):
+            self.waited = step
             _logger.info("The student is another network than teacher A, and starts as itself: it "
                          "needs more steps (training.last_round_epochs).")  # fmt: skip
             return
         self.networks[STUDENT].load_state_dict(taught)
         if len(self.averages):
             self.averages[STUDENT].load_state_dict(taught)
+
+    def after_step(self, step: int) -> None:
+        """Of the average of a student that starts as itself its own steps count: by those of the
+        whole training it would keep much of weights that have learned nothing."""
+        super().after_step(step - self.waited)
 
     def averaging(self) -> tuple[str, ...]:
         """Who learns: the teachers stay what they were when they labeled last."""
