@@ -105,6 +105,17 @@ def test_the_released_protocol_keeps_the_labeled_people(source):
     assert not parts.unlabeled.visibility.any()
 
 
+def test_labels_that_teach_are_no_hidden_truth(source):
+    """How right pseudo-labels are is measured with labels that training never saw."""
+    config = SplitConfig(labeled=3, unlabeled_includes_labeled=True, unlabeled=9)
+    parts = split(source, config, seed=0)
+    truth = parts.hidden_truth
+    assert ids(truth) == ids(parts.unlabeled) == [1, 2, 3, 4, 5, 6, 7, 8, 21]
+    assert truth.visibility[:, 0].tolist() == [0, 0, 0, 2, 2, 2, 2, 2, 2]
+    assert truth.keypoints[:, 0, 0].tolist() == [0, 0, 0, 4, 5, 6, 7, 8, 21]
+    assert np.unique(parts.labeled.visibility).tolist() == [2]
+
+
 @pytest.mark.parametrize(("asked", "held_out"), [(1, [7, 8]), (2, [7, 8]), (3, [6, 7, 8])])
 def test_whole_images_are_held_out_from_the_end(make_people, asked, held_out):
     config = SplitConfig(labeled=2, validation=asked)

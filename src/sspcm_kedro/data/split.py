@@ -42,7 +42,8 @@ class Split:
         labeled: people with labels.
         unlabeled: people without any (visibility 0).
         validation: people with labels, on images of no other part.
-        hidden_truth: ``unlabeled``, same order, with labels where known. Never trained on.
+        hidden_truth: ``unlabeled``, same order, with labels where known. Never trained on: those of
+            labeled people who are among them are left out.
         ignored: on the images of ``validation``, those whom evaluation ignores. Maybe nobody.
     """
 
@@ -68,14 +69,15 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
     else:
         validation = _some("validation", source.validation, config.validation, config.order, seed)
 
-    pool = np.concatenate([labeled, rest]) if config.unlabeled_includes_labeled else rest
-    truth = [source.annotated.take(pool)] if len(pool) else []
+    again = labeled if config.unlabeled_includes_labeled else labeled[:0]
+    learned = source.annotated.take(again).without_labels()  # their labels measure nothing
+    truth = [people for people in (learned, source.annotated.take(rest)) if len(people)]
     if source.unlabeled is not None:
         known = source.hidden_truth or source.unlabeled
         apart = ~pd.Series(known.paths).isin(validation.paths).to_numpy(bool)
         further = known.take(apart)
         if config.unlabeled is not None:
-            room = max(0, min(config.unlabeled - len(pool), len(further)))
+            room = max(0, min(config.unlabeled - len(again) - len(rest), len(further)))
             further = _some("unlabeled", further, room, config.order, seed)
         truth += [further] if len(further) else []
     if not truth:
