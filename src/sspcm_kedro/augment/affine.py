@@ -21,7 +21,8 @@ class RandomAffine:
         rotation_probability: of being rotated at all, 0 to 1.
         flip_probability: of being mirrored, 0 to 1.
 
-    Source: the published SSPCM code (weak: 0.25, 30, 0.6, 0.5; strong: 0.25, 30, 0.8, 0).
+    Source: the published SSPCM code (weak: 0.25, 30, 0.6, 0.5; strong: 0.25, 30, 0.8, 0). But there
+    the factor is that of the region which is shown, so that people become 1 / factor as large.
     """
 
     scale: float = 0.25
