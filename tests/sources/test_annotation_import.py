@@ -210,6 +210,20 @@ def test_labeled_people_who_count_as_unlabeled_stay(trip, split):
     assert merged.unlabeled.ids.tolist() == [1, 11, 12, 13, 14, 15]
 
 
+def test_the_truth_of_people_who_teach_now_is_hidden_no_more(trip, split):
+    """Pseudo-labels of those who are labeled and stay among the unlabeled are not measured."""
+    everybody = Instances.join([split.labeled.without_labels(), split.unlabeled])
+    truth = replace(
+        everybody, keypoints=everybody.keypoints + 7, visibility=everybody.visibility + 2
+    )
+    trip.split = replace(split, unlabeled=everybody, hidden_truth=truth)
+    merged = trip.merged().hidden_truth
+    assert merged.ids.tolist() == [1, 11, 12, 13, 14, 15]
+    assert merged.visibility[:, 0].tolist() == [2, 0, 2, 0, 2, 0]
+    assert merged.keypoints[:, 0, 0].tolist() == [7, 0, 7, 0, 7, 0]
+    assert trip.split.hidden_truth.visibility.all()
+
+
 def test_a_checked_draft_is_a_label(trip):
     trip.content = trip.draft
     trip.more = {"confirmed": True}

@@ -113,11 +113,16 @@ def merge(people: Split, annotation_import: AnnotationImportConfig, skeleton: Sk
         raise BadInput(
             "parameter annotation_import", rule, "Add unlabeled people, or merge fewer labels"
         )
+    truth = people.hidden_truth
+    secret = ~np.isin(np.arange(len(truth)), rows)[:, None]  # what teaches measures nothing
+    truth = replace(
+        truth, keypoints=truth.keypoints * secret[..., None], visibility=truth.visibility * secret
+    )
     return replace(
         people,
         labeled=Instances.join([people.labeled, moved]),
         unlabeled=people.unlabeled.take(left),
-        hidden_truth=people.hidden_truth.take(left),
+        hidden_truth=truth.take(left),
     )
 
 
