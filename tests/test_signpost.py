@@ -50,6 +50,25 @@ def test_the_next_command_repeats_the_params_that_its_results_are_of():
     assert sum(line.endswith("--params 'source.root=/my people'") for line in lines) == 1
 
 
+def test_the_next_command_reads_the_data_folder_of_the_run(monkeypatch):
+    """Without it the command would take the model of another training, and say nothing."""
+    monkeypatch.setenv("SSPCM_DATA", "data/my second")
+    lines = signs({"trained_model"}, CATALOG, "smoke", {})  # pyright: ignore
+    commands = [line.split(":", 1)[1].strip() for line in lines if "kedro run" in line]
+    start = "SSPCM_DATA='data/my second' kedro run --env smoke --pipelines"
+    assert commands == [
+        f"{start} prediction --params prediction.images=FOLDER", f"{start} annotation_queue"
+    ]  # fmt: skip
+
+
+def test_where_there_are_settings_alone_the_next_command_is_the_packages(tmp_path, monkeypatch):
+    """There ``kedro`` has no command run, and make no ui."""
+    (tmp_path / "conf" / "base").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    lines = signs({"trained_model"}, CATALOG, None, {})  # pyright: ignore
+    assert lines[-1].endswith(" sspcm-kedro run --pipelines annotation_queue")
+
+
 def test_a_log_line_goes_to_what_stderr_is_when_it_is_written(monkeypatch):
     """A bar puts a stream of its own there, which prints above it."""
     settings = yaml.safe_load((ROOT / "conf" / "logging.yml").read_text())

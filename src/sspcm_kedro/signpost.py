@@ -1,13 +1,16 @@
 """What a run says at its end: where everything is, and what to type next."""
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
 from rich.console import Console
 
 from sspcm_kedro import ranks
@@ -29,7 +32,7 @@ NEXT = {
         ("choose whom to label next", "run --pipelines annotation_queue"),
     ),
 }
-"""What is then typed after ``kedro``, likewise."""
+"""What is then typed after ``caller``, likewise."""
 LOOK = "Compare runs in a browser:      make ui"
 
 
@@ -72,9 +75,19 @@ def signs(
             rest, *own = rest.split(" --params ")
             if params := ",".join([*own, *flat(given)]):
                 rest += f" --params {shlex.quote(params)}"
-            lines.append(f"To {what + ':':28} kedro {first}{chosen} {rest}")
-        lines.append(LOOK)
+            lines.append(f"To {what + ':':28} {caller()} {first}{chosen} {rest}")
+        project = find_kedro_project(Path.cwd())
+        if project and (project / "Makefile").is_file():
+            lines.append(LOOK)
     return lines
+
+
+def caller() -> str:
+    """What calls this project as this run was called: ``kedro``, or where only settings are,
+    ``sspcm-kedro``; after the data folder, without which another training's results are read."""
+    program = "kedro" if find_kedro_project(Path.cwd()) else "sspcm-kedro"
+    data = os.environ.get("SSPCM_DATA")
+    return f"SSPCM_DATA={shlex.quote(data)} {program}" if data else program
 
 
 def flat(given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
