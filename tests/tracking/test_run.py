@@ -10,6 +10,7 @@ from contextlib import closing
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Dataset
 from mlflow.models import Model
 
 from sspcm_kedro.hooks import Terminated
@@ -135,6 +136,28 @@ def test_another_evaluation_takes_over_the_curves_and_not_the_results(client, ma
     other.curves(curve(3.0, 2.0))
     assert history(client, other.open()) == [(10, 3.0), (20, 2.0)]
     assert client.get_run(other.open()).data.metrics.keys() == {"loss/a"}
+
+
+@pytest.mark.parametrize("key", ["key", "another evaluation"])
+def test_a_run_that_takes_over_curves_learned_from_the_same_people(client, make, key):
+    """Of another evaluation, or of a training that came out otherwise."""
+    tables = [
+        (Dataset("labeled", "0f8a", "local", "{}", profile='{"num_rows": 12}'), "training"),
+        (Dataset("validation", "91ab", "local", "{}"), "validation"),
+    ]
+    trained = make()
+    trained.inputs(tables)
+    trained.curves(curve(0.5, 0.4))
+    first = trained.open()
+    trained.end("FINISHED")
+    other = make(Identity(key, "training", "a name", {}))
+    if key == "key":
+        other.curves(curve(0.5, 0.3))
+    assert other.open() != first
+    found = client.get_run(other.open()).inputs.dataset_inputs
+    assert {(d.dataset.name, d.dataset.digest, d.tags[0].value) for d in found} == {
+        ("labeled", "0f8a", "training"), ("validation", "91ab", "validation")
+    }  # fmt: skip
 
 
 def test_a_store_ends_runs_of_processes_that_are_gone(client, experiment, make, tmp_path):

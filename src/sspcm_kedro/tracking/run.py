@@ -244,7 +244,10 @@ class Run:
         self._take_over(old, before=step)
 
     def _take_over(self, other: str, before: float = math.inf) -> None:
-        """The curves of another run of the same training."""
+        """Curves and tables of people of another run of the same training: only the process that
+        trains tells them."""
+        if tables := self.client.get_run(other).inputs.dataset_inputs:
+            self.client.log_inputs(self.open(), datasets=tables)
         self._seen.clear()
         names = [name for name in self._metrics(other) if is_curve(name)]
         metrics = [m for name in names for m in self.client.get_metric_history(other, name)]
