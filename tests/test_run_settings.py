@@ -1,13 +1,16 @@
 """What comes after a training has its settings, or says in which values they differ."""
 
+import shlex
 import shutil
 
+import click
 import pytest
 import torch
+from kedro.framework.cli.utils import _split_params
 
 from sspcm_kedro.datasets.checkpoint import CheckpointDataset
 from sspcm_kedro.errors import BadInput
-from sspcm_kedro.run_settings import trained_settings
+from sspcm_kedro.run_settings import how_to_give, trained_settings
 
 from .conftest import TRAINED, Project
 
@@ -43,6 +46,20 @@ def test_other_settings_are_refused_with_both_values(copy):
     assert "training.rounds was 1, is 2" in text and "--params training." in text
     assert "training.rounds=1" in text and "min_score" not in text
     assert not (copy.data / "08_reporting" / "annotation_queue").exists()
+
+
+def test_the_remedy_can_be_typed():
+    """A list cannot: Kedro parts --params at its commas, and refuses the rest of it."""
+    said = how_to_give({
+        "training.rounds": 1, "view.input_hw": "[64, 48]", "network.weights": "/my files/w.pth"
+    })  # fmt: skip
+    command, rest = said.removeprefix("Add --params ").split(" and set ")
+    (typed,) = shlex.split(command)
+    assert _split_params(click.Context(click.Command("run")), None, typed) == {
+        "training": {"rounds": 1}, "network": {"weights": "/my files/w.pth"}
+    }  # fmt: skip
+    assert rest.startswith("view.input_hw = [64, 48] in the environment's parameters.yml")
+    assert how_to_give({"training.milestones": "[0.7, 0.9]"}).startswith("Set training.milestones")
 
 
 @pytest.mark.parametrize("params", [{"seed": 3}, {"view": {"sigma": 2.0}}])

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shlex
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -113,12 +114,26 @@ def compare(catalog: CatalogProtocol, trained: str, raw: dict[str, Any]) -> None
     differ = {k: (before[k], today[k]) for k in before if k in today and before[k] != today[k]}
     if differ:
         values = "; ".join(f"{k} was {_text(a)}, is {_text(b)}" for k, (a, b) in differ.items())
-        given = ",".join(f"{k}={_text(a)}" for k, (a, _) in differ.items())
+        remedy = f"{how_to_give({k: a for k, (a, _) in differ.items()})} to go on with it"
         raise BadInput(
             where,
             f"was trained with other settings: {values}",
-            f"Add --params {given} to go on with it, or train with today's settings first",
+            f"{remedy}, or train with today's settings first",
         )
+
+
+def how_to_give(settings: dict[str, Any]) -> str:
+    """What gives settings (flat) to a run: ``--params``, which Kedro parts at every comma, and for
+    lists the file."""
+    texts = {name: _text(value) for name, value in settings.items()}
+    given = ",".join(f"{name}={text}" for name, text in texts.items() if "," not in text)
+    lists = [f"{name} = {text}" for name, text in texts.items() if "," in text]
+    ways = [f"add --params {shlex.quote(given)}"] if given else []
+    if lists:
+        ways.append(f"set {', '.join(lists)} in the environment's parameters.yml (--params takes "
+                    "no list)")  # fmt: skip
+    text = " and ".join(ways)
+    return text[0].upper() + text[1:]
 
 
 def stored_settings(
