@@ -103,7 +103,7 @@ def test_the_notebook_of_one_person(whole, monkeypatch):
 
 @pytest.fixture
 def logged(tmp_path, monkeypatch) -> dict[str, list[float]]:
-    """Curves of four runs by name, in a store of their own; the last run never finished."""
+    """Curves of five runs by name, in a store of their own; half a run never finished."""
     uri = f"sqlite:///{tmp_path / 'runs.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     client = MlflowClient(uri)
@@ -111,10 +111,13 @@ def logged(tmp_path, monkeypatch) -> dict[str, list[float]]:
     curves = {
         "sspcm, seed 0": [0.125, 0.5, 0.375], "sspcm, seed 1": [0.25, 0.5, 0.75],
         "supervised, seed 0": [0.125, 0.25, 0.0625], "half a run": [0.9],
+        "sspcm, min_score, seed 2": [0.0, 0.25, 0.125],
     }  # fmt: skip
     for name, values in curves.items():
         key = client.create_run(experiment, run_name=name).info.run_id
         facts = {"method.kind": name.split(",")[0], "seed": name[-1], "split.labeled": "12"}
+        if "min_score" in name:
+            facts["method.min_score"] = "0.5"
         for what, value in {**facts, "training.steps": "3"}.items():
             client.log_param(key, what, value)
         for epoch, value in enumerate(values, start=1):
@@ -135,8 +138,10 @@ def test_the_notebook_that_compares_runs(logged, whole):
     differ = next(text for text in texts if "method.kind" in text and "seed" in text)
     assert "training.steps" not in differ and "split.labeled" not in differ
     spread = rows(next(text for text in texts if "std" in text and "count" in text))
-    assert [float(v) for v in spread["12"][1:]] == [0.5625, pytest.approx(0.2652), 2]
-    assert spread["supervised"][:1] == ["0.0625"]
+    kind, *numbers = spread["12"]  # the run of another min_score is no third seed of theirs
+    assert kind == "sspcm"
+    assert [float(v) for v in numbers] == [1, 0.5625, pytest.approx(0.2652), 2]
+    assert spread["supervised"][:2] == ["2", "0.0625"] and spread["3"][0] == "0.1250"
     last = rows(texts[-1])
     for name, values in logged.items():
         if len(values) == 3:
