@@ -34,7 +34,8 @@ def sentence_of(error: BaseException) -> str | None:
             return str(cause)
         if isinstance(cause, FileNotFoundError) and isinstance(error, DatasetError):
             rule = "there must be such a file, and a pipeline before this one makes it"
-            remedy = "Run it first (kedro registry list has all, README.md their order)"
+            remedy = "kedro run --only-missing-outputs, with the --env and --params of now, makes "
+            remedy += "what is missing"
             return str(BadInput(cause.filename or _line(cause), rule, remedy))
         cause = cause.__cause__
     if isinstance(error, Diverged):
