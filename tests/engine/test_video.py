@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from formats import save_video
+from sspcm_kedro.data.video import count_frames
 from sspcm_kedro.data.video_stream import VideoFrame, stream_video
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.datasets.labeled_videos import (
@@ -168,6 +169,45 @@ def test_a_truncated_video_keeps_what_decodes(model, tmp_path, caplog):
     np.testing.assert_allclose(table.keypoints, truth[: len(table)], atol=1.0)
     (line,) = [r.getMessage() for r in caplog.records]
     assert f"a.mkv: {len(table)} of about 25 frames decode; damage begins at frame" in line
+
+
+def save_again(file: Path, source: Path, *, earlier: int = 0, last: int = 0) -> None:
+    """The packets of a video in another file, as ``ffmpeg -c copy`` does.
+
+    Args:
+        file: the new one.
+        source: the video.
+        earlier: tenths of a second that all frames are shown earlier; those before 0 are not shown.
+        last: tenths of a second that the last frame stays.
+    """
+    kept = {"avoid_negative_ts": "disabled"}
+    with av.open(str(source)) as old, av.open(str(file), "w", options=kept) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        packets = [packet for packet in old.demux(video=0) if packet.size]
+        for packet in packets:
+            tenth = int(0.1 / packet.time_base)
+            packet.pts, packet.dts = packet.pts - earlier * tenth, packet.dts - earlier * tenth
+            if last and packet is packets[-1]:
+                packet.duration = last * tenth
+            packet.stream = stream
+            new.mux(packet)
+
+
+def test_a_whole_video_is_not_called_damaged_for_what_was_cut_or_lasts(tmp_path, caplog):
+    frames, _ = moving(12)
+    save_video(tmp_path / "whole.mp4", frames, codec="mpeg4")
+    save_again(tmp_path / "cut.mp4", tmp_path / "whole.mp4", earlier=5)
+    save_again(tmp_path / "lasts.mp4", tmp_path / "whole.mp4", last=40)
+    save_again(tmp_path / "lasts.mkv", tmp_path / "whole.mp4", last=40)
+    whole = list(stream_video(tmp_path / "whole.mp4"))
+    cut = list(stream_video(tmp_path / "cut.mp4"))
+    assert [frame.seconds for frame in cut] == pytest.approx([0.1 * i for i in range(7)])
+    for frame, same in zip(cut, whole[5:], strict=True):
+        np.testing.assert_array_equal(frame.image, same.image)
+    assert count_frames(tmp_path / "cut.mp4") == 7
+    for name in ("lasts.mp4", "lasts.mkv"):
+        assert len(list(stream_video(tmp_path / name))) == 12
+    assert not caplog.records
 
 
 def test_damage_in_the_middle_costs_its_frames_alone(tmp_path, caplog):

@@ -34,13 +34,15 @@ of the cells."""
 
 
 def count_frames(video: Path) -> int:
-    """The frames of a video, from its packets: nothing is decoded. A damaged one may have fewer.
+    """The frames that a video shows, from its packets: nothing is decoded. A damaged one may have
+    fewer. What was cut off without encoding anew is in the file still, and does not count.
 
     Raises:
         BadInput: the file is no video that can be read, or is empty.
     """
     with open_video(video) as (container, stream):
-        count = sum(1 for packet in container.demux(stream) if packet.size)
+        count = sum(1 for packet in container.demux(stream)
+                    if packet.size and not packet.is_discard)  # fmt: skip
     if not count:
         raise BadInput(video, "the video must have a frame, and has none", _REMEDY)
     return count

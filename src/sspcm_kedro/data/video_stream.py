@@ -36,7 +36,8 @@ class VideoInfo:
     """What a video says of itself.
 
     Attributes:
-        frames: how many there should be; of a damaged one fewer decode.
+        frames: how many there should be; of a damaged one fewer decode, and of one that was cut
+            without encoding anew fewer are shown.
         rate: frames a second, on average.
         seconds: how long the pictures should last; 0 where it does not say.
     """
@@ -73,13 +74,14 @@ def stream_video(video: Path) -> Iterator[VideoFrame]:
     """
     info = VideoInfo.of(video)
     damage: list[tuple[int, str]] = []
-    seconds, count, shown = -1 / info.rate, 0, 0
+    seconds, lasts, count, shown = -1 / info.rate, 0.0, 0, 0
     with open_video(video) as (container, stream):
         stream.thread_type = "AUTO"
         for index, frame in enumerate(_decoded(container, stream, damage)):
             count = index + 1
             time = seconds_of(frame)
             seconds = seconds + 1 / info.rate if time is None or time <= seconds else time
+            lasts = float((frame.duration or 0) * (frame.time_base or 0))
             if frame.is_corrupt:
                 damage.append((index, "the decoder marks it as damaged"))
             else:
@@ -88,10 +90,11 @@ def stream_video(video: Path) -> Iterator[VideoFrame]:
     if not shown:
         why = damage[0][1] if damage else "it has none"
         raise BadInput(video, f"a frame of the video must decode, but {why}", _REMEDY)
-    ends_early = seconds + MISSING / info.rate < info.seconds
-    if damage or count < info.frames or ends_early:
+    ends_early = seconds + lasts + MISSING / info.rate < info.seconds
+    frames = info.frames - (_not_shown(video) if count < info.frames else 0)
+    if damage or count < frames or ends_early:
         at, why = damage[0] if damage else (count, "the file ends there")
-        expected = max(info.frames, round(info.seconds * info.rate) if ends_early else 0)
+        expected = max(frames, round(info.seconds * info.rate) if ends_early else 0)
         logger.warning(
             "%s: %d of about %d frames decode; damage begins at frame %d (%s). %s",
             video, shown, expected, at, why, _REMEDY,
@@ -99,6 +102,12 @@ def stream_video(video: Path) -> Iterator[VideoFrame]:
 
 
 _REMEDY = "Copy the video again or convert it, to have all of its frames"
+
+
+def _not_shown(video: Path) -> int:
+    """The frames of a file that players are asked to leave out: it was cut, not encoded anew."""
+    with open_video(video) as (container, stream):
+        return sum(packet.is_discard for packet in container.demux(stream))
 
 
 def _decoded(container: Any, stream: Any, damage: list[tuple[int, str]]) -> Iterator[Any]:
