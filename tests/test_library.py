@@ -137,6 +137,21 @@ def test_orientation_tags_are_ignored_with_a_warning(stored, tmp_path, caplog):
         assert line.startswith(f"{count} {rule}") and line.endswith(f"(the first: {first})")
 
 
+def test_a_pillow_image_is_what_its_file_is(stored, tmp_path, caplog):
+    """Also of 16 bits, which Pillow's own conversion makes white, and turned by a TIFF's tag."""
+    model, tags = sspcm_kedro.load(stored[1], device="cpu"), Image.Exif()
+    tags[0x0112] = 6
+    Image.fromarray(pixels(0)[..., 0] * np.uint16(16) + np.uint16(1000)).save(tmp_path / "deep.png")
+    Image.fromarray(pixels(1)).save(tmp_path / "turned.tif", exif=tags)
+    for name in ("deep.png", "turned.tif"):
+        of_file = model.predict(tmp_path / name)
+        found = model.predict(Image.open(tmp_path / name))
+        np.testing.assert_array_equal(found.boxes, of_file.boxes)
+        np.testing.assert_array_equal(found.scores, of_file.scores)
+        np.testing.assert_array_equal(found.keypoints, of_file.keypoints)
+    assert not caplog.records
+
+
 def test_a_video_gives_its_frames_in_order(stored, tmp_path):
     trained, file = stored
     frames = (VideoFrame(i, i / 10, pixels(i, (48, 64))) for i in range(3))

@@ -11,7 +11,7 @@ from kedro.io import DatasetError
 from PIL import Image
 
 from sspcm_kedro.data import video
-from sspcm_kedro.data.image_file import is_shown_turned, is_turned, read_rgb
+from sspcm_kedro.data.image_file import is_shown_turned, is_turned, read_rgb, to_rgb
 from sspcm_kedro.data.video_stream import stream_video
 from sspcm_kedro.datasets.trained_model import TrainedModelDataset
 from sspcm_kedro.engine.confidence import Confidence
@@ -168,8 +168,9 @@ def _read(images: Any) -> Iterator[tuple[str, int, np.ndarray]]:
     if isinstance(images, np.ndarray):
         yield "", 0, images
     elif isinstance(images, Image.Image):
+        pixels = np.asarray(to_rgb(images))  # first: TIFF files lose the tag as they are turned
         warn_of("turned", ["a Pillow image"] * is_turned(images))
-        yield "", 0, np.asarray(images.convert("RGB"))
+        yield "", 0, pixels
     elif Path(images).is_dir():
         paths = read_image_folder(Path(images)).paths.tolist()
         warn_of("turned", [path for path in paths if is_shown_turned(path)])

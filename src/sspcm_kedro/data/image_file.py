@@ -66,7 +66,7 @@ def read_rgb(path: str | Path, checksum: int = -1) -> Image.Image:
         BadInput: the file is not the one of that checksum.
     """
     if checksum < 0:
-        return _opened(path, _to_rgb)
+        return _opened(path, to_rgb)
     remedy = "Bring the file back, or read the people again: kedro run --pipelines ingestion"
     rule = "the image must be the one that was read with the people, and "
     try:
@@ -75,7 +75,7 @@ def read_rgb(path: str | Path, checksum: int = -1) -> Image.Image:
         raise BadInput(path, f"{rule}cannot be read", remedy) from error
     if zlib.crc32(content) != checksum:
         raise BadInput(path, f"{rule}its CRC32 is another (damaged, or changed)", remedy)
-    return _opened(path, _to_rgb, content)
+    return _opened(path, to_rgb, content)
 
 
 def decode_rgb(content: bytes, where: str) -> Image.Image:
@@ -84,7 +84,7 @@ def decode_rgb(content: bytes, where: str) -> Image.Image:
     Raises:
         UnreadableImage: as ``decode``.
     """
-    return _opened(where, _to_rgb, content)
+    return _opened(where, to_rgb, content)
 
 
 def checksum_of(path: str | Path) -> int:
@@ -141,7 +141,8 @@ def _loaded(image: Image.Image) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An opened image as ``read_rgb`` gives the file."""
     return (_stretch(image) if image.mode in DEEP_MODES else image).convert("RGB")
 
 
