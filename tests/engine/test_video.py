@@ -274,6 +274,19 @@ def test_two_boxes_of_one_person_are_one(model):
     np.testing.assert_array_equal(table.boxes[:2], boxes[1:])
 
 
+def test_whose_tracks_are_given_all_stay(model):
+    """Two who lie on each other: a table of boxes has told them apart."""
+    image = np.zeros((*HW, 3), np.uint8)
+    spot(image, 40, 40, 0)
+    spot(image, 60, 50, 2)
+    boxes, one = np.array([[0, 0, 120, 90], [2, 1, 122, 91]], np.float32), np.ones(2, np.float32)
+    boxed = [BoxedFrame(VideoFrame(0, 0.0, image), boxes, one, np.array([7, 3]))]
+    found = predict_boxed(model, boxed, **SETTINGS)
+    table = collect(model, found, threshold=0.2, nms_threshold=0.9)
+    assert table.tracks.tolist() == [7, 3]
+    np.testing.assert_array_equal(table.boxes, boxes)
+
+
 def test_people_keep_their_tracks_when_they_change_places_in_the_list():
     tracker = Tracker(np.array([0.08, 0.08]))
     boxes = np.array([[0, 0, 50, 50], [100, 0, 150, 50.0]])

@@ -85,6 +85,8 @@ def collect(
 ) -> FrameTable:
     """The people of all frames, each once, told apart over time, their keypoints marked.
 
+    Whose track is given is somebody of their own, however near another one.
+
     Args:
         model: that predicted.
         found: frame by frame; drawn to its end.
@@ -97,7 +99,7 @@ def collect(
     for boxed, predicted in found:
         count = max(count, boxed.frame.index + 1)
         rows = np.arange(len(boxed.boxes))
-        if len(rows) > 1:
+        if len(rows) > 1 and boxed.tracks is None:
             persons = rescore(boxed.scores, predicted.scores, threshold=threshold)
             areas = crop_extents(boxed.boxes, frame)[1].prod(axis=1)
             kept = oks_nms(predicted.keypoints, persons, areas, sigmas, threshold=nms_threshold)
