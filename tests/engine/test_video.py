@@ -23,18 +23,23 @@ from sspcm_kedro.datasets.labeled_videos import (
     VideoTablesDataset,
 )
 from sspcm_kedro.engine.boxes import BoxedFrame, boxes_of_table, read_box_table, whole_frames
+from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frame_table import FrameTable, mark_visibility
 from sspcm_kedro.engine.video import cells_of, collect, follow, predict_boxed
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.figures.labeled_frames import LabeledFrames, keypoint_colors
+from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.nets.detector import Detector
+from sspcm_kedro.pipelines.prediction.config import PredictionConfig
+from sspcm_kedro.pipelines.prediction.videos import predict_videos
 from sspcm_kedro.pose.skeleton import Skeleton
 from sspcm_kedro.pose.tracks import MEMORY, Tracker, box_iou
 
 HW = (96, 128)
 CPU = torch.device("cpu")
+MACHINE = MachineConfig(device="cpu")
 SETTINGS = {"flip_test": False, "device": CPU}
 SKELETON = Skeleton(names=("red", "blue"))
 
@@ -323,12 +328,33 @@ def test_boxes_of_a_table(tmp_path):
         ("frame,x0,y0,x1,y1\n0,1,2,,4\n", "line 2: must be numbers"),
         ("frame,x0,y0,x1,y1,track\n0,1,2,3,4,1\n0,1,2,3,4,1\n", "line 3: .*a track once a frame"),
         ("", "must be a CSV table"),
+        ("frame,x0,y0,x1,y1\n", "must have a box, and has none"),
     ],
 )
 def test_tables_of_boxes_that_are_refused(tmp_path, text, rule):
     (tmp_path / "b.csv").write_text(text)
     with pytest.raises(BadInput, match=rule):
         read_box_table(tmp_path / "b.csv")
+
+
+def test_a_table_of_boxes_names_the_videos_that_are_predicted_on(model, tmp_path, caplog):
+    """By their place below the folder. Of other videos nobody would be on any frame."""
+    save_video(tmp_path / "films" / "day1" / "a.avi", moving(2)[0])
+    file, head = tmp_path / "boxes.csv", "video,frame,x0,y0,x1,y1\n"
+
+    def predicted(*names: str) -> list[int]:
+        file.write_text(head + "".join(f"{name},1,0,0,120,90\n" for name in names))
+        config = PredictionConfig(images=tmp_path / "films", boxes=file, runtime="torch")
+        made = predict_videos(model, config, EvaluationConfig(flip_test=False), MACHINE)
+        return [frame for video in made for frame in video.table.frames.tolist()]
+
+    assert predicted("day1/a.avi") == [1] and not caplog.records
+    assert predicted("day1/a.avi", "b.avi") == [1]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"{file}: boxes of 1 videos are not used, which are not predicted on: b.avi"
+    rule = r"boxes\.csv: column video must name one of day1/a\.avi, found a\.avi\. Write names rel"
+    with pytest.raises(BadInput, match=rule):
+        predicted("a.avi")
 
 
 def test_what_a_detector_finds_is_cut_to_the_image_and_the_wanted():

@@ -1,6 +1,7 @@
 """Where the boxes of a video's people come from: the frame, a table, a detector."""
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ import pandas as pd
 from sspcm_kedro.data.video_stream import VideoFrame
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets.detector import Detector
+
+logger = logging.getLogger(__name__)
 
 DETECTED = 4
 """Frames that a detector sees at once."""
@@ -76,10 +79,10 @@ def boxes_of_table(
 
 def read_box_table(file: Path) -> pd.DataFrame:
     """Boxes of videos: a CSV with columns frame (from 0), x0, y0, x1, y1 (image pixels), and where
-    they are known video (its file name), track and score.
+    they are known video (what it is called below the folder of videos), track and score.
 
     Raises:
-        BadInput: a column lacks, or a row is no box.
+        BadInput: a column lacks, a row is no box, or there is none.
     """
     remedy = f"Columns are frame, {', '.join(COLUMNS)}; video, track and score may be there"
     if not file.is_file():
@@ -91,6 +94,8 @@ def read_box_table(file: Path) -> pd.DataFrame:
     missing = [name for name in ("frame", *COLUMNS) if name not in table]
     if missing:
         raise BadInput(file, f"must have the columns {missing}, found {list(table)}", remedy)
+    if table.empty:
+        raise BadInput(file, "must have a box, and has none", remedy)
     whole = [name for name in ("frame", "track") if name in table]
     numbers = [*whole, *COLUMNS, *(["score"] if "score" in table else [])]
     values = table[numbers].apply(pd.to_numeric, errors="coerce")
@@ -109,3 +114,26 @@ def read_box_table(file: Path) -> pd.DataFrame:
         more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
         raise BadInput(f"{file}, line {bad[0] + 2}", f"{rule}, found {found}{more}", remedy)
     return table.assign(**{name: values[name] for name in numbers})
+
+
+def need_videos(file: Path, table: pd.DataFrame, videos: Sequence[str]) -> None:
+    """Refuse a table of boxes that names none of these videos, and log names that are none.
+
+    Args:
+        file: the table's.
+        table: that ``read_box_table`` read.
+        videos: what they are called below their folder, with slashes.
+
+    Raises:
+        BadInput: each row is of something else: nobody would be on any frame.
+    """
+    strange = sorted(set(map(str, table["video"])) - set(videos)) if "video" in table else []
+    if not strange:
+        return
+    names = f"{', '.join(strange[:3])}{', ...' if len(strange) > 3 else ''}"
+    if not table["video"].isin(videos).any():
+        rule = f"column video must name one of {', '.join(videos[:3])}, found {names}"
+        remedy = "Write names relative to the folder of prediction.images, with the suffix"
+        raise BadInput(file, rule, remedy)
+    logger.warning("%s: boxes of %d videos are not used, which are not predicted on: %s", file,
+                   len(strange), names)  # fmt: skip

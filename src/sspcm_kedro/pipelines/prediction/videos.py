@@ -1,7 +1,7 @@
 """From videos to tables of keypoints, and to videos that show them."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,13 @@ import torch
 from sspcm_kedro.data.progress import show_progress
 from sspcm_kedro.data.video_stream import VideoInfo, stream_video
 from sspcm_kedro.datasets.labeled_videos import DrawnVideo, PredictedVideo
-from sspcm_kedro.engine.boxes import BoxedFrame, boxes_of_table, detected_boxes, read_box_table
+from sspcm_kedro.engine.boxes import (
+    BoxedFrame,
+    boxes_of_table,
+    detected_boxes,
+    need_videos,
+    read_box_table,
+)
 from sspcm_kedro.engine.boxes import whole_frames as each_whole
 from sspcm_kedro.engine.evaluate import EvaluationConfig
 from sspcm_kedro.engine.export import TrainedModel
@@ -51,10 +57,10 @@ def predict_videos(
     flip_test = evaluation.averages_mirrored(model.view)
     if config.runtime == "onnxruntime":
         model = use_runtime(model, device)
-    boxes = _box_source(config, device)
+    boxes = _box_source(config, videos, device)
     failed: list[BadInput] = []
     for video in videos:
-        name = video.relative_to(config.root).as_posix()
+        name = _name(video, config)
         try:
             total = VideoInfo.of(video).frames
             if config.boxes == "previous":
@@ -73,6 +79,11 @@ def predict_videos(
         raise failed[0]
 
 
+def _name(video: Path, config: PredictionConfig) -> str:
+    """What a video is called: its path below the folder of videos."""
+    return video.relative_to(config.root).as_posix()
+
+
 def _table_of(
     found: Iterator[Found], total: int, name: str, model: TrainedModel, config: PredictionConfig,
     evaluation: EvaluationConfig,
@@ -87,7 +98,7 @@ def _table_of(
 
 
 def _box_source(
-    config: PredictionConfig, device: torch.device
+    config: PredictionConfig, videos: Sequence[Path], device: torch.device
 ) -> Callable[[Path, str], Iterator[BoxedFrame]]:
     """What gives the frames of a video, and the boxes of their people."""
     detector: Detector | None = None
@@ -96,6 +107,8 @@ def _box_source(
         detector = load_detector(config.detector, config.min_box_score, device)
     elif isinstance(config.boxes, Path):
         table = read_box_table(config.boxes)
+        if all(video.is_file() for video in videos):  # else it is told of as it is opened
+            need_videos(config.boxes, table, [_name(video, config) for video in videos])
     elif config.boxes is None:
         logger.warning("No boxes were given (prediction.boxes): each frame was taken as one person")
 
@@ -113,7 +126,7 @@ def draw_videos(
 ) -> Iterator[DrawnVideo]:
     """Each video with its keypoints; of those that do not decode there is none."""
     for video in find_videos(config.images):
-        name = video.relative_to(config.root).as_posix()
+        name = _name(video, config)
         try:
             info = VideoInfo.of(video)
             frames = LabeledFrames(tables(name), model.skeleton.limbs).draw(
@@ -137,7 +150,7 @@ def export_videos(
         return {}
     found: dict[str, FrameTable] = {}
     for video in find_videos(config.images):
-        name = video.relative_to(config.root).as_posix()
+        name = _name(video, config)
         try:
             found[name] = tables(name)
         except BadInput as error:
