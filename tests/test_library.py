@@ -86,6 +86,18 @@ def test_boxes_are_one_table_for_all_images_or_one_for_each(stored, tmp_path):
             model.predict(tmp_path, wrong)
 
 
+def test_any_image_may_have_nobody_and_no_table_is_left_over(stored, tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels(1)).save(tmp_path / name)
+    model = sspcm_kedro.load(stored[1], device="cpu")
+    one = [[1, 2, 30, 40]]
+    assert model.predict(tmp_path, [[], one]).frames.tolist() == [1]
+    assert model.predict(tmp_path, [one, []]).frames.tolist() == [0]
+    assert len(model.predict(tmp_path, [[], []])) == 0
+    with pytest.raises(BadInput, match="boxes: must be there for each image, and are for 3"):
+        model.predict(tmp_path, [one, [], one])
+
+
 def test_a_model_is_read_as_it_was_evaluated_also_without_a_measured_confidence(stored, tmp_path):
     own = tmp_path / "trained_model.safetensors"
     TrainedModelDataset(filepath=str(own)).save(replace(stored[0], flip_test=True))

@@ -1,6 +1,6 @@
 """The project in three lines: ``sspcm_kedro.load(path).predict(images)``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,16 +95,21 @@ class Model:
         Raises:
             BadInput: something cannot be read or is not as said; names file and rule.
         """
+        tables = _tables_of(boxes)
         sources: list[tuple[str, int]] = []
         each: list[np.ndarray] = []
 
         def frames() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for source, number, pixels in _read(images):
                 sources.append((source, number))
-                own = _boxes_of(boxes, len(each))
+                if tables is not None and len(each) == len(tables):
+                    raise _not_each(tables)
+                own = boxes if tables is None else tables[len(each)]
                 where = f"boxes of image {len(each)}"
                 each.append(as_boxes(own, pixels, where))
                 yield pixels, each[-1]
+            if tables is not None and len(each) < len(tables):
+                raise _not_each(tables)
 
         found = list(
             predict_frames(self.trained, frames(), flip_test=self.flip_test, device=self.device)
@@ -184,14 +189,19 @@ def _read(images: Any) -> Iterator[tuple[str, int, np.ndarray]]:
         yield str(images), 0, np.asarray(read_rgb(images))
 
 
-def _boxes_of(boxes: Any, image: int) -> Any:
-    """The boxes of one image, of all that were given."""
+def _tables_of(boxes: Any) -> list[Any] | None:
+    """The table of boxes of each image, if each was given its own; some may have nobody."""
     if boxes is None or (isinstance(boxes, np.ndarray) and boxes.ndim < 3):
-        return boxes
-    given: Sequence[Any] = list(boxes)
-    if given and np.ndim(given[0]) == 1:  # one table as lists
-        return given
-    if image >= len(given):
-        rule = f"must be there for each image, and are for {len(given)}"
-        raise BadInput("boxes", rule, "Give a table for each image, or one for all")
-    return given[image]
+        return None
+    given = list(boxes)
+    return None if any(map(_is_box, given)) else given
+
+
+def _is_box(value: Any) -> bool:
+    """Whether it is a row of a table, and not a table, which may be empty or None."""
+    return isinstance(value, Collection) and len(value) > 0 and np.ndim(next(iter(value))) == 0
+
+
+def _not_each(tables: list[Any]) -> BadInput:
+    rule = f"must be there for each image, and are for {len(tables)}"
+    return BadInput("boxes", rule, "Give a table for each image, or one for all")
