@@ -1,7 +1,11 @@
 """What the documents name exists: files, modules, settings, pipelines, environments, targets."""
 
+import base64
+import json
+import os
 import pkgutil
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,6 +188,22 @@ def test_the_citation_is_of_this_version_and_of_the_paper(citation):
     assert families == ["Huang", "Li", "Tian", "Yang", "Li", "Deng", "Ye"]
     shown = re.search(r"Huang et al\., \*(.*?)\*", (ROOT / "README.md").read_text(), re.S)
     assert shown and " ".join(shown[1].split()) == paper["title"]
+
+
+def test_a_server_is_sent_a_photograph_of_any_size(tmp_path):
+    """Linux takes no argument of 128 KiB; curl itself is a script that shows what it would send."""
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    (block,) = re.findall(r"```sh\nmlflow models serve.*?\n(.*?)```", text, re.S)
+    content = bytes(range(256)) * 2000
+    (tmp_path / "photograph.jpg").write_bytes(content)
+    (tmp_path / "curl").write_text("#!/bin/sh\ncat\n")
+    (tmp_path / "curl").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    sent = subprocess.run(["bash", "-c", block], cwd=tmp_path, env={**os.environ, "PATH": path},
+                          stdin=subprocess.DEVNULL, capture_output=True, check=True)  # fmt: skip
+    (record,) = json.loads(sent.stdout)["dataframe_records"]
+    assert base64.b64decode(record["image"]) == content
+    assert record["boxes"] == [[40, 20, 200, 400]]
 
 
 def test_github_runs_what_ci_runs():
