@@ -2,6 +2,7 @@
 
 import itertools
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -154,6 +155,15 @@ def test_a_video_that_is_cut_short(tmp_path):
         count_frames(file)
     with pytest.raises(BadInput, match=r"b\.mp4: there must be such a file"):
         count_frames(tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("name", ["2026-05-01T12:30:05.mkv", "file:a.mkv", "a%03d.mkv"])
+def test_a_name_is_a_name_whatever_is_in_it(tmp_path, monkeypatch, name):
+    """FFmpeg would ask a protocol 2026-05-01T12 for it."""
+    save_video(tmp_path / "a.mkv", patterns(3))
+    (tmp_path / "a.mkv").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert count_frames(Path(name)) == 3
 
 
 def test_sound_alone_is_no_video(tmp_path):

@@ -181,7 +181,8 @@ def open_video(video: Path) -> Iterator[tuple[Any, Any]]:
     if not video.is_file():
         raise BadInput(video, "there must be such a file", _REMEDY)
     try:
-        with av.open(str(video), metadata_errors="replace") as container:
+        # Absolute: FFmpeg takes what stands before a colon, as in 12:30.mp4, for a protocol.
+        with av.open(str(video.absolute()), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise BadInput(video, "must be a video, and has no pictures", _REMEDY)
             yield container, container.streams.video[0]
