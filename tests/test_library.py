@@ -14,12 +14,14 @@ import sspcm_kedro
 from sspcm_kedro.data.video_stream import VideoFrame, stream_video
 from sspcm_kedro.data.views import ViewConfig
 from sspcm_kedro.datasets.labeled_videos import write_video
+from sspcm_kedro.datasets.tensors import TensorsDataset
 from sspcm_kedro.datasets.trained_model import TrainedModelDataset
 from sspcm_kedro.engine.export import TrainedModel
 from sspcm_kedro.engine.frames import predict_frames
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets import NetworkConfig
 from sspcm_kedro.pose.skeleton import Skeleton
+from sspcm_kedro.serving import DECODING, WEIGHTS
 
 SKELETON = Skeleton(names=("nose", "left_eye", "right_eye"), flip_pairs=((1, 2),))
 CPU = torch.device("cpu")
@@ -174,6 +176,21 @@ def test_a_video_gives_its_frames_in_order(stored, tmp_path):
     for row, frame in enumerate(stream_video(tmp_path / "film.mp4")):
         alone = expected(trained, frame.image, found.boxes[:1])
         np.testing.assert_allclose(found.keypoints[row : row + 1], alone.keypoints, atol=1e-3)
+
+
+def test_a_folder_holds_one_logged_model(stored, tmp_path):
+    for name in ("first", "second"):
+        folder = tmp_path / "logged" / name / "data"
+        folder.mkdir(parents=True)
+        TensorsDataset(str(folder / WEIGHTS)).save(stored[0].to_tensors())
+        (folder / DECODING).write_text('{"flip_test": false}')
+    found = sspcm_kedro.load(tmp_path / "logged" / "second", device="cpu")
+    assert found.names == SKELETON.names
+    two = r"logged: a folder must hold one model .*, found \S+first/data, \S+second/data\. Name"
+    with pytest.raises(BadInput, match=two):
+        sspcm_kedro.load(tmp_path / "logged")
+    with pytest.raises(BadInput, match=r"found none\. .*a run's trained_model\.safetensors"):
+        sspcm_kedro.load(stored[1].parent)
 
 
 def test_what_is_no_model_or_image_is_one_sentence(stored, tmp_path):

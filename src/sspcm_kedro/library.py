@@ -148,8 +148,13 @@ def load(where: str | Path, *, flip_test: bool | None = None, device: str | None
         where = fetch_model(str(where))
     path = Path(where)
     if path.is_dir():
-        file = next(iter(sorted(path.rglob(WEIGHTS))), path / WEIGHTS)
-        served = read_logged(file.parent)
+        folders = sorted(file.parent for file in path.rglob(WEIGHTS))
+        if len(folders) != 1:
+            names = ", ".join(map(str, folders[:3])) or "none"
+            rule = f"a folder must hold one model that MLflow has logged, found {names}"
+            remedy = f"Name the folder of one ({WEIGHTS}), or a run's trained_model.safetensors"
+            raise BadInput(path, f"{rule}{', ...' if len(folders) > 3 else ''}", remedy)
+        served = read_logged(folders[0])
         model, logged = served.model, served.flip_test
     else:
         model = _read_file(path)
