@@ -127,11 +127,12 @@ def need_videos(file: Path, table: pd.DataFrame, videos: Sequence[str]) -> None:
     Raises:
         BadInput: each row is of something else: nobody would be on any frame.
     """
-    strange = sorted(set(map(str, table["video"])) - set(videos)) if "video" in table else []
+    named = set(map(str, table["video"])) if "video" in table else set[str]()
+    strange = sorted(named - set(videos))
     if not strange:
         return
     names = f"{', '.join(strange[:3])}{', ...' if len(strange) > 3 else ''}"
-    if not table["video"].isin(videos).any():
+    if named.isdisjoint(videos):
         rule = f"column video must name one of {', '.join(videos[:3])}, found {names}"
         remedy = "Write names relative to the folder of prediction.images, with the suffix"
         raise BadInput(file, rule, remedy)

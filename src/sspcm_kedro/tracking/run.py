@@ -246,8 +246,9 @@ class Run:
     def _take_over(self, other: str, before: float = math.inf) -> None:
         """Curves and tables of people of another run of the same training: only the process that
         trains tells them."""
-        if tables := self.client.get_run(other).inputs.dataset_inputs:
-            self.client.log_inputs(self.open(), datasets=tables)
+        inputs = self.client.get_run(other).inputs
+        if inputs and inputs.dataset_inputs:
+            self.client.log_inputs(self.open(), datasets=inputs.dataset_inputs)
         self._seen.clear()
         names = [name for name in self._metrics(other) if is_curve(name)]
         metrics = [m for name in names for m in self.client.get_metric_history(other, name)]
