@@ -75,6 +75,19 @@ def test_pixels_a_file_and_a_pillow_image_give_the_same(stored, tmp_path):
         np.testing.assert_array_equal(again.boxes, BOXES)
 
 
+def test_a_list_of_images_is_each_of_them_in_order(stored, tmp_path):
+    model, image = sspcm_kedro.load(stored[1], device="cpu"), pixels(1)
+    other = np.ascontiguousarray(image[::-1])
+    Image.fromarray(image).save(tmp_path / "one.png")
+    found = model.predict([tmp_path / "one.png", other, Image.fromarray(image)])
+    assert found.images.tolist() == [str(tmp_path / "one.png"), "", ""]
+    assert found.frames.tolist() == [0, 1, 2]
+    alone = [model.predict(each).keypoints[0] for each in (image, other, image)]
+    np.testing.assert_allclose(found.keypoints, alone, atol=1e-4)
+    each = model.predict([image, other], [[BOXES[0].tolist()], []])
+    assert each.frames.tolist() == [0] and each.boxes.tolist() == [BOXES[0].tolist()]
+
+
 def test_boxes_are_one_table_for_all_images_or_one_for_each(stored, tmp_path):
     for name in ("a.png", "b.png"):
         Image.fromarray(pixels(1)).save(tmp_path / name)
@@ -203,3 +216,13 @@ def test_what_is_no_model_or_image_is_one_sentence(stored, tmp_path):
         sspcm_kedro.load(stored[1]).predict(tmp_path / "other.safetensors")
     with pytest.raises(BadInput, match=r"frame 0: must be uint8 RGB"):
         sspcm_kedro.load(stored[1]).predict(np.zeros((4, 4, 3)))
+    model = sspcm_kedro.load(stored[1], device="cpu")
+    with pytest.raises(BadInput, match=r"image 0: must be .* found a ndarray \(4,\)"):
+        model.predict(np.zeros(4, np.uint8))
+    with pytest.raises(BadInput, match=r"image 1: must be .* found a Tensor \(3, 4, 4\)"):
+        model.predict([pixels(1), torch.zeros(3, 4, 4)])
+    with pytest.raises(BadInput, match=r"image 0: must be .* found a NoneType"):
+        model.predict(None)
+    for device in ("cuda:77", "gpu"):
+        with pytest.raises(BadInput, match=f"device = {device}: must be one that torch finds"):
+            sspcm_kedro.load(stored[1], device=device)

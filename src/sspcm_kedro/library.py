@@ -63,7 +63,7 @@ class Model:
         self, trained: TrainedModel, flip_test: bool = False, device: str | None = None
     ) -> None:
         self.trained, self.flip_test = trained, flip_test
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ class Model:
 
         Args:
             images: a file, a folder (its images by name, also of folders in it) or a video; or
-                pixels (H, W, 3), uint8, RGB; or a Pillow image.
+                pixels (H, W, 3), uint8, RGB; or a Pillow image; or a list of such images.
             boxes: (n, 4) x0, y0, x1, y1 in image pixels, of people in each of the images; or a
                 list with such a table for each image. None: each image is one person.
 
@@ -140,7 +140,7 @@ def load(where: str | Path, *, flip_test: bool | None = None, device: str | None
 
     Raises:
         BadInput: there is no such model, it is damaged, or training has mirrored nobody and
-            ``flip_test`` is true.
+            ``flip_test`` is true; or no such device.
     """
     if str(where).startswith(("runs:", "models:", "mlflow-artifacts:")):
         from sspcm_kedro.tracking.fetch import fetch_model  # noqa: PLC0415
@@ -173,25 +173,46 @@ def _read_file(path: Path) -> TrainedModel:
         raise error.__cause__ if isinstance(error.__cause__, BadInput) else error from None
 
 
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # the latter of a torch without CUDA
+        rule = f"must be one that torch finds here ({str(error).splitlines()[0]})"
+        raise BadInput(f"device = {name}", rule, "Leave it out, or say cpu") from error
+
+
 def _read(images: Any) -> Iterator[tuple[str, int, np.ndarray]]:
     """File, number and pixels of each image."""
-    if isinstance(images, np.ndarray):
-        yield "", 0, images
-    elif isinstance(images, Image.Image):
-        pixels = np.asarray(to_rgb(images))  # first: TIFF files lose the tag as they are turned
-        warn_of("turned", ["a Pillow image"] * is_turned(images))
-        yield "", 0, pixels
-    elif Path(images).is_dir():
+    named = isinstance(images, str | Path)
+    if isinstance(images, list | tuple):
+        for number, image in enumerate(images):
+            yield _read_image(image, number)
+    elif named and Path(images).is_dir():
         paths = read_image_folder(Path(images)).paths.tolist()
         warn_of("turned", [path for path in paths if is_shown_turned(path)])
         for number, path in enumerate(paths):
             yield str(path), number, np.asarray(read_rgb(path))
-    elif Path(images).suffix.lower() in video.SUFFIXES:
+    elif named and Path(images).suffix.lower() in video.SUFFIXES:
         for frame in stream_video(Path(images)):
             yield str(images), frame.index, frame.image
     else:
-        warn_of("turned", [str(images)] * is_shown_turned(images))
-        yield str(images), 0, np.asarray(read_rgb(images))
+        yield _read_image(images, 0)
+
+
+def _read_image(image: Any, number: int) -> tuple[str, int, np.ndarray]:
+    if isinstance(image, str | Path):
+        warn_of("turned", [str(image)] * is_shown_turned(image))
+        return str(image), number, np.asarray(read_rgb(image))
+    if isinstance(image, Image.Image):
+        pixels = np.asarray(to_rgb(image))  # first: TIFF files lose the tag as they are turned
+        warn_of("turned", ["a Pillow image"] * is_turned(image))
+        return "", number, pixels
+    if isinstance(image, np.ndarray) and image.ndim == 3:
+        return "", number, image
+    shape = f" {tuple(image.shape)}" if hasattr(image, "shape") else ""
+    rule = "must be a file, RGB pixels (height, width, 3) as a numpy array, or a Pillow image, "
+    rule += f"found a {type(image).__name__}{shape}"
+    raise BadInput(f"image {number}", rule, "Convert it, e.g. tensor.permute(1, 2, 0).numpy()")
 
 
 def _tables_of(boxes: Any) -> list[Any] | None:
