@@ -15,7 +15,8 @@ from sspcm_kedro.engine.memory import need_memory
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.machine import MachineConfig
 from sspcm_kedro.parameters import parameter_types, parse, refuse_unknown
-from sspcm_kedro.pipeline_registry import register_pipelines
+from sspcm_kedro.pipeline_registry import of_videos, register_pipelines
+from sspcm_kedro.sources.lsp import LspetSource
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"kind": "small_baseline", "width": 16}
@@ -181,6 +182,16 @@ def test_no_mutation_gets_through_or_hangs_or_ends_in_another_error(base, types)
             assert 0 <= typed["seed"] < 2**63 and max(hw) <= 2048
             assert training.rounds <= 200 and math.isfinite(training.learning_rate)
     assert refused > 150
+
+
+def test_a_path_may_begin_at_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    source = LspetSource(kind="lspet", root="~/lspet")
+    assert source.root == tmp_path / "lspet"
+    assert LspetSource(kind="lspet", root="~nobody-has-it/x").root == Path("~nobody-has-it/x")
+    (tmp_path / "one.mp4").touch()
+    assert of_videos({"prediction": {"images": "~"}})
+    assert of_videos({"prediction": {"images": "~/one.mp4"}})
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:7"])

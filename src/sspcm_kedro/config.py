@@ -1,5 +1,6 @@
 """The base of every typed parameter, and the types that several of them share."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -37,7 +38,14 @@ class Settings(BaseModel):
                 raise ValueError("is too long for the name of a file")
             if "\0" in str(value):
                 raise ValueError("must not have the character 0 in it")
+            return path_of(value)
         return value
+
+
+def path_of(text: str | Path) -> Path:
+    """The path that is meant: ``~`` is the home folder, which shells leave as it is in
+    ``--params source.root=~/data``."""
+    return Path(os.path.expanduser(text))
 
 
 def _ascending(values: T) -> T:
