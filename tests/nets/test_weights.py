@@ -24,18 +24,20 @@ from sspcm_kedro.nets.weights import (
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_weights_come_from_a_local_file(state, suffix, tmp_path):
+def test_weights_come_from_a_local_file(state, suffix, tmp_path, monkeypatch):
     path = tmp_path / f"resnet18{suffix}"
     if suffix == ".pth":
         torch.save(state, path)
     else:
         save_file(state, path)
-    config = NetworkConfig.model_validate(
-        {"kind": "simple_baseline", "backbone": "resnet18", "weights": str(path)}
-    )
-    net = config.build(3)
-    assert net.backbone.net.conv1.weight.equal(state["conv1.weight"])
-    assert net.backbone.net.layer4[1].bn2.running_var.equal(state["layer4.1.bn2.running_var"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for where in (str(path), f"~/{path.name}"):
+        config = NetworkConfig.model_validate(
+            {"kind": "simple_baseline", "backbone": "resnet18", "weights": where}
+        )
+        net = config.build(3)
+        assert net.backbone.net.conv1.weight.equal(state["conv1.weight"])
+        assert net.backbone.net.layer4[1].bn2.running_var.equal(state["layer4.1.bn2.running_var"])
 
 
 class Malicious:
