@@ -88,18 +88,18 @@ def drawn(figure):
 
 
 def test_curves_hold_the_numbers_and_the_baseline_shares_the_axes():
-    ours, baseline = history(), history(("baseline",), ("baseline",))
+    ours, baseline = history(), history(("student",), ("student",))
     figure = charts.learning_curves({"SSPCM": ours, "baseline": baseline.drop(columns="kept")})
     ap, pck, losses, trust, right = figure.axes
     assert [ax.get_ylabel() for ax in (ap, pck)] == ["validation AP", "validation PCK"]
-    expected = {"SSPCM: teacher a", "SSPCM: student", "baseline: baseline"}
+    expected = {"SSPCM: teacher a", "SSPCM: student", "baseline"}
     assert set(lines_of(pck)) == set(lines_of(ap)) == expected
 
     scored = ours[ours["student/PCK"].notna()]
     line = lines_of(pck)["SSPCM: student"]
     assert line.get_xdata().tolist() == scored["step"].tolist()
     assert line.get_ydata().tolist() == scored["student/PCK"].tolist()
-    assert line.get_linestyle() != lines_of(pck)["baseline: baseline"].get_linestyle()
+    assert line.get_linestyle() != lines_of(pck)["baseline"].get_linestyle()
 
     assert losses.get_yscale() == "log"
     loss = lines_of(losses)["SSPCM: consistency"].get_ydata()

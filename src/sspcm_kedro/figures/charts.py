@@ -3,7 +3,7 @@
 Every function is pure: numbers in, a ``Figure`` out. The images of people are in ``sheets``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,9 +75,15 @@ def _columns(
 
 
 def _draw_series(
-    ax: Axes, histories: Mapping[str, pd.DataFrame], column: str, label: str, **look: Any
+    ax: Axes,
+    histories: Mapping[str, pd.DataFrame],
+    column: str,
+    label: str,
+    alone: Collection[str] = (),
+    **look: Any,
 ) -> None:
-    """One column of every history that has it; rows without a number are skipped, not gaps."""
+    """One column of every history that has it; rows without a number are skipped, not gaps. It has
+    the name of histories that stand ``alone``, behind which its label would say nothing."""
     for (name, frame), line_style in zip(
         histories.items(), _LINE_STYLES * len(histories), strict=False
     ):
@@ -87,14 +93,18 @@ def _draw_series(
         ax.plot(
             rows["step"], rows[column], linestyle=line_style, markersize=3, linewidth=1.5,
             marker="o" if len(rows) <= _FEW_POINTS else "",
-            label=f"{name}: {label}" if len(histories) > 1 else label, **look,
+            label=label if len(histories) < 2 else name if name in alone else f"{name}: {label}",
+            **look,
         )  # fmt: skip
 
 
 def _draw_scores(ax: Axes, histories: Mapping[str, pd.DataFrame], columns: list[str]) -> None:
     networks = [column.rsplit("/", 1)[0] for column in columns]
+    alone = {n for n, frame in histories.items() if len(frame.columns.intersection(columns)) < 2}
     for network, column in zip(networks, columns, strict=True):
-        _draw_series(ax, histories, column, readable(network), color=color_of(network, networks))
+        _draw_series(
+            ax, histories, column, readable(network), alone, color=color_of(network, networks)
+        )
     ax.set_ylabel(f"validation {columns[0].rsplit('/', 1)[1]}")
     _legend_beside(ax)
 
