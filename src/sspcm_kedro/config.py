@@ -38,14 +38,10 @@ class Settings(BaseModel):
                 raise ValueError("is too long for the name of a file")
             if "\0" in str(value):
                 raise ValueError("must not have the character 0 in it")
-            return path_of(value)
+            return Path(os.path.expanduser(value))  # shells leave --params source.root=~/data
+        if isinstance(value, str) and value.startswith("~/"):  # a name or a file, as of weights
+            return os.path.expanduser(value)
         return value
-
-
-def path_of(text: str | Path) -> Path:
-    """The path that is meant: ``~`` is the home folder, which shells leave as it is in
-    ``--params source.root=~/data``."""
-    return Path(os.path.expanduser(text))
 
 
 def _ascending(values: T) -> T:

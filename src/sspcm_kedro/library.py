@@ -1,5 +1,6 @@
 """The project in three lines: ``sspcm_kedro.load(path).predict(images)``."""
 
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +184,7 @@ def _device(name: str) -> torch.device:
 
 def _read(images: Any) -> Iterator[tuple[str, int, np.ndarray]]:
     """File, number and pixels of each image."""
-    named = isinstance(images, str | Path)
+    named = isinstance(images, str | os.PathLike)
     if isinstance(images, list | tuple):
         for number, image in enumerate(images):
             yield _read_image(image, number)
@@ -200,9 +201,9 @@ def _read(images: Any) -> Iterator[tuple[str, int, np.ndarray]]:
 
 
 def _read_image(image: Any, number: int) -> tuple[str, int, np.ndarray]:
-    if isinstance(image, str | Path):
-        warn_of("turned", [str(image)] * is_shown_turned(image))
-        return str(image), number, np.asarray(read_rgb(image))
+    if isinstance(image, str | os.PathLike):
+        warn_of("turned", [str(image)] * is_shown_turned(Path(image)))
+        return str(image), number, np.asarray(read_rgb(Path(image)))
     if isinstance(image, Image.Image):
         pixels = np.asarray(to_rgb(image))  # first: TIFF files lose the tag as they are turned
         warn_of("turned", ["a Pillow image"] * is_turned(image))

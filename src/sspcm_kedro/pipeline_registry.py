@@ -1,5 +1,6 @@
 """All pipelines, by name."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
 from sspcm_kedro.conf_files import StrictConfigLoader
-from sspcm_kedro.config import path_of
 from sspcm_kedro.engine.optimizer import TrainingConfig
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.hooks import PipelineShape
@@ -104,7 +104,9 @@ def of_submission(parameters: dict[str, Any]) -> tuple[str, str]:
 def of_videos(parameters: dict[str, Any]) -> bool:
     """Whether ``prediction.images`` is a video or a folder of videos, likewise."""
     images = _table(parameters, "prediction").get("images")
-    return bool(isinstance(images, str) and images and prediction.find_videos(path_of(images)))
+    if not isinstance(images, str) or not images:
+        return False
+    return bool(prediction.find_videos(Path(os.path.expanduser(images))))
 
 
 def _table(parameters: dict[str, Any], name: str) -> dict[str, Any]:

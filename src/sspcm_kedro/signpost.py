@@ -63,7 +63,7 @@ def signs(
         env: the Kedro environment of the run.
         given: its ``--params``, which a run that reads its results has to repeat.
     """
-    lines = []
+    lines, project = [], find_kedro_project(Path.cwd())
     for name in (name for name in PRODUCTS if name in made):
         place = getattr(catalog[name], "_describe", dict)().get("filepath")
         if place:
@@ -75,17 +75,16 @@ def signs(
             rest, *own = rest.split(" --params ")
             if params := ",".join([*own, *flat(given)]):
                 rest += f" --params {shlex.quote(params)}"
-            lines.append(f"To {what + ':':28} {caller()} {first}{chosen} {rest}")
-        project = find_kedro_project(Path.cwd())
+            lines.append(f"To {what + ':':28} {caller(project)} {first}{chosen} {rest}")
         if project and (project / "Makefile").is_file():
             lines.append(LOOK)
     return lines
 
 
-def caller() -> str:
+def caller(project: Path | None) -> str:
     """What calls this project as this run was called: ``kedro``, or where only settings are,
     ``sspcm-kedro``; after the data folder, without which another training's results are read."""
-    program = "kedro" if find_kedro_project(Path.cwd()) else "sspcm-kedro"
+    program = "kedro" if project else "sspcm-kedro"
     data = os.environ.get("SSPCM_DATA")
     return f"SSPCM_DATA={shlex.quote(data)} {program}" if data else program
 

@@ -150,14 +150,20 @@ def test_what_a_round_does_is_part_of_the_rules():
     assert (rules.min_score, rules.max_inconsistency) == (0.0, 0.2)
 
 
-@pytest.mark.parametrize("differs", ["teacher_b", "student"])
-def test_a_student_starts_as_teacher_a_if_that_is_the_same_network(differs):
+def method_where(differs: str | None):
+    """Ours, with one role's network of another width, or none's."""
+
     def make_net(place: int):
         torch.manual_seed(place)
         width = 32 if ROLES[place] == differs else 16
         return NetworkConfig.model_validate({"kind": "small_baseline", "width": width}).build(K)
 
-    method = MethodConfig.model_validate({"kind": "many_view"}).build(make_net, HeatmapCodec())
+    return MethodConfig.model_validate({"kind": "many_view"}).build(make_net, HeatmapCodec())
+
+
+@pytest.mark.parametrize("differs", ["teacher_b", "student"])
+def test_a_student_starts_as_teacher_a_if_that_is_the_same_network(differs):
+    method = method_where(differs)
     method.keep_averages(0.9)
     before = copy.deepcopy(method)
     method.begin(last=True)
@@ -173,13 +179,7 @@ def test_a_student_starts_as_teacher_a_if_that_is_the_same_network(differs):
 def test_the_average_of_a_student_that_starts_as_itself_counts_its_own_steps(differs):
     """Else, after 5,000 steps of its teachers, 0.995^3 of it would be weights without a lesson; one
     that starts as teacher A has learned, and is averaged as that is."""
-
-    def make_net(place: int):
-        torch.manual_seed(place)
-        width = 32 if ROLES[place] == differs else 16
-        return NetworkConfig.model_validate({"kind": "small_baseline", "width": width}).build(K)
-
-    method = MethodConfig.model_validate({"kind": "many_view"}).build(make_net, HeatmapCodec())
+    method = method_where(differs)
     method.keep_averages(0.995)
     method.begin(last=False)
     method.begin(last=True, step=5000)

@@ -86,9 +86,10 @@ class Instances:
         """The given rows (indices, slice or mask), in that order."""
         return replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
 
-    def without_labels(self) -> "Instances":
-        """The same people with every keypoint erased (visibility 0)."""
-        keypoints, visibility = np.zeros_like(self.keypoints), np.zeros_like(self.visibility)
+    def without_labels(self, rows: slice | np.ndarray = slice(None)) -> "Instances":
+        """The same people; of all, or of those in ``rows``, each keypoint erased (visibility 0)."""
+        keypoints, visibility = self.keypoints.copy(), self.visibility.copy()
+        keypoints[rows], visibility[rows] = 0, 0
         return replace(self, keypoints=keypoints, visibility=visibility)
 
     def gather(self, channels: Sequence[int]) -> "Instances":

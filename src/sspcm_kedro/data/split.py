@@ -70,14 +70,15 @@ def split(source: Source, config: SplitConfig, seed: int) -> Split:
         validation = _some("validation", source.validation, config.validation, config.order, seed)
 
     again = labeled if config.unlabeled_includes_labeled else labeled[:0]
-    learned = source.annotated.take(again).without_labels()  # their labels measure nothing
-    truth = [people for people in (learned, source.annotated.take(rest)) if len(people)]
+    pool = np.concatenate([again, rest])
+    learned = slice(len(again))  # their labels measure nothing
+    truth = [source.annotated.take(pool).without_labels(learned)] if len(pool) else []
     if source.unlabeled is not None:
         known = source.hidden_truth or source.unlabeled
         apart = ~pd.Series(known.paths).isin(validation.paths).to_numpy(bool)
         further = known.take(apart)
         if config.unlabeled is not None:
-            room = max(0, min(config.unlabeled - len(again) - len(rest), len(further)))
+            room = max(0, min(config.unlabeled - len(pool), len(further)))
             further = _some("unlabeled", further, room, config.order, seed)
         truth += [further] if len(further) else []
     if not truth:

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from sspcm_kedro.config import Settings, Share, path_of
+from sspcm_kedro.config import Settings, Share
 from sspcm_kedro.errors import BadInput
 from sspcm_kedro.nets.weights import read_weights
 
@@ -98,7 +98,7 @@ def load_detector(config: DetectorConfig, least: Share, device: torch.device) ->
     if config.weights == "DEFAULT":
         network, names = _published(config.name)
     else:
-        network, names = _own(config.name, path_of(config.weights))
+        network, names = _own(config.name, Path(config.weights))
     missing = [name for name in config.categories if name not in names]
     if missing:
         rule = f"must be categories of the detector, and {missing} are not"

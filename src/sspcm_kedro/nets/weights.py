@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sspcm_kedro.config import Settings, path_of
+from sspcm_kedro.config import Settings
 from sspcm_kedro.errors import BadInput
 
 Weights = Mapping[str, Tensor]
@@ -95,7 +95,7 @@ class PublishedConfig(Settings):
             BadInput: a file does not exist, a name is unknown, or its package is not installed.
         """
         if self.checkpoint is not None:
-            need_file(path_of(self.checkpoint))
+            need_file(Path(self.checkpoint))
         if self.weights is not None:
             name_of_weights(self.weights, self.architecture)
 
@@ -115,7 +115,7 @@ class PublishedConfig(Settings):
             BadInput: it is not found, cannot be downloaded, or does not fit.
         """
         if self.checkpoint is not None:
-            net.load_published(read_weights(path_of(self.checkpoint)), self.checkpoint)
+            net.load_published(read_weights(Path(self.checkpoint)), self.checkpoint)
         if self.weights is not None:
             net.load_backbone(find_weights(self.weights, self.architecture), self.weights)
 
@@ -148,7 +148,7 @@ def name_of_weights(name: str, architecture: str) -> str | None:
     known = pretrained_names(architecture)
     named = next((n for n in (name, f"{architecture}.{name}") if n in known), None)
     if named is None:
-        if not path_of(name).is_file():
+        if not Path(name).is_file():
             near = get_close_matches(name, known, n=4) or known[:8]
             rule = f"must be a file that exists or one of {near}"
             remedy = "Give a local path to a .safetensors or .pth file, or null for random weights"
@@ -172,7 +172,7 @@ def find_weights(name: str, architecture: str) -> Weights:
 
     named = name_of_weights(name, architecture)
     if named is None:
-        return read_weights(path_of(name))
+        return read_weights(Path(name))
     if named in INSTALLED:
         return installed_weights(named)
     try:

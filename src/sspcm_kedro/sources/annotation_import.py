@@ -113,11 +113,7 @@ def merge(people: Split, annotation_import: AnnotationImportConfig, skeleton: Sk
         raise BadInput(
             "parameter annotation_import", rule, "Add unlabeled people, or merge fewer labels"
         )
-    truth = people.hidden_truth
-    secret = ~np.isin(np.arange(len(truth)), rows)[:, None]  # what teaches measures nothing
-    truth = replace(
-        truth, keypoints=truth.keypoints * secret[..., None], visibility=truth.visibility * secret
-    )
+    truth = people.hidden_truth.without_labels(rows)  # what teaches measures nothing
     return replace(
         people,
         labeled=Instances.join([people.labeled, moved]),
